@@ -1,0 +1,178 @@
+"""Every error that Samara raises on purpose, under one root.
+
+An error says what happened, to what, and what to do next (`hint`). Its class decides the exit code of a command
+(specs/cli.md), and its class name is what negative test vectors name. Errors of a remote peer and errors of our own are
+apart: a `RemoteProtocolError` ends the session and counts against the peer, a `LocalProtocolError` is a bug here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ChunkError",
+    "ContentError",
+    "CriticalError",
+    "DiskFullError",
+    "EngineError",
+    "EnvelopeError",
+    "HomeBusyError",
+    "JsonError",
+    "LicenseError",
+    "LinkError",
+    "LocalProtocolError",
+    "ModelHeaderError",
+    "NetworkError",
+    "NodeError",
+    "NotFoundError",
+    "OperationError",
+    "PathError",
+    "ProtocolError",
+    "ReadOnlyError",
+    "RecordError",
+    "RemoteProtocolError",
+    "SamaraError",
+    "SignatureError",
+    "StatementError",
+    "StoreError",
+    "TableError",
+    "UntrustedError",
+    "UsageError",
+    "VerificationError",
+]
+
+
+class SamaraError(Exception):
+    """Root of all that Samara raises on purpose.
+
+    Args:
+        message: What happened, and to what.
+        hint: What the person at the keyboard can do next; empty when there is nothing to say.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SamaraError):
+    """The command or call was given something that it cannot mean."""
+
+    exit_code = 2
+
+
+class LinkError(UsageError):
+    """A REF or a `samara:` link is malformed (specs/records.md, "REF and link")."""
+
+
+class LicenseError(UsageError):
+    """A licence is missing or forbids redistribution, and nobody said a clear yes."""
+
+
+class NotFoundError(SamaraError):
+    """Nobody who could be asked has it."""
+
+    exit_code = 3
+
+
+class VerificationError(SamaraError):
+    """Bytes are not what a trusted hash or signature says, or are not in canonical form."""
+
+    exit_code = 4
+
+
+class ContentError(VerificationError):
+    """Bytes of a content are wrong (specs/content.md)."""
+
+
+class ChunkError(ContentError):
+    """A chunk's bytes do not have the hash or the length that its list states."""
+
+
+class NodeError(ContentError):
+    """A chunk-list node is malformed, not canonical, or not the one that was asked for."""
+
+
+class TableError(ContentError):
+    """A file table is malformed, not canonical, or not the one that its release names."""
+
+
+class PathError(ContentError):
+    """A file name is unsafe on some system that Samara supports."""
+
+
+class RecordError(VerificationError):
+    """A signed record is wrong (specs/records.md)."""
+
+
+class JsonError(RecordError):
+    """JSON outside the strict subset: duplicate keys, floats, depth, size, trailing bytes."""
+
+
+class EnvelopeError(RecordError):
+    """A DSSE envelope is malformed, or of a wrong payload type."""
+
+
+class StatementError(RecordError):
+    """A statement's fields are missing, of a wrong type, or contradict each other."""
+
+
+class CriticalError(RecordError):
+    """A record names a critical field that this version does not know."""
+
+
+class SignatureError(RecordError):
+    """A signature is missing, wrong, or by a key that may not sign this."""
+
+
+class ModelHeaderError(VerificationError):
+    """The header of a model file lies, or is outside the bounds that a loader can take."""
+
+
+class UntrustedError(SamaraError):
+    """It verified, but by nobody whom you trust for it."""
+
+    exit_code = 5
+
+
+class ProtocolError(SamaraError):
+    """Root of what can go wrong in a conversation with a peer."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We broke the protocol: a bug of ours, and nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol: the session ends and it counts against the peer."""
+
+
+class OperationError(SamaraError):
+    """An operation could not be done on this machine."""
+
+
+class StoreError(OperationError):
+    """The store cannot do this: damaged index, edited file, place away."""
+
+
+class DiskFullError(StoreError):
+    """No room: the disk, the quota or the floor of free space says no."""
+
+
+class ReadOnlyError(StoreError):
+    """The home, or the place that was named, cannot be written."""
+
+
+class HomeBusyError(StoreError):
+    """Another process holds this home."""
+
+
+class NetworkError(OperationError):
+    """A peer cannot be reached, or went away."""
+
+
+class EngineError(OperationError):
+    """The inference engine cannot run here, or failed."""

@@ -1,0 +1,182 @@
+"""The ports of the store: what the exchange and the stick ask of whoever keeps contents.
+
+`samara.node.store` implements them and `samara.cli` hands them over, so that `samara.sneakernet` never imports
+`samara.node`. All calls block (they read and write files): an async caller runs them in a worker thread.
+
+A *stream* of a content is counted so: 0 is the file table, n ≥ 1 is the n-th file of the table, 1-based.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
+
+__all__ = ["Availability", "Intake", "Library", "Records", "Shelf", "StreamNeed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A release with all that is needed to verify it.
+
+    Attributes:
+        roots: Envelopes of the publisher's root chain, genesis first.
+        release: Envelope of the release.
+        head: Envelope of a head that names it, or None.
+    """
+
+    roots: tuple[bytes, ...]
+    release: bytes
+    head: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Which chunks of one stream are held and committed.
+
+    Attributes:
+        chunks: How many chunks the stream has.
+        bits: One bit a chunk, the lowest bit of byte 0 first; None when the stream is held whole.
+    """
+
+    chunks: int
+    bits: bytes | None
+
+
+class Shelf(Protocol):
+    """What the exchange's server asks. Each answer is None when there is nothing that *this peer* may have.
+
+    What is private, unlisted or unknown looks the same from outside: None.
+    """
+
+    def records(self, release: ReleaseId, peer: str) -> Records | None:
+        """Return the records of a release that this peer may know."""
+        ...
+
+    def latest(self, publisher: PublisherId, name: str, peer: str) -> Records | None:
+        """Return the records of the publisher's head for `name`, or of its newest release of that name."""
+        ...
+
+    def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
+        """Return a chunk-list node that belongs to a shared content."""
+        ...
+
+    def files(self, content: ContentId, peer: str) -> bytes | None:
+        """Return one bit a file of the table (lowest bit of byte 0 first): set when the file is held whole."""
+        ...
+
+    def availability(self, content: ContentId, stream: int, peer: str) -> Availability | None:
+        """Return which chunks of a stream are held; None also when the stream's lists are not complete here."""
+        ...
+
+    def read(self, content: ContentId, stream: int, first: int, count: int, peer: str) -> Sequence[bytes] | None:
+        """Return verified raw bytes of chunks `first` … `first + count - 1`.
+
+        May return fewer, from `first` on, when a later one is not held or went bad; None when `first` itself is so.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNeed:
+    """A file that an intake still needs something of.
+
+    Attributes:
+        stream: Its number, ≥ 1.
+        path: Its path in the table.
+        size: Bytes.
+        root: Root of its chunk list.
+        listed: Its chunk list is complete here.
+        chunks: How many chunks it has; 0 until `listed`.
+        missing: Indexes of the chunks that are not committed, ascending; empty until `listed`.
+    """
+
+    stream: int
+    path: str
+    size: int
+    root: Digest
+    listed: bool
+    chunks: int
+    missing: Sequence[int]
+
+
+class Intake(Protocol):
+    """A content on its way in: chunks are verified, written in place, synced, and only then believed."""
+
+    @property
+    def content(self) -> ContentId:
+        """What is coming in."""
+        ...
+
+    def needs(self) -> Sequence[StreamNeed]:
+        """Return the wanted files that are not complete, by stream."""
+        ...
+
+    def node(self, node: Digest) -> bytes | None:
+        """Return a chunk-list node of this content that is already held here."""
+        ...
+
+    def add_list(self, stream: int, nodes: Sequence[bytes]) -> StreamNeed:
+        """Take the nodes of a file's chunk list (any order, none twice; none for a file of one chunk).
+
+        Chunks that are already held anywhere in the store are copied now.
+
+        Raises:
+            NodeError: They are not the list that the table names.
+        """
+        ...
+
+    def put(self, stream: int, index: int, data: bytes | bytearray | memoryview) -> None:
+        """Verify one chunk and write it in its place; it is believed after the next `commit`.
+
+        Raises:
+            ChunkError: The bytes are wrong; nothing was written.
+            DiskFullError: No room; what is committed stays.
+        """
+        ...
+
+    def commit(self) -> None:
+        """Sync what was put, then record it. What is not recorded is not believed after a crash."""
+        ...
+
+    def finish(self) -> str:
+        """Move what is complete into place, and return the absolute path where the content now lies.
+
+        Raises:
+            StoreError: Something wanted is still missing.
+        """
+        ...
+
+
+class Library(Protocol):
+    """What the stick asks of the store."""
+
+    def records(self, release: ReleaseId) -> Records | None:
+        """Return the records of a held release."""
+        ...
+
+    def nodes(self, content: ContentId, stream: int) -> Sequence[bytes] | None:
+        """Return all chunk-list nodes of a stream, root first; None when they are not complete."""
+        ...
+
+    def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[bytes] | None:
+        """Return verified raw bytes of chunks, as `Shelf.read` does, for the owner of the store."""
+        ...
+
+    def open_intake(
+        self, records: Records, table_nodes: Sequence[bytes], table: bytes, wanted: Sequence[int] | None
+    ) -> Intake:
+        """Begin, or go on with, the intake of a release.
+
+        Args:
+            records: Its records; they are verified here.
+            table_nodes: The nodes of the file table's chunk list, in any order.
+            table: The bytes of the file table.
+            wanted: Streams that are wanted, or None for all.
+
+        Raises:
+            VerificationError: Records or table are wrong.
+        """
+        ...
