@@ -1,0 +1,167 @@
+"""The local door: a running node answers operations on a socket that only its user can open.
+
+A Unix socket of mode 0600 in a folder of mode 0700, in the runtime directory since paths in a long home exceed the system's
+limit; where there are none, a loopback port with a token that stands in the home's lock file. Each connection carries one
+operation. An operation that detaches goes on when its caller leaves; any other is cancelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import logging
+import os
+import secrets
+import socket
+import stat
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from samara import __version__
+from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, ResultLine, error_line
+from samara.node.operations.base import Event, Operation
+from samara.node.store.home import Home
+from samara.protocol.errors import OperationError, SamaraError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = ["open_door", "serve_door"]
+
+_log = logging.getLogger(__name__)
+_EVENT_BACKLOG = 256
+
+
+@contextlib.asynccontextmanager
+async def open_door(home: Home) -> AsyncIterator[tuple[trio.SocketListener, str]]:
+    """Open the socket of a home's node; yields the listener and how callers find it.
+
+    Raises:
+        StoreError: The runtime folder belongs to somebody else.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        async with listeners[0]:
+            yield listeners[0], f"tcp:{port}:{secrets.token_hex(16)}"
+        return
+    path = _runtime_folder() / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+    sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)
+    try:
+        await sock.bind(str(path))
+    finally:
+        os.umask(old)
+    sock.listen(16)
+    try:
+        async with trio.SocketListener(sock) as listener:
+            yield listener, f"unix:{path}"
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _runtime_folder() -> Path:
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base) / "samara" if base else Path(tempfile.gettempdir()) / f"samara-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise StoreError(f"{folder} is not a private folder of yours", hint="Remove it, or set $XDG_RUNTIME_DIR.")
+    return folder
+
+
+async def serve_door(node: Node, listener: trio.SocketListener, door: str) -> None:
+    """Answer callers until cancelled."""
+    token = door.rpartition(":")[2] if door.startswith("tcp:") else ""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await _Caller(node, stream, token).serve()
+
+    await trio.serve_listeners(answer, [listener])
+
+
+class _Caller:
+    """One connection: one operation."""
+
+    def __init__(self, node: Node, stream: trio.SocketStream, token: str) -> None:
+        self._node = node
+        self._stream = stream
+        self._token = token
+
+    async def serve(self) -> None:
+        await self._say(HelloLine(__version__, os.getpid()))
+        with trio.move_on_after(10):
+            line = await self._read_line()
+            try:
+                call, operation, request = self._understand(line)
+            except SamaraError as error:
+                await self._say(error_line(error))
+                return
+            _log.debug("door: %s", call.operation)
+        await self._run(operation, request)
+
+    def _understand(self, line: bytes) -> tuple[Call, Operation[Any, Any], Any]:
+        try:
+            call = msgspec.json.decode(line, type=Call)
+            if not hmac.compare_digest(call.token, self._token):
+                raise UsageError("the local door was called without its token")
+            operation = self._node.operation(call.operation)
+            return call, operation, msgspec.json.decode(call.request, type=operation.request)
+        except msgspec.MsgspecError as error:
+            raise UsageError(f"the local door did not understand its caller: {error}") from error
+
+    async def _run(self, operation: Operation[Any, Any], request: Any) -> None:
+        # Events of a slow reader are dropped, not queued without end: each stands for itself.
+        send, receive = trio.open_memory_channel[Event](_EVENT_BACKLOG)
+
+        def report(event: Event) -> None:
+            with contextlib.suppress(trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+                send.send_nowait(event)
+
+        outcome: list[ResultLine | ErrorLine] = []
+
+        async def work() -> None:
+            with send:
+                try:
+                    result = await self._node.run(operation, request, report)
+                    outcome.append(ResultLine(msgspec.Raw(msgspec.json.encode(result))))
+                except SamaraError as error:
+                    outcome.append(error_line(error))
+                except Exception as error:
+                    _log.exception("operation %s failed", operation.name)
+                    outcome.append(error_line(OperationError(f"{operation.name} failed: {error!r}")))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_left, nursery.cancel_scope)
+            nursery.start_soon(work)
+            async with receive:
+                async for event in receive:
+                    await self._say(EventLine(event))
+            nursery.cancel_scope.cancel()
+        if outcome:
+            await self._say(outcome[0])
+
+    async def _cancel_when_left(self, scope: trio.CancelScope) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while await self._stream.receive_some(1024):
+                pass
+        scope.cancel()
+
+    async def _read_line(self) -> bytes:
+        buffer = bytearray()
+        while not buffer.endswith(b"\n") and len(buffer) < MAX_LINE:
+            data = await self._stream.receive_some(65536)
+            if not data:
+                break
+            buffer += data
+        return bytes(buffer)
+
+    async def _say(self, line: HelloLine | EventLine | ResultLine | ErrorLine) -> None:
+        await self._stream.send_all(msgspec.json.encode(line) + b"\n")

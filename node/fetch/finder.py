@@ -1,0 +1,87 @@
+"""Where the peers of a fetch come from: the link and `--peer` first, then the LAN, then the DHT, again and again.
+
+What came by a link with addresses may be unlisted; once a record says so, `stay_private` stops asking anybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from samara.node.network.service import NetworkService
+from samara.node.network.transport import PeerAddress
+from samara.protocol.errors import LinkError, NetworkError
+
+__all__ = ["Finder", "parse_peer"]
+
+_ASK_AGAIN: Final = 20.0
+"""Seconds between two look-ups in the DHT: providers come and go in minutes."""
+
+
+def parse_peer(multiaddr: str) -> PeerAddress:
+    """Split a multiaddr with `/p2p/…` into who and where.
+
+    Raises:
+        LinkError: It names no peer.
+    """
+    address, mark, peer = multiaddr.rpartition("/p2p/")
+    if not mark or not peer or "/" in peer:
+        raise LinkError(
+            f"{multiaddr!r} names no peer", hint="It ends in /p2p/ and the peer's id, as `samara seed` prints it."
+        )
+    return PeerAddress(peer, (address,) if address else ())
+
+
+class Finder:
+    """Finds peers that may have a release.
+
+    Args:
+        network: Ours.
+        static: Peers that the user or the link named.
+        keys: DHT keys of what is looked for; may grow while it runs.
+    """
+
+    def __init__(self, network: NetworkService, static: Sequence[PeerAddress], keys: Sequence[bytes]) -> None:
+        self._network = network
+        self._static = tuple(static)
+        self._keys = list(keys)
+        self._open = trio.CancelScope()
+        self._again = trio.Event()
+
+    def look_for(self, key: bytes) -> None:
+        """Look for one more DHT key from now on."""
+        if key not in self._keys:
+            self._keys.append(key)
+            self._again.set()
+
+    def stay_private(self) -> None:
+        """Ask nobody but the peers that were named."""
+        self._open.cancel()
+
+    async def run(self, found: trio.MemorySendChannel[PeerAddress]) -> None:
+        """Send peers as they are found, also the same again: the receiver knows whom it has."""
+        for peer in self._static:
+            await found.send(peer)
+        with self._open:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._nearby, found)
+                nursery.start_soon(self._dht, found)
+
+    async def _nearby(self, found: trio.MemorySendChannel[PeerAddress]) -> None:
+        async for peer in self._network.host.found_nearby():
+            await found.send(peer)
+
+    async def _dht(self, found: trio.MemorySendChannel[PeerAddress]) -> None:
+        routing = self._network.routing
+        while routing is not None:
+            for key in list(self._keys):
+                try:
+                    for peer in await routing.find_providers(key):
+                        await found.send(peer)
+                except NetworkError:
+                    pass  # nobody to ask yet
+            self._again = trio.Event()
+            with trio.move_on_after(_ASK_AGAIN):
+                await self._again.wait()

@@ -1,0 +1,104 @@
+"""Caps on bandwidth: one bucket for all that goes up, one for all that comes down.
+
+A bucket fills at its rate and holds a tenth of a second of it. Who moves n bytes takes n out first and waits until the
+bucket is no longer in debt, first come first served. So the average is exact from the first byte on, a burst is small,
+and an amount larger than the bucket is no special case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+import trio
+
+__all__ = ["TokenBucket"]
+
+_BURST_SECONDS: Final = 0.1
+_SMALLEST_PIECE: Final = 2 << 10
+_LARGEST_PIECE: Final = 1 << 20
+
+
+@final
+class TokenBucket:
+    """Lets bytes through at a rate that may change while it runs.
+
+    Args:
+        rate: Bytes a second, above 0, or None for no cap.
+        clock: Returns the time in seconds; by default trio's.
+    """
+
+    def __init__(self, rate: float | None = None, clock: Callable[[], float] = trio.current_time) -> None:
+        _check(rate)
+        self._rate = rate
+        self._clock = clock
+        self._level = 0.0
+        self._filled_at: float | None = None  # None until first used: the clock may not run yet
+        self._turn = trio.Lock()
+        self._changed = trio.Event()
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second, or None for no cap."""
+        return self._rate
+
+    @property
+    def piece(self) -> int | None:
+        """How many bytes to move at a time so that they flow evenly; None without a cap."""
+        if self._rate is None:
+            return None
+        return max(_SMALLEST_PIECE, min(int(self._rate * _BURST_SECONDS), _LARGEST_PIECE))
+
+    def set_rate(self, rate: float | None) -> None:
+        """Change the cap; whoever waits is served at the new rate from now on.
+
+        Args:
+            rate: Bytes a second, above 0, or None for no cap.
+
+        Raises:
+            ValueError: The rate is not above 0.
+        """
+        _check(rate)
+        self._fill()
+        self._rate = rate
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def acquire(self, count: int) -> None:
+        """Wait until `count` bytes may move. When cancelled, they count as not moved."""
+        if self._rate is None and not self._turn.locked():
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        async with self._turn:
+            self._fill()
+            self._level -= count
+            try:
+                await self._out_of_debt()
+            except BaseException:
+                self._level += count
+                raise
+
+    async def _out_of_debt(self) -> None:
+        while self._rate is not None:
+            self._fill()
+            if self._level >= 0:
+                return
+            changed = self._changed
+            with trio.move_on_after(-self._level / self._rate):
+                await changed.wait()
+        self._level = 0.0
+
+    def _fill(self) -> None:
+        if self._rate is None:
+            self._filled_at = None
+            return
+        now = self._clock()
+        if self._filled_at is not None:
+            earned = (now - self._filled_at) * self._rate
+            self._level = min(self._level + earned, self._rate * _BURST_SECONDS)
+        self._filled_at = now
+
+
+def _check(rate: float | None) -> None:
+    if rate is not None and not rate > 0:
+        raise ValueError(f"a cap of {rate} bytes a second: it must be above 0, or None")

@@ -1,0 +1,493 @@
+"""Asks one peer over one stream of the exchange, many requests at a time.
+
+    async with ExchangeClient.connect(network, peer) as client:
+        records = await client.records(release)
+        async with client.want(content, 1, 0, 64) as run:
+            async for index, data in run: ...
+
+Two tasks in the client's own nursery own the stream: a reader (bytes -> `Opener` -> whoever asked) and a writer. A request
+is never waited for in them: answers lie in memory until they are taken, so a session holds at most what was asked of it.
+
+When the session fails, every request under way raises what it failed of, and so does every later one:
+`RemoteProtocolError` when the peer broke the rules, `NetworkError` when it went away or stalled. A request that is
+cancelled or left early is cancelled at the peer too. Chunks are not verified here, since the caller has their hashes.
+
+Source: specs/exchange.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Protocol, final, runtime_checkable
+
+import trio
+
+from samara.node.network.caps import TokenBucket
+from samara.node.network.exchange.patience import Patience
+from samara.node.network.transport import Network, PeerAddress, Stream
+from samara.protocol.errors import (
+    NetworkError,
+    NotFoundError,
+    PeerBusyError,
+    PeerRefusedError,
+    RemoteProtocolError,
+    SamaraError,
+)
+from samara.protocol.exchange.messages import (
+    PROTOCOL,
+    Busy,
+    Chunk,
+    GetNodes,
+    GetRecords,
+    Have,
+    HaveRequest,
+    Hello,
+    NotFound,
+    RecordsPart,
+    Refused,
+    Request,
+    Want,
+)
+from samara.protocol.exchange.session import Answered, Ended, Finished, Opened, Opener, OpenerEvent
+from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
+from samara.protocol.limits import HANDSHAKE_TIMEOUT, MAX_BITS_PAGE, MAX_NODE_HASHES, PROGRESS_RATE, PROGRESS_WINDOW
+from samara.protocol.ports import Availability, Records
+
+__all__ = ["ExchangeClient", "ReceivesInPlace", "Run"]
+
+_RECEIVE: Final = 256 << 10
+"""Bytes of one read: a frame of our multiplexer."""
+
+_IN_PLACE: Final = 16 << 10
+"""Bytes that must be missing of a payload for a read in place: below, one ordinary read takes the next header too."""
+
+_BUILD = Callable[[int], Request]
+
+
+@runtime_checkable
+class ReceivesInPlace(Protocol):
+    """A stream that can also put what it receives where it belongs, which saves a copy."""
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Fill the beginning of `buffer`; return how many bytes, at least 1, or 0 at the end of the stream.
+
+        Raises:
+            NetworkError: The stream was reset or the connection is gone.
+        """
+        ...
+
+
+@final
+@dataclass(slots=True)
+class _Asked:
+    """A request under way, and its answers as they come."""
+
+    id: int
+    answers: trio.MemoryReceiveChannel[Answered]
+
+
+@final
+class ExchangeClient:
+    """One session with one peer; made by `connect`."""
+
+    def __init__(self, stream: Stream, *, agent: str, download: TokenBucket, patience: float, timeout: float) -> None:
+        self._stream = stream
+        self._download = download
+        self._opener = Opener(Hello(agent=agent))
+        self._patience = Patience(patience, PROGRESS_RATE)
+        self._timeout = timeout
+        self._failure: SamaraError | None = None
+        self._scope = trio.CancelScope()
+        self._pending: dict[int, trio.MemorySendChannel[Answered]] = {}
+        self._outbox = bytearray()
+        self._has_mail = trio.Event()
+        self._moved = trio.Event()  # HELLO was heard, a request ended, or all is over
+        self._receiving: trio.CancelScope | None = None
+        self._waiting_since = 0.0
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        network: Network,
+        peer: PeerAddress,
+        *,
+        agent: str = "",
+        download: TokenBucket | None = None,
+        patience: float = PROGRESS_WINDOW,
+        timeout: float = HANDSHAKE_TIMEOUT,
+    ) -> AsyncIterator[ExchangeClient]:
+        """Open a stream to `peer`, exchange HELLO, and close it when the block is left.
+
+        Args:
+            network: Where to open it.
+            peer: Whom to ask.
+            agent: What we say that we run.
+            download: The cap on what comes down, shared with other sessions.
+            patience: Seconds that the peer may move nothing while it owes an answer.
+            timeout: Seconds for connecting, and again for HELLO.
+
+        Raises:
+            NetworkError: The peer cannot be reached, or said no HELLO in time.
+            RemoteProtocolError: It broke the rules.
+        """
+        stream = await network.open_stream(peer, PROTOCOL, timeout=timeout)
+        client = cls(stream, agent=agent, download=download or TokenBucket(), patience=patience, timeout=timeout)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client._run)
+                try:
+                    await client._until_open()
+                    yield client
+                finally:
+                    client._end(NetworkError(f"the session with {stream.peer} was closed"))
+        except BaseExceptionGroup as group:
+            # The tasks report through `_end`: what comes alone here is what the block itself raised.
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
+
+    @property
+    def peer(self) -> str:
+        """The authenticated peer id of the other end."""
+        return self._stream.peer
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests can be made."""
+        return self._failure is None
+
+    @property
+    def opened(self) -> Opened:
+        """What was agreed in HELLO."""
+        assert self._opener.opened is not None  # noqa: S101 - `connect` yields no other client
+        return self._opener.opened
+
+    async def records(self, release: ReleaseId) -> Records:
+        """Return the envelopes of a release; nothing in them is verified.
+
+        Raises:
+            NotFoundError: The peer does not have it for us.
+            PeerBusyError: Later.
+            PeerRefusedError: No.
+            NetworkError: The session is lost, or the peer stalls.
+            RemoteProtocolError: The peer broke the rules.
+        """
+        return await self._records(lambda id: GetRecords(id, release=release))
+
+    async def latest(self, publisher: PublisherId, name: str) -> Records:
+        """Return the envelopes of the head that the peer knows for a name; nothing in them is verified.
+
+        Raises:
+            SamaraError: As `records`.
+        """
+        return await self._records(lambda id: GetRecords(id, publisher=publisher, name=name))
+
+    async def nodes(self, content: ContentId, hashes: Sequence[Digest]) -> list[bytes]:
+        """Return chunk-list nodes of a content, each with the hash that was asked, in the order of `hashes`.
+
+        Raises:
+            NotFoundError: One of them is not there for us.
+            SamaraError: As `records`.
+        """
+        found: list[bytes] = []
+        for start in range(0, len(hashes), MAX_NODE_HASHES):
+            found += await self._nodes(content, tuple(hashes[start : start + MAX_NODE_HASHES]))
+        return found
+
+    async def files_bits(self, content: ContentId) -> bytes:
+        """Return one bit a file of the table (lowest bit of byte 0 first): set when the peer holds it whole.
+
+        Bits beyond the last file mean nothing.
+
+        Raises:
+            SamaraError: As `records`.
+        """
+        held = await self._held(content, None, None)
+        return b"\xff" * ((held.chunks + 7) // 8) if held.bits is None else held.bits
+
+    async def availability(self, content: ContentId, stream: int, *, chunks: int | None = None) -> Availability:
+        """Return which chunks of a stream the peer holds.
+
+        Args:
+            content: Which content.
+            stream: 0 is the file table, n the n-th file.
+            chunks: How many it has; a peer that says otherwise breaks the rules.
+
+        Raises:
+            SamaraError: As `records`.
+        """
+        return await self._held(content, stream, chunks)
+
+    def want(self, content: ContentId, stream: int, first: int, count: int) -> Run:
+        """Ask for chunks `first` … `first + count - 1` of a stream, at most 64.
+
+        Returns:
+            An async iterator of (index, data) in order. It asks when it is entered or first awaited. Use it in
+            `async with` wherever it may be left early: that is what cancels the rest at the peer.
+        """
+        return Run(self, lambda id: Want(id, content, stream, first, count))
+
+    # --- requests ---
+
+    async def _records(self, build: _BUILD) -> Records:
+        envelopes: list[bytes] = []
+        asked = await self._ask(build)
+        try:
+            while True:
+                answered = await self._next(asked)
+                part = answered.answer
+                assert isinstance(part, RecordsPart)  # noqa: S101 - the machine saw to it
+                start = 0
+                for size in part.sizes:
+                    envelopes.append(bytes(answered.payload[start : start + size]))
+                    start += size
+                if answered.last:
+                    roots = tuple(envelopes[: part.roots])
+                    return Records(roots, envelopes[part.roots], envelopes[-1] if part.head else None)
+        finally:
+            self._drop(asked)
+
+    async def _nodes(self, content: ContentId, hashes: tuple[Digest, ...]) -> list[bytes]:
+        found: list[bytes] = []
+        asked = await self._ask(lambda id: GetNodes(id, content, hashes))
+        try:
+            for value in hashes:
+                node = bytes((await self._next(asked)).payload)
+                if digest(node) != value:
+                    raise self._violated("sent a chunk-list node that has not the hash that was asked")
+                found.append(node)
+        finally:
+            self._drop(asked)
+        return found
+
+    async def _held(self, content: ContentId, stream: int | None, total: int | None) -> Availability:
+        bits = bytearray()
+        while total is None or 8 * len(bits) < total:
+            have, page = await self._have_page(content, stream, 8 * len(bits))
+            if total is not None and have.total != total:
+                raise self._violated(f"says that there are {have.total} bits where there are {total}")
+            total = have.total
+            if have.whole:
+                return Availability(total, None)
+            bits += page
+        return Availability(total, bytes(bits))
+
+    async def _have_page(self, content: ContentId, stream: int | None, first: int) -> tuple[Have, bytearray]:
+        assert first % MAX_BITS_PAGE == 0  # noqa: S101 - pages are full but for the last
+        asked = await self._ask(lambda id: HaveRequest(id, content, stream, first))
+        try:
+            answered = await self._next(asked)
+            assert isinstance(answered.answer, Have)  # noqa: S101 - the machine saw to it
+            return answered.answer, answered.payload
+        finally:
+            self._drop(asked)
+
+    async def _ask(self, build: _BUILD) -> _Asked:
+        """Send a request as soon as the peer serves one more."""
+        while self._failure is None and self._opener.outstanding >= self.opened.max_outstanding:
+            await self._moved.wait()
+        if self._failure is not None:
+            raise self._failed()
+        request = build(self._opener.next_id)
+        frame = self._opener.ask(request)
+        sending, answers = trio.open_memory_channel[Answered](math.inf)  # bounded by what is asked
+        self._pending[request.id] = sending
+        if self._opener.outstanding == 1:
+            self._start_waiting()
+        self._post(frame)
+        return _Asked(request.id, answers)
+
+    async def _next(self, asked: _Asked) -> Answered:
+        try:
+            answered = await asked.answers.receive()
+        except trio.EndOfChannel:
+            raise self._failed() from None
+        match answered.answer:
+            case NotFound():
+                raise NotFoundError(f"{self.peer} does not have it")
+            case Busy(retry_ms=retry_ms):
+                raise PeerBusyError(f"{self.peer} is busy", retry_after=retry_ms / 1000)
+            case Refused(code=code):
+                raise PeerRefusedError(f"{self.peer} refused the request (code {code})", code=code)
+        return answered
+
+    def _drop(self, asked: _Asked) -> None:
+        """Let go of a request; if it has not ended, cancel it at the peer. Never waits, so it works when cancelled."""
+        asked.answers.close()
+        if self._pending.pop(asked.id, None) is not None and self._failure is None:
+            self._post(self._opener.cancel(asked.id))
+
+    def _post(self, frame: bytes) -> None:
+        self._outbox += frame
+        self._has_mail.set()
+
+    # --- the end ---
+
+    def _failed(self) -> SamaraError:
+        """Return a fresh error of what the session failed of: each waiter raises its own."""
+        failure = self._failure or NetworkError(f"{self.peer} went away")
+        return type(failure)(failure.message, hint=failure.hint)
+
+    def _violated(self, what: str) -> SamaraError:
+        self._end(RemoteProtocolError(f"{self.peer} {what}"))
+        return self._failed()
+
+    def _end(self, failure: SamaraError) -> None:
+        """End the session: all who wait raise what it failed of first."""
+        if self._failure is not None:
+            return
+        self._failure = failure
+        for sending in self._pending.values():
+            sending.close()
+        self._pending.clear()
+        self._scope.cancel()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        self._moved.set()
+        self._moved = trio.Event()
+
+    async def _until_open(self) -> None:
+        while self._opener.opened is None and self._failure is None:
+            await self._moved.wait()
+        if self._failure is not None:
+            raise self._failed()
+
+    # --- tasks ---
+
+    async def _run(self) -> None:
+        orderly = False
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._guarded, self._write)
+                    nursery.start_soon(self._guarded, self._read)
+            orderly = isinstance(self._failure, NetworkError) and not self._opener.outstanding
+        finally:
+            # With answers on their way only a reset tells the peer that nobody takes them.
+            with trio.CancelScope(deadline=trio.current_time() + 1.0, shield=True):
+                await (self._stream.aclose() if orderly else self._stream.reset())
+
+    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except SamaraError as error:
+            self._end(error)
+
+    async def _write(self) -> None:
+        self._post(self._opener.hello())
+        while True:
+            await self._has_mail.wait()
+            self._has_mail = trio.Event()
+            mail, self._outbox = self._outbox, bytearray()
+            await self._stream.send_all(mail)
+
+    async def _read(self) -> None:
+        in_place = self._stream.receive_into if isinstance(self._stream, ReceivesInPlace) else None
+        while True:
+            room = self._opener.writable()
+            with trio.CancelScope() as self._receiving:
+                self._start_waiting()
+                if in_place is not None and room is not None and len(room) >= _IN_PLACE:
+                    count = await in_place(room)
+                    events = self._opener.wrote(count) if count else self._opener.receive(b"")
+                else:
+                    data = await self._stream.receive_some(_RECEIVE)
+                    count = len(data)
+                    events = self._opener.receive(data)
+            if self._receiving.cancelled_caught:
+                raise NetworkError(f"{self.peer} stalls: it owes an answer, and hardly moves")
+            self._patience.spend(trio.current_time() - self._waiting_since, count)
+            self._receiving = None
+            for event in events:
+                self._take(event)
+            await self._download.acquire(count)
+
+    def _start_waiting(self) -> None:
+        """Give the read that is under way its time: what is left for HELLO, or for a peer that owes an answer."""
+        self._waiting_since = trio.current_time()
+        if self._receiving is None:
+            return
+        if self._opener.opened is None:
+            self._receiving.deadline = self._waiting_since + self._timeout
+        elif self._opener.outstanding:
+            self._receiving.deadline = self._waiting_since + self._patience.allow()
+        else:
+            self._receiving.deadline = math.inf
+
+    def _take(self, event: OpenerEvent) -> None:
+        match event:
+            case Answered(answer=answer, last=last):
+                sending = self._pending.get(answer.id)
+                if sending is not None:
+                    sending.send_nowait(event)
+                if last:
+                    self._ended(answer.id)
+            case Ended(id=id):
+                self._ended(id)
+            case Opened():
+                self._wake_all()
+            case Finished():
+                raise NetworkError(f"{self.peer} closed the session")
+
+    def _ended(self, id: int) -> None:  # noqa: A002 - the protocol's word
+        self._patience.renew()
+        sending = self._pending.pop(id, None)
+        if sending is not None:
+            sending.close()
+        self._wake_all()
+
+
+@final
+class Run:
+    """Chunks of one WANT as they come: an async iterator of (index, data), and an async context manager.
+
+    It raises what `ExchangeClient.records` raises; NotFoundError means that the chunk after the last one is not there.
+    """
+
+    def __init__(self, client: ExchangeClient, build: _BUILD) -> None:
+        self._client = client
+        self._build = build
+        self._asked: _Asked | None = None
+        self._over = False
+
+    async def __aenter__(self) -> Run:
+        await self._start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def __aiter__(self) -> Run:
+        return self
+
+    async def __anext__(self) -> tuple[int, bytearray]:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            asked = await self._start()
+            answered = await self._client._next(asked)
+        except BaseException:
+            self.cancel()
+            raise
+        assert isinstance(answered.answer, Chunk)  # noqa: S101 - the machine saw to it
+        self._over = answered.last
+        return answered.answer.index, answered.payload
+
+    def cancel(self) -> None:
+        """Want no more of it. Never waits; without effect at the end."""
+        self._over = True
+        if self._asked is not None:
+            self._client._drop(self._asked)
+
+    async def _start(self) -> _Asked:
+        if self._asked is None:
+            self._asked = await self._client._ask(self._build)
+        return self._asked

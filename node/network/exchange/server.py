@@ -1,0 +1,420 @@
+"""Serves one inbound stream of the exchange: what a shelf holds, to one peer.
+
+Three tasks in one nursery, and nothing else owns the stream:
+
+    reader   bytes -> `Acceptor` -> requests, in order
+    fetcher  requests -> the shelf, in worker threads -> answers, one batch ahead of the line
+    writer   answers -> the upload cap -> bytes
+
+The machine bounds the requests, the rendezvous between fetcher and writer bounds the memory: one batch is being sent
+while the next is read. Never here: a decision about who may have what; that is the shelf's, which is told the peer id
+that the transport has proved.
+
+Source: specs/exchange.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, TypeVar, final
+
+import trio
+
+from samara.node.network.caps import TokenBucket
+from samara.node.network.exchange.patience import Patience
+from samara.node.network.transport import Stream
+from samara.protocol.errors import NetworkError, SamaraError
+from samara.protocol.exchange.messages import (
+    Answer,
+    Busy,
+    Chunk,
+    GetNodes,
+    GetRecords,
+    Have,
+    HaveRequest,
+    Hello,
+    Node,
+    NotFound,
+    RecordsPart,
+    Refusal,
+    Refused,
+    Request,
+    Unknown,
+    Want,
+)
+from samara.protocol.exchange.session import Acceptor, Finished, Opened
+from samara.protocol.limits import (
+    HANDSHAKE_TIMEOUT,
+    IDLE_TIMEOUT,
+    MAX_BITS,
+    MAX_BITS_PAGE,
+    MAX_ENVELOPE,
+    MAX_PAYLOAD,
+    MAX_RECORDS,
+    MAX_ROOT_CHAIN,
+    MAX_RUN,
+    PROGRESS_RATE,
+    PROGRESS_WINDOW,
+)
+from samara.protocol.ports import Records, Shelf
+
+__all__ = ["Service", "serve_stream"]
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_RECEIVE: Final = 16 << 10
+"""Bytes of one read: requests are small."""
+
+_BATCH_BYTES: Final = 4 << 20
+"""Bytes that are read ahead of the line: at 1 GB/s, 4 ms, many times what a worker thread costs."""
+
+_FIRST_BATCH: Final = 4
+"""Chunks of a run's first batch, when their size is not known yet."""
+
+_NODE_BATCH: Final = 8
+
+_JOIN: Final = 32 << 10
+"""Payloads up to this size travel in one send with their neighbours; larger ones go as they are, uncopied."""
+
+_Batch = list[tuple[Answer, bytes]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What all sessions of a node share, and how long they wait.
+
+    Attributes:
+        workers: Worker threads that read for sessions.
+        slots: Sessions that may be served chunks at a time; the others hear BUSY.
+        upload: The cap on what goes up.
+        agent: What we say that we run.
+        busy_retry: Seconds after which a busy peer is to ask again.
+        handshake: Seconds until HELLO must be here.
+        idle: Seconds without any request until a session is closed.
+        window: Seconds that a peer that does not read is waited for.
+        rate: Bytes a second that a peer must read in the long run.
+    """
+
+    workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(8))
+    slots: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(16))
+    upload: TokenBucket = field(default_factory=TokenBucket)
+    agent: str = ""
+    busy_retry: float = 2.0
+    handshake: float = HANDSHAKE_TIMEOUT
+    idle: float = IDLE_TIMEOUT
+    window: float = PROGRESS_WINDOW
+    rate: float = PROGRESS_RATE
+
+
+async def serve_stream(stream: Stream, shelf: Shelf, service: Service) -> None:
+    """Serve one stream until its peer leaves, is idle, stalls or breaks the rules. The stream is closed or reset.
+
+    Args:
+        stream: An inbound stream of `/samara/exchange/1`.
+        shelf: What is served; its calls run in worker threads.
+        service: What the sessions share.
+
+    Raises:
+        RemoteProtocolError: The peer broke the rules; it should count against it.
+    """
+    await _ServerSession(stream, shelf, service).run()
+
+
+@final
+class _ServerSession:
+    def __init__(self, stream: Stream, shelf: Shelf, service: Service) -> None:
+        self._stream = stream
+        self._shelf = shelf
+        self._service = service
+        self._acceptor = Acceptor(Hello(agent=service.agent))
+        self._patience = Patience(service.window, service.rate)
+        self._nursery_scope = trio.CancelScope()
+        self._failure: SamaraError | None = None
+        self._receiving: trio.CancelScope | None = None
+        self._idle_since = 0.0
+        self._holds_slot = False
+        self._to_fetch, self._fetching = trio.open_memory_channel[Request | Unknown](math.inf)  # bounded by the machine
+        self._to_write, self._writing = trio.open_memory_channel[_Batch](0)
+
+    async def run(self) -> None:
+        try:
+            with self._nursery_scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._guarded, self._read)
+                    nursery.start_soon(self._guarded, self._fetch)
+                    nursery.start_soon(self._guarded, self._write)
+        except BaseException:
+            await self._leave(cleanly=False)
+            raise
+        finally:
+            self._release_slot()
+        await self._leave(cleanly=self._failure is None)
+        if isinstance(self._failure, NetworkError):
+            _log.debug("exchange with %s ended: %s", self._stream.peer, self._failure)
+        elif self._failure is not None:
+            raise self._failure
+
+    async def _leave(self, *, cleanly: bool) -> None:
+        with trio.CancelScope(deadline=trio.current_time() + 1.0, shield=True):
+            await (self._stream.aclose() if cleanly else self._stream.reset())
+
+    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task of the session; its first failure ends the other tasks, and is what the session failed of."""
+        try:
+            await task()
+        except SamaraError as error:
+            self._failure = self._failure or error
+            self._nursery_scope.cancel()
+
+    # --- reader ---
+
+    async def _read(self) -> None:
+        self._idle_since = trio.current_time()
+        async with self._to_fetch:
+            while True:
+                with trio.CancelScope() as self._receiving:
+                    self._set_deadline()
+                    data = await self._stream.receive_some(_RECEIVE)
+                if self._receiving.cancelled_caught:
+                    return self._out_of_time()
+                if self._take(data):
+                    return None
+
+    def _take(self, data: bytes) -> bool:
+        for event in self._acceptor.receive(data):
+            match event:
+                case Finished():
+                    return True
+                case Opened():
+                    self._idle_since = trio.current_time()
+                case GetRecords() | GetNodes() | HaveRequest() | Want() | Unknown():
+                    self._to_fetch.send_nowait(event)
+                case _:
+                    pass  # CANCEL: the machine knows, and fetcher and writer ask it
+        return False
+
+    def _set_deadline(self) -> None:
+        if self._receiving is None:
+            return
+        if self._acceptor.opened is None:
+            self._receiving.deadline = self._idle_since + self._service.handshake
+        elif self._acceptor.outstanding:
+            self._receiving.deadline = math.inf
+        else:
+            self._receiving.deadline = self._idle_since + self._service.idle
+
+    def _out_of_time(self) -> None:
+        if self._acceptor.opened is None:
+            raise NetworkError(f"{self._stream.peer} said no HELLO within {self._service.handshake} s")
+        # Idle: an orderly end, once the writer has nothing left to say.
+
+    # --- fetcher ---
+
+    async def _fetch(self) -> None:
+        async with self._to_write:
+            async for request in self._fetching:
+                await self._answer(request)
+
+    async def _answer(self, request: Request | Unknown) -> None:
+        if self._acceptor.is_cancelled(request.id):
+            return await self._emit((Refused(request.id, Refusal.CANCELLED), b""))
+        try:
+            match request:
+                case Want():
+                    await self._answer_want(request)
+                case HaveRequest():
+                    await self._answer_have(request)
+                case GetNodes():
+                    await self._answer_nodes(request)
+                case GetRecords():
+                    await self._answer_records(request)
+                case Unknown():
+                    await self._emit((Refused(request.id, Refusal.UNKNOWN), b""))
+        except _ShelfFailed:
+            # What cannot be read is not here; a word of its own would tell what exists.
+            await self._emit((NotFound(request.id), b""))
+
+    async def _emit(self, *answers: tuple[Answer, bytes]) -> None:
+        await self._to_write.send(list(answers))
+
+    async def _ask_shelf(self, call: Callable[[], T]) -> T:
+        def guarded() -> T:
+            try:
+                return call()
+            except SamaraError as error:
+                _log.warning("the shelf failed to serve %s: %s", self._stream.peer, error)
+                raise _ShelfFailed from error
+
+        # A read that nobody waits for any more ends by itself; the session need not wait for a slow disk.
+        return await trio.to_thread.run_sync(
+            guarded,
+            limiter=self._service.workers,
+            abandon_on_cancel=True,  # type: ignore[call-arg]  # stubs that come with libp2p are older than trio
+        )
+
+    async def _answer_want(self, want: Want) -> None:
+        if not self._hold_slot():
+            return await self._emit((Busy(want.id, round(self._service.busy_retry * 1000)), b""))
+        done, batch = 0, _FIRST_BATCH
+        while done < want.count and not self._acceptor.is_cancelled(want.id):
+            first, count = want.first + done, min(batch, want.count - done)
+            chunks = await self._ask_shelf(
+                partial(self._shelf.read, want.content, want.stream, first, count, self._stream.peer)
+            )
+            if not chunks:
+                return await self._emit((NotFound(want.id), b""))
+            await self._emit(*((Chunk(want.id, first + i), chunk) for i, chunk in enumerate(chunks)))
+            done += len(chunks)
+            batch = max(1, min(_BATCH_BYTES * len(chunks) // sum(map(len, chunks)), MAX_RUN))
+        if done < want.count:
+            await self._emit((Refused(want.id, Refusal.CANCELLED), b""))
+        return None
+
+    async def _answer_nodes(self, asked: GetNodes) -> None:
+        def read(start: int) -> list[bytes]:
+            found = []
+            for value in asked.hashes[start : start + _NODE_BATCH]:
+                node = self._shelf.node(asked.content, value, self._stream.peer)
+                if node is None:
+                    break
+                found.append(node)
+            return found
+
+        for start in range(0, len(asked.hashes), _NODE_BATCH):
+            found = await self._ask_shelf(partial(read, start))
+            answers: _Batch = [(Node(asked.id, start + i), node) for i, node in enumerate(found)]
+            missing = len(found) < len(asked.hashes[start : start + _NODE_BATCH])
+            await self._emit(*answers, *([(NotFound(asked.id), b"")] if missing else []))
+            if missing or self._acceptor.is_cancelled(asked.id):
+                return
+
+    async def _answer_have(self, asked: HaveRequest) -> None:
+        content, stream, peer = asked.content, asked.stream, self._stream.peer
+        bits: bytes | None
+        if stream is None:
+            bits = await self._ask_shelf(lambda: self._shelf.files(content, peer))
+            total = 8 * len(bits or b"")
+        else:
+            held = await self._ask_shelf(lambda: self._shelf.availability(content, stream, peer))
+            bits, total = (None, 0) if held is None else (held.bits, held.chunks)
+        if total == 0:
+            answer: tuple[Answer, bytes] = NotFound(asked.id), b""
+        elif total > MAX_BITS:
+            answer = Refused(asked.id, Refusal.LIMIT), b""
+        elif asked.first >= total:
+            answer = Refused(asked.id, Refusal.OUT_OF_RANGE), b""
+        elif bits is None:
+            answer = Have(asked.id, total, asked.first, whole=True), b""
+        else:
+            page = bits[asked.first // 8 : (min(total, asked.first + MAX_BITS_PAGE) + 7) // 8]
+            answer = Have(asked.id, total, asked.first, whole=False), page
+        await self._emit(answer)
+
+    async def _answer_records(self, asked: GetRecords) -> None:
+        peer = self._stream.peer
+
+        def read() -> Records | None:
+            if asked.release is not None:
+                return self._shelf.records(asked.release, peer)
+            if asked.publisher is not None:
+                return self._shelf.latest(asked.publisher, asked.name, peer)
+            return None
+
+        records = await self._ask_shelf(read)
+        if records is None:
+            return await self._emit((NotFound(asked.id), b""))
+        return await self._emit(*_records_answers(asked.id, records))
+
+    # --- writer ---
+
+    async def _write(self) -> None:
+        await self._send(self._acceptor.hello())
+        async for batch in self._writing:
+            await self._send_batch(batch)
+            self._idle_since = trio.current_time()
+            self._set_deadline()
+            if not self._acceptor.outstanding:
+                self._release_slot()
+        # The fetcher has ended, so the reader has: an orderly end.
+        self._nursery_scope.cancel()
+
+    async def _send_batch(self, batch: _Batch) -> None:
+        small = bytearray()
+        for answer, payload in batch:
+            if not self._acceptor.is_outstanding(answer.id):
+                continue
+            if self._acceptor.is_cancelled(answer.id):
+                small += self._acceptor.answer(Refused(answer.id, Refusal.CANCELLED))
+                continue
+            small += self._acceptor.answer(answer, len(payload))
+            if len(payload) <= _JOIN:
+                small += payload
+                payload = b""
+            if payload or len(small) > _JOIN:
+                await self._send(small)
+                small = bytearray()
+                await self._send(payload)
+            if not self._acceptor.is_outstanding(answer.id):
+                self._patience.renew()
+        await self._send(small)
+
+    async def _send(self, data: bytes | bytearray) -> None:
+        rest = memoryview(data)
+        while rest:
+            piece = rest[: self._service.upload.piece]
+            rest = rest[len(piece) :]
+            await self._service.upload.acquire(len(piece))
+            began = trio.current_time()
+            with trio.move_on_after(self._patience.allow(len(piece))) as scope:
+                await self._stream.send_all(piece)
+            if scope.cancelled_caught:
+                raise NetworkError(f"{self._stream.peer} does not read what it asked for")
+            self._patience.spend(trio.current_time() - began, len(piece))
+
+    # --- slots ---
+
+    def _hold_slot(self) -> bool:
+        if not self._holds_slot:
+            try:
+                self._service.slots.acquire_on_behalf_of_nowait(self)
+            except trio.WouldBlock:
+                return False
+            self._holds_slot = True
+        return True
+
+    def _release_slot(self) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
+            self._service.slots.release_on_behalf_of(self)
+
+
+class _ShelfFailed(Exception):  # noqa: N818 - never leaves this module
+    """The shelf raised a `SamaraError`, which was logged."""
+
+
+def _records_answers(id: int, records: Records) -> _Batch:  # noqa: A002 - the protocol's word
+    """Return the envelopes of `records` in as few parts as can be."""
+    head = () if records.head is None else (records.head,)
+    envelopes: Sequence[bytes] = (*records.roots, records.release, *head)
+    sizes = [len(envelope) for envelope in envelopes]
+    roots = len(records.roots)
+    if not 1 <= roots <= MAX_ROOT_CHAIN or sum(sizes) > MAX_RECORDS or not 0 < min(sizes) <= max(sizes) <= MAX_ENVELOPE:
+        return [(Refused(id, Refusal.LIMIT), b"")]
+    answers: _Batch = []
+    start = 0
+    while start < len(sizes):
+        end, length = start + 1, sizes[start]
+        while end < len(sizes) and length + sizes[end] <= MAX_PAYLOAD:
+            length += sizes[end]
+            end += 1
+        part = RecordsPart(id, start, roots, records.head is not None, tuple(sizes[start:end]))
+        answers.append((part, b"".join(envelopes[start:end])))
+        start = end
+    return answers

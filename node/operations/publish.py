@@ -1,0 +1,323 @@
+"""publish: hash, sign and record a file or a folder where it lies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from samara.node.operations.base import Notice, Operation, Progress, Report
+from samara.node.operations.refs import find_release, now_text, own_publisher
+from samara.node.store.files import read_at
+from samara.node.store.publish import Published, SourceFile, find_files, publish_files
+from samara.node.store.store import Store
+from samara.protocol import limits
+from samara.protocol.errors import LicenseError, ModelHeaderError, UsageError
+from samara.protocol.formats.facts import read_facts
+from samara.protocol.formats.header import ModelFacts
+from samara.protocol.ids import format_content, format_record
+from samara.protocol.licenses import Redistribution, judge, license_of_card, license_of_text, normalise
+from samara.protocol.links import Address, Link, check_name
+from samara.protocol.ports import Records
+from samara.protocol.records import (
+    NO_LICENSE,
+    VERSION,
+    Format,
+    Kind,
+    Lineage,
+    Release,
+    VerifiedRelease,
+    Visibility,
+    make_head,
+    make_release,
+    verify_head,
+    verify_release,
+)
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = ["PUBLISH", "PublishRequest", "PublishedRow", "link_of"]
+
+_CARD: Final = re.compile(r"README(\.md)?", re.IGNORECASE)
+_LICENSE_FILE: Final = re.compile(r"(LICEN[CS]E|COPYING)(\.(md|txt))?", re.IGNORECASE)
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_MAX_TEXT: Final = 64 * limits.KIB
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """What to publish.
+
+    Attributes:
+        path: Absolute path of a file or folder.
+        name: Name of the release; empty takes the path's.
+        version: Its version; empty takes "1", or the newest one's when the facts are the same.
+        kind: model, dataset, adapter, collection; empty guesses from the files.
+        license: SPDX expression; empty reads it from the files.
+        yes: The publisher says that it may be passed on, whatever the licence.
+        visibility: public, unlisted or private.
+        allow: Peer ids that may have a private release.
+        bases: REFs of what it was made from.
+    """
+
+    path: str
+    name: str = ""
+    version: str = ""
+    kind: str = ""
+    license: str = ""
+    yes: bool = False
+    visibility: str = "public"
+    allow: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRow:
+    """What was published (specs/cli.md).
+
+    Attributes:
+        release: Release id.
+        link: Its link.
+        content: Content id.
+        name: Its name.
+        version: Its version.
+        license: Its licence, as signed.
+        files: How many files.
+        bytes: Their size.
+        chunks: Their chunks.
+        path: Where it lies.
+        new: It was signed now, not found again.
+    """
+
+    release: str
+    link: str
+    content: str
+    name: str
+    version: str
+    license: str
+    files: int
+    bytes: int
+    chunks: int
+    path: str
+    new: bool
+
+
+def link_of(release: VerifiedRelease, addresses: Sequence[str] = ()) -> str:
+    """Return the link of a release, with addresses (multiaddrs with `/p2p/…`) at which it can be had."""
+    peers = tuple(Address.parse(address) for address in addresses[: limits.MAX_LINK_PEERS])
+    return Link(release.id, release.release.name, release.release.publisher, peers).encode()
+
+
+async def _publish(node: Node, request: PublishRequest, report: Report) -> PublishedRow:
+    stop = False
+
+    def on_progress(done: int, path: str) -> None:
+        trio.from_thread.run_sync(report, Progress("hashing", done, total, note=path))
+
+    def work() -> PublishedRow:
+        return publish(node.store, request, files, root, report=on_progress, cancelled=lambda: stop)
+
+    root, files = await trio.to_thread.run_sync(find_files, Path(request.path))
+    total = sum(file.size for file in files)
+    try:
+        row = await trio.to_thread.run_sync(work)
+    except trio.Cancelled:
+        stop = True
+        raise
+    node.library_changed()
+    service = node.network_if_started
+    if service is not None:
+        held = node.store.catalog.records(find_release(node.store, row.release).id)
+        if held is not None:
+            row = replace(row, link=link_of(verify_release(held, expected=None), service.link_addresses()))
+    if row.license == NO_LICENSE:
+        report(Notice("The licence is not known; it is passed on because you said so (--yes)."))
+    return row
+
+
+def publish(
+    store: Store,
+    request: PublishRequest,
+    files: list[SourceFile],
+    root: Path,
+    *,
+    report: Callable[[int, str], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> PublishedRow:
+    """Hash, sign and record. Blocks; `_publish` is the operation around it.
+
+    Raises:
+        LicenseError: Nobody said that it may be passed on.
+        UsageError: A name, version, kind or visibility is malformed.
+        StoreError: A file changed while it was read.
+    """
+    name, kind, visibility = _checked(request, files)
+    facts = _facts(files)
+    license_, redistribute = _license(request, files, facts)
+    published = publish_files(store.contents, root, files, on_progress=report, cancelled=cancelled)
+    own = own_publisher(store)
+    wanted = Release(
+        kind=kind,
+        publisher=own.publisher,
+        root=own.chain.current.version,
+        name=name,
+        version=request.version or "1",
+        issued=now_text(),
+        content=published.content,
+        bytes=published.table.size,
+        files=len(published.table),
+        license=license_,
+        redistribute=redistribute,
+        visibility=visibility,
+        format=_format(facts),
+        lineage=Lineage(bases=tuple(format_record(find_release(store, base).id) for base in request.bases)),
+    )
+    found = _earlier(store, wanted, any_version=not request.version)
+    release = found or _sign(store, replace(wanted, version=_version(store, wanted, request.version)), published)
+    store.catalog.pin(release.id, pinned=True)
+    store.catalog.allow(release.id, request.allow)
+    path = root if len(files) > 1 or Path(request.path).is_dir() else root / files[0].path
+    return PublishedRow(
+        format_record(release.id), link_of(release), format_content(published.content), name, release.release.version,
+        release.release.license, len(published.table), published.table.size, published.chunks, str(path), found is None,
+    )  # fmt: skip
+
+
+def _checked(request: PublishRequest, files: Sequence[SourceFile]) -> tuple[str, Kind, Visibility]:
+    if request.version and not VERSION.fullmatch(request.version):
+        raise UsageError(f"{request.version!r} is not a version", hint="Letters, digits and . _ + - make a version.")
+    name = request.name or _NOT_IN_NAMES.sub("-", Path(request.path).name.removesuffix(".gguf")).strip("-._")[:96]
+    try:
+        kind = Kind(request.kind) if request.kind else _guess_kind(files)
+        visibility = Visibility(request.visibility)
+    except ValueError as error:
+        raise UsageError(str(error), hint="See samara publish --help.") from error
+    return check_name(name or "unnamed"), kind, visibility
+
+
+def _guess_kind(files: Sequence[SourceFile]) -> Kind:
+    names = [file.path.lower() for file in files]
+    if any(name.endswith("adapter_config.json") for name in names):
+        return Kind.ADAPTER
+    if any(name.endswith((".gguf", ".safetensors", ".bin", ".onnx", ".pt")) for name in names):
+        return Kind.MODEL
+    if any(name.endswith((".parquet", ".jsonl", ".csv", ".arrow", ".txt")) for name in names):
+        return Kind.DATASET
+    return Kind.COLLECTION
+
+
+def _facts(files: Sequence[SourceFile]) -> ModelFacts | None:
+    """Facts of the first model file whose header can be believed."""
+    for file in files:
+        with open(file.real, "rb", buffering=0) as opened:
+            fd = opened.fileno()
+            try:
+                facts = read_facts(lambda offset, length, fd=fd: _read(fd, offset, length), file.size)  # type: ignore[misc]
+            except ModelHeaderError:
+                continue
+        if facts is not None:
+            return facts
+    return None
+
+
+def _read(fd: int, offset: int, length: int) -> bytes:
+    data = bytearray(length)
+    return bytes(data[: read_at(fd, memoryview(data), offset)])
+
+
+def _format(facts: ModelFacts | None) -> Format:
+    if facts is None:
+        return Format()
+    return Format(
+        container=facts.container,
+        architecture=facts.architecture or None,
+        parameters=facts.parameters or None,
+        quantization=facts.quantization or None,
+        context_length=facts.context_length or None,
+    )
+
+
+def _license(request: PublishRequest, files: Sequence[SourceFile], facts: ModelFacts | None) -> tuple[str, bool]:
+    license_ = normalise(request.license or _read_license(files, facts))
+    verdict = judge(license_)
+    stated = bool(request.license) and verdict is Redistribution.UNCLEAR and license_ != NO_LICENSE
+    if request.yes or stated or verdict is Redistribution.ALLOWED:
+        return license_, True
+    if license_ == NO_LICENSE:
+        raise LicenseError(
+            "no licence was found in the files",
+            hint="Say which it is with --license SPDX-ID (Apache-2.0, MIT, …), or --yes if you may pass it on anyway.",
+        )
+    what = "forbids passing it on" if verdict is Redistribution.FORBIDDEN else "is not one that Samara knows"
+    raise LicenseError(f"the licence {license_} {what}", hint="If you have the right to pass it on, say so with --yes.")
+
+
+def _read_license(files: Sequence[SourceFile], facts: ModelFacts | None) -> str | None:
+    if facts is not None and facts.license:
+        return facts.license
+    top = [file for file in files if "/" not in file.path and file.size <= 16 * _MAX_TEXT]
+    for file in top:
+        if _CARD.fullmatch(file.path) and (found := license_of_card(_head_of(file))):
+            return found
+    for file in top:
+        if _LICENSE_FILE.fullmatch(file.path) and (found := license_of_text(_head_of(file))):
+            return found
+    return None
+
+
+def _head_of(file: SourceFile) -> bytes:
+    with open(file.real, "rb") as opened:
+        return opened.read(_MAX_TEXT)
+
+
+def _earlier(store: Store, wanted: Release, *, any_version: bool) -> VerifiedRelease | None:
+    """An earlier release of the same bytes that says the same."""
+    for held in store.catalog.releases(content=wanted.content, publisher=wanted.publisher, name=wanted.name):
+        records = store.catalog.records(held.id)
+        if records is None:
+            continue
+        release = verify_release(records, expected=held.id)
+        same = replace(wanted, version=release.release.version) if any_version else wanted
+        if same.says_the_same(release.release):
+            return release
+    return None
+
+
+def _version(store: Store, wanted: Release, asked: str) -> str:
+    """The version to sign: what was asked, or one more than the releases of that name so far."""
+    if asked:
+        return asked
+    return str(1 + len(store.catalog.releases(publisher=wanted.publisher, name=wanted.name)))
+
+
+def _sign(store: Store, wanted: Release, published: Published) -> VerifiedRelease:
+    own = own_publisher(store)
+    release = make_release(wanted, published.encoded, own.chain, [own.key])
+    store.catalog.add_release(release, Records(own.chain.envelopes, release.envelope), own=True)
+    if wanted.visibility is Visibility.PUBLIC:
+        before = store.catalog.newest_head(own.publisher, wanted.name)
+        head = make_head(
+            own.chain,
+            name=wanted.name,
+            release=release.payload,
+            previous=verify_head(before[3], own.chain) if before else None,
+            issued=wanted.issued,
+            keys=[own.key],
+        )
+        store.catalog.add_head(
+            head.id,
+            publisher=own.publisher,
+            name=wanted.name,
+            sequence=head.head.sequence,
+            release=release.id,
+            envelope=head.envelope,
+        )
+    return release
+
+
+PUBLISH = Operation("publish", PublishRequest, PublishedRow, _publish)

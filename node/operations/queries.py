@@ -1,0 +1,280 @@
+"""Questions that the store alone answers: ls, show, search, queue, key show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from samara.node.operations.base import Query
+from samara.node.operations.refs import find_release, own_publisher, publisher_text
+from samara.node.store.catalog import HeldRelease
+from samara.node.store.store import Store
+from samara.protocol.ids import did_key, format_content, format_record
+from samara.protocol.links import Link
+from samara.protocol.records import verify_release
+
+__all__ = [
+    "KEY_SHOW",
+    "LIST",
+    "QUEUE",
+    "SEARCH",
+    "SHOW",
+    "KeyShown",
+    "Listed",
+    "Queued",
+    "ReleaseRow",
+    "Shown",
+    "row_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """A release, as lists show it.
+
+    Attributes:
+        release: Its id.
+        name: Its name.
+        version: Its version.
+        publisher: The publisher's petname, or id.
+        kind: model, dataset, adapter or collection.
+        license: SPDX expression or NOASSERTION.
+        bytes: Size of all files.
+        files: How many.
+        held: Bytes that are here, verified.
+        visibility: public, unlisted or private.
+        pinned: gc leaves it.
+        state: complete, partial, away, edited or condemned.
+        path: Where it lies, or empty.
+    """
+
+    release: str
+    name: str
+    version: str
+    publisher: str
+    kind: str
+    license: str
+    bytes: int
+    files: int
+    held: int
+    visibility: str
+    pinned: bool
+    state: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """All releases known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Releases, newest first."""
+
+    releases: tuple[ReleaseRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """Releases known here that have every word in name, version, kind, licence or publisher."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShowRequest:
+    """One release."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFile:
+    """A file of a release: what `b3sum` and `sha256sum` print of it, and how it stands here."""
+
+    path: str
+    bytes: int
+    blake3: str
+    sha256: str
+    root: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(ReleaseRow):
+    """All that is known of a release.
+
+    Attributes:
+        publisher_id: Who published it.
+        content: Its content id.
+        issued: When, as the publisher says.
+        redistribute: The publisher answered that it may be passed on.
+        link: Its link.
+        file_list: Its files; empty when only the records are here.
+        format: Facts about the model's format, as the publisher states them.
+        places: Folders in which it lies.
+    """
+
+    publisher_id: str
+    content: str
+    issued: str
+    redistribute: bool
+    link: str
+    file_list: tuple[ShownFile, ...]
+    format: dict[str, str | int]
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRequest:
+    """What is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRow:
+    """A fetch that is not done."""
+
+    number: int
+    ref: str
+    state: str
+    release: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Fetches that are not done, oldest first."""
+
+    fetches: tuple[QueuedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShowRequest:
+    """This home's keys, and the names it gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShown:
+    """The public halves of this home's keys.
+
+    Attributes:
+        publisher: Publisher id.
+        key: The publisher's key as did:key.
+        names: Petnames: name → publisher id.
+    """
+
+    publisher: str
+    key: str
+    names: dict[str, str]
+
+
+def row_of(store: Store, held: HeldRelease) -> ReleaseRow:
+    """Return a release as lists show it."""
+    state, here, path = _standing(store, held)
+    return ReleaseRow(
+        format_record(held.id),
+        held.name,
+        held.version,
+        publisher_text(store, held.publisher),
+        held.kind,
+        held.license,
+        held.bytes,
+        held.files,
+        here,
+        held.visibility,
+        held.id in store.catalog.pins(),
+        "condemned" if held.condemned else state,
+        path,
+    )
+
+
+def _standing(store: Store, held: HeldRelease) -> tuple[str, int, str]:
+    """How a content stands here: state, bytes, and the best place's path."""
+    best = ("absent", 0, "")
+    if not store.contents.has(held.content):
+        return best
+    table = store.contents.table(held.content)
+    for place in store.contents.places(held.content):
+        here = 0
+        for stream, file in store.contents.files(place).items():
+            chunks = store.contents.chunk_list(held.content, stream)
+            if file.bits is None:
+                here += table[stream - 1].size
+            elif chunks is not None:
+                here += sum(chunks.length(i) for i in range(len(chunks)) if file.holds(i))
+        state = place.state if place.state != "online" else "complete" if here == held.bytes else "partial"
+        path = place.root.joinpath(*table[0].path.split("/")) if len(table) == 1 else place.root
+        if not best[2] or here > best[1] or (state == "complete" != best[0]):
+            best = (state, here, str(path))
+    return best
+
+
+def _rows(store: Store, releases: Iterable[HeldRelease]) -> Listed:
+    return Listed(tuple(row_of(store, held) for held in releases))
+
+
+def _show(store: Store, request: ShowRequest) -> Shown:
+    held = find_release(store, request.ref)
+    places = store.contents.places(held.content)
+    files: list[ShownFile] = []
+    if store.contents.has(held.content):
+        best = {stream: file for place in places for stream, file in store.contents.files(place).items()}
+        for stream, entry in enumerate(store.contents.table(held.content), 1):
+            file = best.get(stream)
+            state = "absent" if file is None else file.state
+            files.append(
+                ShownFile(
+                    entry.path, entry.size, entry.blake3.hex(), entry.sha256.hex(), format_content(entry.root), state
+                )
+            )
+    return Shown(
+        **asdict(row_of(store, held)),
+        publisher_id=format_record(held.publisher),
+        content=format_content(held.content),
+        issued=held.issued,
+        redistribute=held.redistribute,
+        link=Link(held.id, held.name, held.publisher, ()).encode(),
+        file_list=tuple(files),
+        format=_format_facts(store, held),
+        places=tuple(str(place.root) for place in places),
+    )
+
+
+def _format_facts(store: Store, held: HeldRelease) -> dict[str, str | int]:
+    records = store.catalog.records(held.id)
+    if records is None:
+        return {}
+    facts = asdict(verify_release(records, expected=held.id).release.format)
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _queue(store: Store, request: QueueRequest) -> Queued:
+    return Queued(
+        tuple(
+            QueuedRow(
+                fetch.no,
+                str(json.loads(fetch.request).get("ref", "")),
+                fetch.state,
+                format_record(fetch.release) if fetch.release else "",
+                fetch.error,
+            )
+            for fetch in store.catalog.queue()
+        )
+    )
+
+
+def _key_show(store: Store, request: KeyShowRequest) -> KeyShown:
+    own = own_publisher(store)
+    names = {name: format_record(publisher) for publisher, name in store.catalog.petnames().items()}
+    return KeyShown(format_record(own.publisher), did_key(own.key.public), names)
+
+
+LIST = Query("ls", ListRequest, Listed, lambda store, _: _rows(store, store.catalog.releases()))
+SEARCH = Query(
+    "search", SearchRequest, Listed, lambda store, request: _rows(store, store.releases_by_text(request.words))
+)
+SHOW = Query("show", ShowRequest, Shown, _show)
+QUEUE = Query("queue", QueueRequest, Queued, _queue)
+KEY_SHOW = Query("key show", KeyShowRequest, KeyShown, _key_show)

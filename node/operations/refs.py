@@ -1,0 +1,127 @@
+"""From what a person typed to a release, and this home's own publisher."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from samara.node.store.catalog import HeldRelease
+from samara.node.store.store import Store
+from samara.protocol.dsse import SigningKey
+from samara.protocol.errors import LinkError, NotFoundError, UsageError
+from samara.protocol.ids import PublisherId, format_record
+from samara.protocol.links import LinkRef, NameRef, ReleaseRef, parse_ref
+from samara.protocol.records import PublisherChain, format_time, make_genesis
+
+__all__ = ["OwnPublisher", "find_release", "now_text", "own_publisher", "publisher_of", "publisher_text"]
+
+_SHORT_ID: Final = 12
+"""Characters of a release id that are enough to look it up here; all begin with the same 9."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPublisher:
+    """Who publishes from this home.
+
+    Attributes:
+        key: Its signing key.
+        chain: Its root chain.
+    """
+
+    key: SigningKey
+    chain: PublisherChain
+
+    @property
+    def publisher(self) -> PublisherId:
+        """Its publisher id."""
+        return self.chain.publisher
+
+
+def own_publisher(store: Store) -> OwnPublisher:
+    """Return this home's publisher; its key is made on first use, and so is its genesis root.
+
+    Raises:
+        ReadOnlyError: There is none yet, and the home cannot be written.
+    """
+    key = SigningKey(store.home.key("publisher"))
+    chain = PublisherChain.verify([make_genesis([key])])
+    known = store.catalog.roots(chain.publisher)
+    if known:
+        return OwnPublisher(key, PublisherChain.verify(known, expected=chain.publisher))
+    if store.writable:
+        store.catalog.add_roots(chain.publisher, chain.envelopes)
+    return OwnPublisher(key, chain)
+
+
+def find_release(store: Store, text: str) -> HeldRelease:
+    """Return the release, known here, that a REF or the beginning of an id names.
+
+    Raises:
+        LinkError: It is no REF, or its publisher does not fit.
+        NotFoundError: It is not known here.
+        UsageError: It names several.
+    """
+    if "/" not in text and not text.startswith("samara:") and len(text) < 59:
+        return _by_beginning(store, text)
+    ref = parse_ref(text)
+    if isinstance(ref, NameRef):
+        return _by_name(store, ref)
+    release = ref.release if isinstance(ref, ReleaseRef) else ref.link.release
+    held = store.catalog.release(release)
+    if held is None:
+        raise NotFoundError(f"release {format_record(release)} is not known here", hint="Fetch it: samara fetch REF")
+    if isinstance(ref, LinkRef) and ref.link.publisher not in {None, held.publisher}:
+        raise LinkError("the link names another publisher than the release", hint="Do not trust this link.")
+    return held
+
+
+def publisher_of(store: Store, ref: NameRef) -> PublisherId:
+    """Return the publisher that a name REF means.
+
+    Raises:
+        NotFoundError: Nobody has this petname here.
+    """
+    if not isinstance(ref.publisher, str):
+        return ref.publisher
+    for publisher, name in store.catalog.petnames().items():
+        if name == ref.publisher:
+            return publisher
+    if ref.publisher == "me":
+        return own_publisher(store).publisher
+    raise NotFoundError(
+        f"nobody is called {ref.publisher!r} here", hint="Give the publisher a name: samara key name PUBLISHER-ID NAME"
+    )
+
+
+def publisher_text(store: Store, publisher: PublisherId) -> str:
+    """Return a publisher's petname, or its id."""
+    return store.catalog.petnames().get(publisher) or format_record(publisher)
+
+
+def now_text() -> str:
+    """Return the present time as records write it."""
+    return format_time(int(time.time()))
+
+
+def _by_beginning(store: Store, text: str) -> HeldRelease:
+    if len(text) < _SHORT_ID:
+        raise LinkError(f"{text!r} is too short for a release id", hint=f"Give at least {_SHORT_ID} characters of it.")
+    found = [held for held in store.catalog.releases() if format_record(held.id).startswith(text)]
+    if not found:
+        raise NotFoundError(f"no release known here begins with {text!r}", hint="See samara ls.")
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} releases begin with {text!r}", hint="Give more of the id.")
+    return found[0]
+
+
+def _by_name(store: Store, ref: NameRef) -> HeldRelease:
+    publisher = publisher_of(store, ref)
+    found = store.catalog.releases(publisher=publisher, name=ref.name)
+    if ref.version is not None:
+        found = [held for held in found if held.version == ref.version]
+    elif (head := store.catalog.newest_head(publisher, ref.name)) is not None:
+        found = [held for held in found if held.id == head[2]] or found
+    if not found:
+        raise NotFoundError(f"no release {ref.name!r} of that publisher is known here", hint="See samara ls.")
+    return found[0]

@@ -1,0 +1,296 @@
+"""Contents in the index: file tables, chunk lists, and the places where their files lie.
+
+A stream of a content is 0 for its file table and n for the n-th file. Lists and tables are kept as the bytes that were
+verified, and parsed anew when they are needed; the last few stay in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from samara.node.store.files import Stamp
+from samara.node.store.index import Index
+from samara.protocol.chunklist import ChunkList, ListVerifier
+from samara.protocol.errors import NotFoundError, StoreError
+from samara.protocol.ids import ContentId, Digest, digest
+from samara.protocol.table import FileTable
+
+__all__ = ["Contents", "HeldFile", "Place"]
+
+_CACHED_TABLES: Final = 8
+_CACHED_LISTS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder in which files of a content lie.
+
+    Attributes:
+        no: Its number in the index.
+        content: The content.
+        kind: home, to or inplace.
+        root: The folder, absolute.
+        state: online, away or edited.
+    """
+
+    no: int
+    content: ContentId
+    kind: str
+    root: Path
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """A file of a place.
+
+    Attributes:
+        place: Where.
+        stream: Which.
+        state: partial or complete.
+        bits: One bit a chunk while partial, else None.
+        stamp: As it was when its bytes were last known; zeros while partial.
+        checked: Its whole-file digests were found right.
+    """
+
+    place: Place
+    stream: int
+    state: str
+    bits: bytes | None
+    stamp: Stamp
+    checked: bool
+
+    def holds(self, chunk: int) -> bool:
+        """Whether a chunk is committed."""
+        if self.bits is None:
+            return True
+        return bool(self.bits[chunk >> 3] >> (chunk & 7) & 1)
+
+
+class Contents:
+    """Queries and writes on the index's content tables."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self.table = functools.lru_cache(maxsize=_CACHED_TABLES)(self._table)
+        self._cached_list = functools.lru_cache(maxsize=_CACHED_LISTS)(self._list)
+
+    # Tables and lists
+
+    def add(self, content: ContentId, table: bytes, nodes: Sequence[bytes]) -> int:
+        """Keep a verified file table and the nodes of its list; return the content's number in the index."""
+        parsed = FileTable.decode(table)
+        with self._index.write() as db:
+            db.execute(
+                'INSERT OR IGNORE INTO content (id, bytes, files, "table") VALUES (?,?,?,?)',
+                (content, parsed.size, len(parsed), table),
+            )
+            (no,) = db.execute("SELECT no FROM content WHERE id = ?", (content,)).fetchone()
+            self._insert_nodes(int(no), 0, nodes)
+        self._cached_list.cache_clear()
+        return int(no)
+
+    def has(self, content: ContentId) -> bool:
+        """Whether the content's table is held."""
+        return self._index.read.execute("SELECT 1 FROM content WHERE id = ?", (content,)).fetchone() is not None
+
+    def number(self, content: ContentId) -> int:
+        """Return the number of a content in the index.
+
+        Raises:
+            NotFoundError: Its table is not held.
+        """
+        row = self._index.read.execute("SELECT no FROM content WHERE id = ?", (content,)).fetchone()
+        if row is None:
+            raise NotFoundError("the content is not held here", hint="Fetch it first.")
+        return int(row[0])
+
+    def table_bytes(self, content: ContentId) -> bytes:
+        """Return the bytes of the file table."""
+        query = 'SELECT "table" FROM content WHERE no = ?'
+        return bytes(self._index.read.execute(query, (self.number(content),)).fetchone()[0])
+
+    def _table(self, content: ContentId) -> FileTable:
+        return FileTable.decode(self.table_bytes(content))
+
+    def add_nodes(self, content: ContentId, stream: int, nodes: Sequence[bytes]) -> None:
+        """Keep the verified nodes of a stream's list, and index its chunks."""
+        no = self.number(content)
+        with self._index.write():
+            self._insert_nodes(no, stream, nodes)
+        self._cached_list.cache_clear()
+
+    def _insert_nodes(self, no: int, stream: int, nodes: Iterable[bytes]) -> None:
+        with self._index.write() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO node (content, hash, stream, data) VALUES (?,?,?,?)",
+                [(no, digest(node), stream, node) for node in nodes],
+            )
+
+    def node(self, content: ContentId, node: Digest) -> bytes | None:
+        """Return a chunk-list node of this content."""
+        query = "SELECT data FROM node JOIN content ON content.no = node.content WHERE content.id = ? AND hash = ?"
+        row = self._index.read.execute(query, (content, node)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def any_node(self, node: Digest) -> bytes | None:
+        """Return a chunk-list node by its hash, from any content: the same file has the same list everywhere."""
+        row = self._index.read.execute("SELECT data FROM node WHERE hash = ? LIMIT 1", (node,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def nodes(self, content: ContentId, stream: int) -> list[bytes]:
+        """Return the held nodes of a stream's list, in no order."""
+        query = "SELECT data FROM node WHERE content = ? AND stream = ?"
+        return [bytes(row[0]) for row in self._index.read.execute(query, (self.number(content), stream))]
+
+    def chunk_list(self, content: ContentId, stream: int) -> ChunkList | None:
+        """Return the chunk list of a stream, or None when its nodes are not all held."""
+        found = self._cached_list(content, stream)
+        if found is None:
+            self._cached_list.cache_clear()  # nodes may come later
+        return found
+
+    def _list(self, content: ContentId, stream: int) -> ChunkList | None:
+        verifier = self.verifier(content, stream)
+        while wanted := verifier.wanted():
+            for name in wanted:
+                if (node := self.any_node(name)) is None:
+                    return None
+                verifier.add(node)
+        return verifier.chunks()
+
+    def verifier(self, content: ContentId, stream: int) -> ListVerifier:
+        """Return a verifier that has seen no node yet, for a stream of a held content."""
+        if stream == 0:
+            return ListVerifier.for_table(content)
+        entry = self.table(content)[stream - 1]
+        return ListVerifier.for_file(entry.root, entry.size, entry.blake3)
+
+    # Places and files
+
+    def add_place(self, content: ContentId, kind: str, root: Path) -> Place:
+        """Record a place, or find it again; it is online from now on."""
+        with self._index.write() as db:
+            db.execute(
+                "INSERT INTO place (content, kind, root, state) VALUES (?,?,?,'online')"
+                " ON CONFLICT (content, root) DO UPDATE SET state = 'online'",
+                (self.number(content), kind, str(root)),
+            )
+        return next(place for place in self.places(content) if place.root == root)
+
+    def places(self, content: ContentId | None = None) -> list[Place]:
+        """Return the places of a content, or all."""
+        query = "SELECT place.no, content.id, kind, root, state FROM place JOIN content ON content.no = place.content"
+        where = ("", ()) if content is None else (" WHERE content.id = ?", (content,))
+        rows = self._index.read.execute(query + where[0] + " ORDER BY place.no", where[1])
+        return [Place(no, ContentId(cid), kind, Path(root), state) for no, cid, kind, root, state in rows]
+
+    def set_place_state(self, place: Place, state: str) -> None:
+        """Record that a place is online, away or edited."""
+        with self._index.write() as db:
+            db.execute("UPDATE place SET state = ? WHERE no = ?", (state, place.no))
+
+    def forget_place(self, place: Place) -> None:
+        """Forget a place; its files are the caller's affair."""
+        with self._index.write() as db:
+            db.execute("DELETE FROM file WHERE place = ?", (place.no,))
+            db.execute("DELETE FROM place WHERE no = ?", (place.no,))
+
+    def forget(self, content: ContentId) -> None:
+        """Forget a content, its lists and its chunks; its places must be forgotten before."""
+        if self.places(content):
+            raise StoreError("a content with places cannot be forgotten")
+        no = self.number(content)
+        with self._index.write() as db:
+            for table in ("node", "chunk"):
+                db.execute(f"DELETE FROM {table} WHERE content = ?", (no,))  # noqa: S608
+            db.execute("DELETE FROM content WHERE no = ?", (no,))
+        self.table.cache_clear()
+        self._cached_list.cache_clear()
+
+    def files(self, place: Place) -> dict[int, HeldFile]:
+        """Return the recorded files of a place by stream."""
+        rows = self._index.read.execute(
+            "SELECT stream, state, bits, size, mtime, inode, checked FROM file WHERE place = ? ORDER BY stream",
+            (place.no,),
+        )
+        return {row[0]: _held_file(place, row) for row in rows}
+
+    def file(self, place: Place, stream: int) -> HeldFile | None:
+        """Return one recorded file of a place."""
+        row = self._index.read.execute(
+            "SELECT stream, state, bits, size, mtime, inode, checked FROM file WHERE place = ? AND stream = ?",
+            (place.no, stream),
+        ).fetchone()
+        return _held_file(place, row) if row else None
+
+    def set_partial(self, place: Place, bits: dict[int, bytes]) -> None:
+        """Record the bits of files in progress, by stream, in one transaction."""
+        with self._index.write() as db:
+            db.executemany(
+                "INSERT INTO file (place, stream, state, bits, size, mtime, inode) VALUES (?,?,'partial',?,0,0,0)"
+                " ON CONFLICT (place, stream) DO UPDATE SET state = 'partial', bits = excluded.bits, checked = 0",
+                [(place.no, stream, data) for stream, data in bits.items()],
+            )
+
+    def set_complete(self, place: Place, stamps: dict[int, Stamp], *, checked: bool) -> None:
+        """Record files as complete, by stream, in one transaction."""
+        with self._index.write() as db:
+            db.executemany(
+                "INSERT INTO file (place, stream, state, bits, size, mtime, inode, checked)"
+                " VALUES (?,?,'complete',NULL,?,?,?,?) ON CONFLICT (place, stream) DO UPDATE SET state = 'complete',"
+                " bits = NULL, size = excluded.size, mtime = excluded.mtime, inode = excluded.inode,"
+                " checked = max(checked, excluded.checked)",
+                [(place.no, s, st.size, st.mtime_ns, st.inode, checked) for s, st in stamps.items()],
+            )
+
+    def forget_file(self, place: Place, stream: int) -> None:
+        """Forget one file of a place."""
+        with self._index.write() as db:
+            db.execute("DELETE FROM file WHERE place = ? AND stream = ?", (place.no, stream))
+
+    def set_checked(self, place: Place, stream: int) -> None:
+        """Record that a file's whole digests were found right."""
+        with self._index.write() as db:
+            db.execute("UPDATE file SET checked = 1 WHERE place = ? AND stream = ?", (place.no, stream))
+
+    def unchecked(self) -> Iterator[tuple[Place, int]]:
+        """Return the complete files whose whole digests were not checked yet."""
+        for place in self.places():
+            for held in self.files(place).values():
+                if held.state == "complete" and not held.checked:
+                    yield place, held.stream
+
+    # Chunks held anywhere
+
+    def index_chunks(self, content: ContentId, streams: Iterable[int]) -> None:
+        """Let the chunks of these streams be found by hash."""
+        no = self.number(content)
+        for stream in streams:
+            chunks = self.chunk_list(content, stream)
+            if chunks is None:
+                continue
+            rows = [(_short(chunks.hash(i)), no, stream, i) for i in range(len(chunks))]
+            with self._index.write() as db:
+                db.executemany('INSERT OR IGNORE INTO chunk (hash, content, stream, "index") VALUES (?,?,?,?)', rows)
+
+    def find_chunk(self, chunk: Digest) -> Iterator[tuple[ContentId, int, int]]:
+        """Return where a chunk may be held: (content, stream, index). A hint: the bytes are verified by the reader."""
+        rows = self._index.read.execute(
+            'SELECT content.id, stream, "index" FROM chunk JOIN content ON content.no = chunk.content WHERE hash = ?',
+            (_short(chunk),),
+        )
+        yield from [(ContentId(row[0]), row[1], row[2]) for row in rows]
+
+
+def _short(chunk: Digest) -> int:
+    return int.from_bytes(chunk[:8], "big", signed=True)
+
+
+def _held_file(place: Place, row: Sequence[object]) -> HeldFile:
+    stream, state, bits, size, mtime, inode, checked = row
+    return HeldFile(place, stream, state, bits, Stamp(size, mtime, inode), bool(checked))  # type: ignore[arg-type]

@@ -1,0 +1,251 @@
+"""System calls on files, each behind one function, with a fallback for systems that lack it.
+
+Receiving never follows a symbolic link: a path below a place is walked part by part. Sync errors are final: the caller drops
+what it had not recorded and never tries the sync again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from samara.protocol.errors import DiskFullError, ReadOnlyError, SamaraError, StoreError
+
+__all__ = [
+    "Stamp",
+    "ensure_folder",
+    "free_bytes",
+    "make_read_only",
+    "move_into_place",
+    "open_for_writing",
+    "os_errors",
+    "preallocate",
+    "read_at",
+    "read_exactly",
+    "remove_file",
+    "stamp",
+    "sync_data",
+    "sync_folder",
+    "write_at",
+]
+
+_BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a file looked like when its bytes were last known.
+
+    Attributes:
+        size: Bytes.
+        mtime_ns: Time of the last change, nanoseconds.
+        inode: Its number; 0 where the system has none.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@contextlib.contextmanager
+def os_errors(what: str) -> Iterator[None]:
+    """Turn an `OSError` into the typed error that says what could not be done.
+
+    Raises:
+        DiskFullError: No room.
+        ReadOnlyError: It may not be written.
+        StoreError: Anything else.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _typed(what, error) from error
+
+
+def _typed(what: str, error: OSError) -> SamaraError:
+    reason = f"{what}: {error.strerror or error}"
+    if error.errno in _FULL:
+        return DiskFullError(reason, hint="Free some room and run the same command again: it goes on where it stopped.")
+    if error.errno in _READ_ONLY:
+        return ReadOnlyError(reason, hint="Choose a folder that you may write, with --to or $SAMARA_HOME.")
+    return StoreError(reason)
+
+
+def stamp(fd: int) -> Stamp:
+    """Return the stamp of an open file."""
+    status = os.fstat(fd)
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def read_at(fd: int, buffer: memoryview, offset: int) -> int:
+    """Read into `buffer` from `offset` until it is full or the file ends; return the bytes read."""
+    done = 0
+    while done < len(buffer):
+        got = _pread_into(fd, buffer[done:], offset + done)
+        if not got:
+            break
+        done += got
+    return done
+
+
+def _pread_into(fd: int, buffer: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, [buffer], offset)
+    os.lseek(fd, offset, os.SEEK_SET)  # Windows: each fd is used by one thread at a time there
+    data = os.read(fd, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
+def read_exactly(fd: int, length: int, offset: int) -> bytearray:
+    """Read `length` bytes.
+
+    Raises:
+        StoreError: The file is shorter.
+    """
+    data = bytearray(length)
+    if (got := read_at(fd, memoryview(data), offset)) != length:
+        raise StoreError(f"file ends {length - got} bytes early")
+    return data
+
+
+def write_at(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`.
+
+    Raises:
+        OSError: As the system says; see `os_errors`.
+    """
+    view = memoryview(data)
+    while len(view):
+        if hasattr(os, "pwrite"):
+            done = os.pwrite(fd, view, offset)
+        else:
+            os.lseek(fd, offset, os.SEEK_SET)
+            done = os.write(fd, view)
+        view, offset = view[done:], offset + done
+
+
+def preallocate(fd: int, size: int) -> None:
+    """Give a file its size, and its blocks where the system can promise them.
+
+    Raises:
+        OSError: No room, for one.
+    """
+    if size == 0 or os.fstat(fd).st_size == size:
+        return
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
+                raise
+    os.ftruncate(fd, size)
+
+
+def sync_data(fd: int) -> None:
+    """Bring a file's data to the disk (on macOS through the drive's cache too)."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+        return
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        if hasattr(fcntl, "F_FULLFSYNC"):
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to the disk; does nothing where folders cannot be opened (Windows)."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that this user may still write on the filesystem of the nearest existing parent."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def ensure_folder(root: Path, parts: Sequence[str]) -> Path:
+    """Create `root/parts…` folder by folder, never through a link below `root`, and return it.
+
+    Raises:
+        StoreError: A link or a file is in the way.
+        OSError: As the system says.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    folder = root
+    for part in parts:
+        folder = folder / part
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            raise StoreError(f"{folder} is in the way: a folder is needed there", hint="Choose another --to folder.")
+    return folder
+
+
+def open_for_writing(path: Path) -> int:
+    """Open or create a file for positioned reads and writes, never through a link.
+
+    Raises:
+        StoreError: A link or something else than a file is in the way.
+        OSError: As the system says.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise StoreError(f"{path} is not a plain file", hint="Move it away and try again.")
+    return os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW | _BINARY, 0o644)
+
+
+def make_read_only(fd: int, path: Path) -> None:
+    """Take away the right to write, where the filesystem has rights."""
+    with contextlib.suppress(OSError):  # FAT and some network filesystems have none: nothing is lost
+        if hasattr(os, "fchmod"):
+            os.fchmod(fd, 0o444)
+        else:
+            path.chmod(stat.S_IREAD)
+
+
+def move_into_place(source: Path, target: Path) -> None:
+    """Rename `source` to `target` unless something is there.
+
+    Raises:
+        StoreError: Something is there.
+        OSError: As the system says.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)  # atomic, and refuses an existing target
+    except FileExistsError:
+        raise StoreError(f"{target} exists already", hint="Move it away and run the same command again.") from None
+    except (OSError, NotImplementedError):  # no hard links here: FAT, some phones
+        if os.path.lexists(target):
+            raise StoreError(f"{target} exists already", hint="Move it away and run the same command again.") from None
+        source.rename(target)
+    else:
+        source.unlink()
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file that Samara wrote, also a read-only one; it may be gone already."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.name == "nt":
+            path.chmod(stat.S_IWRITE)
+        path.unlink()

@@ -1,0 +1,167 @@
+"""The home folder: where it is, who holds it, and its two keys.
+
+One process holds a home at a time, by an operating-system lock that dies with it. The lock file says who, so that a second
+process can join it or name it. Keys are 32 random bytes in files of mode 0600.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from samara.node.store.files import os_errors
+from samara.protocol.errors import HomeBusyError, StoreError
+
+__all__ = ["Holder", "Home", "HomeLock"]
+
+_KEY_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a home.
+
+    Attributes:
+        pid: Its process id.
+        door: Path of the socket on which it answers, or empty while it has none.
+    """
+
+    pid: int
+    door: str
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below one home folder."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str] = os.environ) -> Home:
+        """Return `$SAMARA_HOME`, or the platform's data folder."""
+        if named := environ.get("SAMARA_HOME"):
+            return cls(Path(named).expanduser().absolute())
+        import platformdirs
+
+        return cls(Path(platformdirs.user_data_dir("samara", appauthor=False)))
+
+    @property
+    def index(self) -> Path:
+        """The SQLite index."""
+        return self.root / "index.sqlite"
+
+    @property
+    def content(self) -> Path:
+        """The folder of home places."""
+        return self.root / "content"
+
+    @property
+    def config(self) -> Path:
+        """The settings file."""
+        return self.root / "config.toml"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.root / "lock"
+
+    def create(self) -> None:
+        """Make the folder, readable by its owner only.
+
+        Raises:
+            ReadOnlyError: It cannot be made.
+        """
+        with os_errors(f"cannot make the home {self.root}"):
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def key(self, name: str) -> bytes:
+        """Return the seed (32 bytes) of the key `node` or `publisher`, made now when there is none.
+
+        Raises:
+            ReadOnlyError: It cannot be made.
+            StoreError: The file is damaged.
+        """
+        path = self.root / f"{name}.key"
+        with os_errors(f"cannot make the key {path}"), contextlib.suppress(FileExistsError):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(fd, "wb") as file:
+                file.write(secrets.token_bytes(_KEY_BYTES))
+                file.flush()
+                os.fsync(fd)
+        with os_errors(f"cannot read the key {path}"):
+            seed = path.read_bytes()
+        if len(seed) != _KEY_BYTES:
+            raise StoreError(f"{path} has {len(seed)} bytes instead of {_KEY_BYTES}", hint="Restore it from a backup.")
+        return seed
+
+    def holder(self) -> Holder | None:
+        """Return who wrote the lock file last; whether it still lives, only taking the lock can tell."""
+        try:
+            said = json.loads(self.lock.read_text())
+            return Holder(int(said["pid"]), str(said["door"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+class HomeLock:
+    """Holds a home for this process until closed.
+
+    Raises:
+        HomeBusyError: Another process holds it.
+        ReadOnlyError: The home cannot be written.
+    """
+
+    def __init__(self, home: Home) -> None:
+        home.create()
+        self._home = home
+        with os_errors(f"cannot hold the home {home.root}"):
+            self._file: IO[str] = open(home.lock, "a+")  # noqa: SIM115 - open as long as it is held
+        if not _lock(self._file):
+            self._file.close()
+            holder = home.holder()
+            who = f"process {holder.pid}" if holder else "another process"
+            raise HomeBusyError(f"{home.root} is held by {who}", hint="Stop it, or use another $SAMARA_HOME.")
+        self.announce("")
+
+    def announce(self, door: str) -> None:
+        """Write who holds the home and where it answers."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(json.dumps({"pid": os.getpid(), "door": door}))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Let the home go."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.close()
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return _lock_windows(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_windows(file: IO[str]) -> bool:
+    import msvcrt
+
+    try:
+        # A byte far behind the text: Windows locks forbid reading, and the text must stay readable.
+        os.lseek(file.fileno(), 1 << 20, os.SEEK_SET)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except OSError:
+        return False
+    return True

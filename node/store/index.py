@@ -1,0 +1,168 @@
+"""The SQLite index: its schema, one connection that writes, and readers of their own for each thread.
+
+Nothing here knows what the rows mean; `catalog`, `contents` and `intake` do. A write is a transaction (`with index.write()
+as db`), serialised by a lock, so any thread may write. A home that cannot be written is opened read-only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from samara.protocol.errors import NotFoundError, ReadOnlyError, StoreError
+
+__all__ = ["Index"]
+
+_VERSION: Final = 1
+
+_SCHEMA: Final = """
+CREATE TABLE root (publisher BLOB, version INTEGER, envelope BLOB NOT NULL, PRIMARY KEY (publisher, version));
+CREATE TABLE release (
+    id BLOB PRIMARY KEY, publisher BLOB NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, issued TEXT NOT NULL,
+    kind TEXT NOT NULL, license TEXT NOT NULL, content BLOB NOT NULL, bytes INTEGER NOT NULL, files INTEGER NOT NULL,
+    visibility TEXT NOT NULL, redistribute INTEGER NOT NULL, own INTEGER NOT NULL, condemned TEXT NOT NULL DEFAULT '',
+    added REAL NOT NULL, envelope BLOB NOT NULL);
+CREATE INDEX release_content ON release (content);
+CREATE INDEX release_name ON release (publisher, name);
+CREATE TABLE head (
+    id BLOB PRIMARY KEY, publisher BLOB NOT NULL, name TEXT NOT NULL, sequence INTEGER NOT NULL, release BLOB NOT NULL,
+    envelope BLOB NOT NULL);
+CREATE INDEX head_name ON head (publisher, name, sequence);
+CREATE TABLE content (
+    no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL, files INTEGER NOT NULL, "table" BLOB NOT NULL);
+CREATE TABLE node (content INTEGER, hash BLOB, stream INTEGER, data BLOB NOT NULL, PRIMARY KEY (content, stream, hash));
+CREATE INDEX node_hash ON node (hash);
+CREATE TABLE place (
+    no INTEGER PRIMARY KEY, content INTEGER NOT NULL, kind TEXT NOT NULL, root TEXT NOT NULL, state TEXT NOT NULL,
+    UNIQUE (content, root));
+CREATE TABLE file (
+    place INTEGER, stream INTEGER, state TEXT NOT NULL, bits BLOB, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+    inode INTEGER NOT NULL, checked INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (place, stream)) WITHOUT ROWID;
+CREATE TABLE chunk (
+    hash INTEGER, content INTEGER, stream INTEGER, "index" INTEGER, PRIMARY KEY (hash, content, stream, "index"))
+    WITHOUT ROWID;
+CREATE TABLE fetch (
+    no INTEGER PRIMARY KEY, request BLOB NOT NULL, state TEXT NOT NULL, release BLOB, error TEXT NOT NULL DEFAULT '',
+    added REAL NOT NULL);
+CREATE TABLE pin (release BLOB PRIMARY KEY);
+CREATE TABLE petname (name TEXT PRIMARY KEY, publisher BLOB NOT NULL);
+CREATE TABLE peer (id TEXT PRIMARY KEY, wrong INTEGER NOT NULL, why TEXT NOT NULL, seen REAL NOT NULL);
+CREATE TABLE allow (release BLOB, peer TEXT, PRIMARY KEY (release, peer)) WITHOUT ROWID;
+"""
+
+
+class Index:
+    """An open index.
+
+    Args:
+        path: The database file; it is created when `writable`.
+        writable: False opens what is there for reading only.
+
+    Raises:
+        NotFoundError: Nothing is there, and it may not be created.
+        StoreError: It is damaged, or of a newer Samara.
+    """
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        self.writable = writable
+        self._path = path
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        try:
+            self._writer = self._connect()
+            if writable:
+                self._prepare()
+            self._check_version()
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"the index {path} cannot be opened: {error}",
+                hint="Move index.sqlite away and publish or fetch again: the files themselves are not touched.",
+            ) from error
+
+    def close(self) -> None:
+        """Close every connection; no thread may use the index afterwards."""
+        with self._lock:
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        Raises:
+            ReadOnlyError: The home was opened for reading only.
+            StoreError: SQLite failed; nothing of the block was kept.
+        """
+        if not self.writable:
+            raise ReadOnlyError(f"{self._path.parent} is open for reading only")
+        with self._lock:
+            if self._writer.in_transaction:  # the caller's block is the transaction
+                yield self._writer
+                return
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._rollback()
+                raise StoreError(f"the index could not be written: {error}") from error
+            except BaseException:
+                self._rollback()
+                raise
+
+    @property
+    def read(self) -> sqlite3.Connection:
+        """This thread's connection for reading."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._lock:
+                connection = self._connect()
+            self._local.connection = connection
+        return connection
+
+    def _rollback(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    def _connect(self) -> sqlite3.Connection:
+        uri = self._path.absolute().as_uri()
+        if not self.writable:
+            if not self._path.exists():
+                raise NotFoundError(f"there is no Samara home at {self._path.parent}", hint="Fetch or seed something.")
+            # immutable loses what an unmerged WAL holds, so it is only for a home without one.
+            wal = self._path.with_name(self._path.name + "-wal")
+            uri += "?mode=ro" if wal.exists() or _writable_folder(self._path.parent) else "?mode=ro&immutable=1"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+        connection.execute("PRAGMA busy_timeout = 30000")
+        self._open.append(connection)
+        return connection
+
+    def _prepare(self) -> None:
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        self._writer.execute("PRAGMA synchronous = FULL")
+        if self._writer.execute("PRAGMA user_version").fetchone()[0] == 0:
+            with self.write() as db:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _check_version(self) -> None:
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version != _VERSION:
+            raise StoreError(f"the index is of version {version}, this Samara knows {_VERSION}", hint="Update Samara.")
+
+
+def _writable_folder(folder: Path) -> bool:
+    try:
+        probe = folder / ".write-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True

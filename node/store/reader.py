@@ -1,0 +1,142 @@
+"""Verified reads of chunks from wherever a content lies.
+
+Every chunk is hashed before it is given out. A file that another program changed makes its place `edited`; a wrong chunk in a
+file that Samara wrote loses its bit, so that it is fetched anew. Nothing wrong is ever returned.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from samara.node.store.contents import Contents, HeldFile
+from samara.node.store.files import read_exactly, stamp
+from samara.protocol import limits
+from samara.protocol.chunklist import ChunkList
+from samara.protocol.errors import StoreError
+from samara.protocol.ids import ContentId, digest
+from samara.protocol.ports import Availability
+
+__all__ = ["Reader", "progress_path"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_READ: Final = 8 * limits.MIB
+"""Bytes of one read: enough for a disk to stream, and small beside the memory of a node."""
+
+
+def progress_path(root: Path, stream: int) -> Path:
+    """Return where a file in progress lies (specs/store.md, "Layout of a home")."""
+    return root / ".samara" / str(stream)
+
+
+class Reader:
+    """Reads chunks of held contents."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[memoryview] | None:
+        """Return verified chunks from `first` on: at least one, at most `count`, at most about 8 MiB; None when none."""
+        chunks = self._contents.chunk_list(content, stream)
+        if chunks is None or not 0 <= first < len(chunks):
+            return None
+        if stream == 0:
+            table = memoryview(self._contents.table_bytes(content))
+            return _slices(table, chunks, first, _run(chunks, first, count), chunks.offset(first))
+        for held in self._held(content, stream):
+            if held.holds(first) and (found := self._read_file(held, chunks, first, count)):
+                return found
+        return None
+
+    def availability(self, content: ContentId, stream: int) -> Availability | None:
+        """Return which chunks of a stream are committed here; None when its list is not complete here."""
+        chunks = self._contents.chunk_list(content, stream)
+        if chunks is None:
+            return None
+        if stream == 0:
+            return Availability(len(chunks), None)
+        bits = 0
+        for held in self._held(content, stream):
+            if held.bits is None:
+                return Availability(len(chunks), None)
+            bits |= int.from_bytes(held.bits, "little")
+        return Availability(len(chunks), bits.to_bytes((len(chunks) + 7) // 8, "little"))
+
+    def path(self, held: HeldFile) -> Path:
+        """Return where the bytes of a held file lie now."""
+        if held.state == "partial":
+            return progress_path(held.place.root, held.stream)
+        entry = self._contents.table(held.place.content)[held.stream - 1]
+        return held.place.root.joinpath(*entry.path.split("/"))
+
+    def _held(self, content: ContentId, stream: int) -> list[HeldFile]:
+        places = [place for place in self._contents.places(content) if place.state == "online"]
+        return [held for place in places if (held := self._contents.file(place, stream)) is not None]
+
+    def _read_file(self, held: HeldFile, chunks: ChunkList, first: int, count: int) -> Sequence[memoryview] | None:
+        count = _run(chunks, first, count)
+        count = next((n for n in range(1, count) if not held.holds(first + n)), count)
+        offset = chunks.offset(first)
+        length = chunks.offset(first + count - 1) + chunks.length(first + count - 1) - offset
+        try:
+            fd = os.open(self.path(held), os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            self._gone(held, error)
+            return None
+        try:
+            if held.state == "complete" and stamp(fd) != held.stamp:
+                raise StoreError("it was changed")
+            data = read_exactly(fd, length, offset)
+        except (OSError, StoreError) as error:
+            self._spoilt(held, first, str(error))
+            return None
+        finally:
+            os.close(fd)
+        found = _slices(memoryview(data), chunks, first, count, offset)
+        if len(found) < count:
+            self._spoilt(held, first + len(found), "its bytes are wrong")
+        return found
+
+    def _gone(self, held: HeldFile, error: OSError) -> None:
+        now = self._contents.file(held.place, held.stream)
+        if now != held:  # finished or taken away while we looked
+            return
+        state = "edited" if held.place.root.is_dir() else "away"
+        _log.warning("%s: %s; its place is %s", self.path(held), error.strerror, state)
+        self._contents.set_place_state(held.place, state)
+
+    def _spoilt(self, held: HeldFile, chunk: int, why: str) -> None:
+        _log.warning("%s, chunk %d: %s", self.path(held), chunk, why)
+        if held.state == "partial" and held.bits is not None:
+            bits = bytearray(held.bits)
+            bits[chunk >> 3] &= ~(1 << (chunk & 7))
+            self._contents.set_partial(held.place, {held.stream: bytes(bits)})
+        else:
+            self._contents.set_place_state(held.place, "edited")
+
+
+def _run(chunks: ChunkList, first: int, count: int) -> int:
+    """How many chunks from `first` on fit into one read; at least one."""
+    count = min(count, len(chunks) - first)
+    total = 0
+    for n in range(count):
+        total += chunks.length(first + n)
+        if total > _MAX_READ and n:
+            return n
+    return count
+
+
+def _slices(data: memoryview, chunks: ChunkList, first: int, count: int, offset: int) -> list[memoryview]:
+    """Cut `data`, which begins at `offset` of the stream, into verified chunks; stops before the first wrong one."""
+    found = []
+    for index in range(first, first + count):
+        start = chunks.offset(index) - offset
+        piece = data[start : start + chunks.length(index)]
+        if digest(piece) != chunks.hash(index):
+            break
+        found.append(piece)
+    return found

@@ -1,0 +1,74 @@
+"""What a peer may have: the sharing rules in front of the reader (implements `samara.protocol.ports.Shelf`).
+
+A content is shared when a release of it is: its publisher answered that it may be passed on, it is not condemned, and it is
+public, unlisted, or private with this peer on the list. Everything else looks the same from outside: not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from samara.node.store.catalog import Catalog, HeldRelease
+from samara.node.store.contents import Contents
+from samara.node.store.reader import Reader
+from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
+from samara.protocol.ports import Availability, Records
+
+__all__ = ["PeerShelf"]
+
+
+class PeerShelf:
+    """Answers peers from the store."""
+
+    def __init__(self, catalog: Catalog, contents: Contents, reader: Reader) -> None:
+        self._catalog = catalog
+        self._contents = contents
+        self._reader = reader
+
+    def records(self, release: ReleaseId, peer: str) -> Records | None:
+        """Return the records of a release that this peer may know."""
+        held = self._catalog.release(release)
+        return self._catalog.records(release) if held and self._may(held, peer) else None
+
+    def latest(self, publisher: PublisherId, name: str, peer: str) -> Records | None:
+        """Return the records of the head's release, else of the newest release of that name."""
+        head = self._catalog.newest_head(publisher, name)
+        if head is not None and (found := self.records(head[2], peer)):
+            return found
+        held = self._catalog.releases(publisher=publisher, name=name)
+        # Unlisted releases are given to who names their id; a name alone is no link.
+        listed = (r for r in held if r.visibility != "unlisted" and self._may(r, peer))
+        return next((self._catalog.records(r.id) for r in listed), None)
+
+    def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
+        """Return a chunk-list node of a shared content."""
+        return self._contents.node(content, node) if self._shares(content, peer) else None
+
+    def files(self, content: ContentId, peer: str) -> bytes | None:
+        """Return one bit a file: set when it is held whole."""
+        if not self._shares(content, peer):
+            return None
+        bits = bytearray((len(self._contents.table(content)) + 7) // 8)
+        for place in self._contents.places(content):
+            if place.state != "online":
+                continue
+            for stream, held in self._contents.files(place).items():
+                if held.state == "complete":
+                    bits[(stream - 1) >> 3] |= 1 << ((stream - 1) & 7)
+        return bytes(bits)
+
+    def availability(self, content: ContentId, stream: int, peer: str) -> Availability | None:
+        """Return which chunks of a stream of a shared content are held."""
+        return self._reader.availability(content, stream) if self._shares(content, peer, stream) else None
+
+    def read(self, content: ContentId, stream: int, first: int, count: int, peer: str) -> Sequence[memoryview] | None:
+        """Return verified chunks of a shared content."""
+        return self._reader.read(content, stream, first, count) if self._shares(content, peer, stream) else None
+
+    def _shares(self, content: ContentId, peer: str, stream: int = 0) -> bool:
+        if not self._contents.has(content) or not 0 <= stream <= len(self._contents.table(content)):
+            return False
+        return any(self._may(held, peer) for held in self._catalog.releases(content=content))
+
+    def _may(self, held: HeldRelease, peer: str) -> bool:
+        return held.shared and (held.visibility != "private" or self._catalog.allowed(held.id, peer))

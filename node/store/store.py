@@ -1,0 +1,249 @@
+"""The store of one home: the index, the contents in their places, and what may be deleted.
+
+It blocks and never waits for a network; the node calls it in worker threads. See specs/store.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from samara.node.settings import StoreSettings
+from samara.node.store.catalog import Catalog, HeldRelease
+from samara.node.store.contents import Contents, Place
+from samara.node.store.home import Home
+from samara.node.store.index import Index
+from samara.node.store.intake import Room, StoreIntake
+from samara.node.store.reader import Reader
+from samara.node.store.shelf import PeerShelf
+from samara.protocol.chunklist import ListVerifier, verify_list
+from samara.protocol.errors import NotFoundError, StoreError
+from samara.protocol.ids import ContentId, ReleaseId, format_content
+from samara.protocol.ports import Records
+from samara.protocol.records import verify_release
+from samara.protocol.table import verify_table
+
+__all__ = ["Collected", "Store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection took away.
+
+    Attributes:
+        contents: How many contents.
+        bytes: Bytes that were deleted.
+    """
+
+    contents: int
+    bytes: int
+
+
+class Store:
+    """An open store.
+
+    Args:
+        home: Where.
+        settings: How much it may take.
+        writable: False opens a home that somebody else holds, or that cannot be written.
+
+    Raises:
+        NotFoundError: Not writable, and there is none.
+        StoreError: It is damaged.
+    """
+
+    def __init__(self, home: Home, settings: StoreSettings, *, writable: bool) -> None:
+        self.home = home
+        self._settings = settings
+        self._index = Index(home.index, writable=writable)
+        self.catalog = Catalog(self._index)
+        self.contents = Contents(self._index)
+        self.reader = Reader(self.contents)
+        self.shelf = PeerShelf(self.catalog, self.contents, self.reader)
+        self._intakes: dict[Path, StoreIntake] = {}
+
+    @property
+    def writable(self) -> bool:
+        """It may be written by this process."""
+        return self._index.writable
+
+    def close(self) -> None:
+        """Commit what is in flight and close."""
+        try:
+            for intake in list(self._intakes.values()):
+                intake.close()
+        finally:
+            self._index.close()
+
+    # The port of the stick (samara.protocol.ports.Library)
+
+    def records(self, release: ReleaseId) -> Records | None:
+        """Return the records of a held release."""
+        return self.catalog.records(release)
+
+    def nodes(self, content: ContentId, stream: int) -> Sequence[bytes] | None:
+        """Return all chunk-list nodes of a stream; None when they are not complete."""
+        if self.contents.chunk_list(content, stream) is None:
+            return None
+        return self.contents.nodes(content, stream)
+
+    def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[memoryview] | None:
+        """Return verified chunks from `first` on; at least one, perhaps fewer than `count`; None when none."""
+        return self.reader.read(content, stream, first, count)
+
+    def open_intake(
+        self,
+        records: Records,
+        table_nodes: Sequence[bytes],
+        table: bytes,
+        wanted: Sequence[int] | None,
+        to: Path | None = None,
+    ) -> StoreIntake:
+        """Begin, or go on with, the intake of a release.
+
+        Args:
+            records: Its records; they are verified here.
+            table_nodes: The nodes of the file table's chunk list.
+            table: The bytes of the file table.
+            wanted: Streams that are wanted, or None for all.
+            to: The folder to put the files into; None is the home's own.
+
+        Raises:
+            VerificationError: Records or table are wrong.
+            StoreError: The place is in use, or a different file is in the way.
+        """
+        verified = verify_release(records, expected=None)
+        release = verified.release
+        verified.check_table(table)
+        parsed = verify_table(table, release.content)
+        verified.check_facts(content=release.content, total=parsed.size, files=len(parsed))
+        verify_list(ListVerifier.for_table(release.content), table_nodes)
+        self.catalog.add_release(verified, records, own=False)
+        self.contents.add(release.content, table, table_nodes)
+        root = (to or self.home.content / format_content(release.content)).absolute()
+        if root in self._intakes:
+            raise StoreError(f"{root} is being written by another fetch", hint="Wait for it: samara queue.")
+        place = self.contents.add_place(release.content, "to" if to else "home", root)
+        streams = range(1, len(parsed) + 1) if wanted is None else wanted
+        intake = StoreIntake(self.contents, self.reader, place, streams, self._room())
+        self._intakes[root] = intake
+        return intake
+
+    def close_intake(self, intake: StoreIntake) -> None:
+        """Commit what an intake took, and let its place go."""
+        try:
+            intake.close()
+        finally:
+            self._intakes.pop(intake.place.root, None)
+
+    def _room(self) -> Room:
+        quota = self._settings.quota
+        return Room(self._settings.floor, None if quota is None else quota - self.home_bytes())
+
+    # Where things are
+
+    def home_bytes(self) -> int:
+        """Return the bytes of all contents under the home, as stated by their tables."""
+        places = {place.content for place in self.contents.places() if place.kind == "home"}
+        return sum(self.contents.table(content).size for content in places)
+
+    def complete_place(self, content: ContentId) -> Place | None:
+        """Return a place where a content lies whole and online."""
+        for place in self.contents.places(content):
+            files = self.contents.files(place)
+            whole = sum(held.state == "complete" for held in files.values())
+            if place.state == "online" and whole == len(self.contents.table(content)):
+                return place
+        return None
+
+    def look_at_places(self) -> list[Place]:
+        """Compare every place with the disk, record what changed, and return the places that changed."""
+        changed = []
+        for place in self.contents.places():
+            state = self._state_of(place)
+            if state != place.state and not (place.state == "edited" and state == "online"):
+                self.contents.set_place_state(place, state)
+                changed.append(place)
+        return changed
+
+    def _state_of(self, place: Place) -> str:
+        if not place.root.is_dir():
+            return "away"
+        for held in self.contents.files(place).values():
+            try:
+                status = self.reader.path(held).stat()
+            except OSError:
+                return "edited"
+            known = (held.stamp.size, held.stamp.mtime_ns, held.stamp.inode)
+            if held.state == "complete" and (status.st_size, status.st_mtime_ns, status.st_ino) != known:
+                return "edited"
+        return "online"
+
+    # Deleting
+
+    def remove(self, release: ReleaseId) -> Collected:
+        """Forget a release, and delete its content from the home unless another release of it is kept.
+
+        Raises:
+            NotFoundError: It is not known here.
+            StoreError: It is being fetched.
+        """
+        held = self.catalog.release(release)
+        if held is None:
+            raise NotFoundError("there is no such release here", hint="See samara ls.")
+        if self._in_flight(held.content):
+            raise StoreError("it is being fetched", hint="Stop the fetch first: samara queue.")
+        self.catalog.forget_release(release)
+        if self.catalog.releases(content=held.content):
+            return Collected(0, 0)
+        return self._drop(held.content)
+
+    def collect(self) -> Collected:
+        """Delete what is neither pinned nor in flight."""
+        pins = self.catalog.pins()
+        kept = {held.content for held in self.catalog.releases() if held.id in pins}
+        contents = bytes_ = 0
+        for content in {place.content for place in self.contents.places()} - kept:
+            if not self._in_flight(content):
+                for held in self.catalog.releases(content=content):
+                    self.catalog.forget_release(held.id)
+                bytes_ += self._drop(content).bytes
+                contents += 1
+        return Collected(contents, bytes_)
+
+    def _in_flight(self, content: ContentId) -> bool:
+        return any(intake.content == content for intake in self._intakes.values())
+
+    def _drop(self, content: ContentId) -> Collected:
+        freed = 0
+        for place in self.contents.places(content):
+            self.contents.forget_place(place)
+            # Only what is really under the home is deleted, whatever the index says.
+            if place.kind == "home" and place.root.parent == self.home.content and not place.root.is_symlink():
+                freed += _folder_bytes(place.root)
+                shutil.rmtree(place.root, ignore_errors=True)
+        if self.contents.has(content):
+            self.contents.forget(content)
+        return Collected(1, freed)
+
+    def releases_by_text(self, words: Sequence[str]) -> list[HeldRelease]:
+        """Return the releases whose name, version, kind, licence or publisher's petname has every word."""
+        names = self.catalog.petnames()
+        found = []
+        for held in self.catalog.releases():
+            text = " ".join((held.name, held.version, held.kind, held.license, names.get(held.publisher, ""))).lower()
+            if all(word.lower() in text for word in words):
+                found.append(held)
+        return found
+
+
+def _folder_bytes(folder: Path) -> int:
+    total = 0
+    for item in folder.rglob("*") if folder.is_dir() else ():
+        status = item.lstat()
+        if stat.S_ISREG(status.st_mode):
+            total += status.st_size
+    return total
