@@ -1,0 +1,1 @@
+"""The command line: turns arguments into operations, and events and results into text."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -123,7 +123,7 @@ class Node:
         if self._network is not None:
             self._network.library_changed()
 
-    def start_soon(self, name: str, service: Callable[[], object]) -> None:
+    def start_soon(self, name: str, service: Callable[[], Awaitable[None]]) -> None:
         """Start a supervised service."""
         self._nursery.start_soon(supervise, name, service)
 

@@ -1,0 +1,1 @@
+"""The pure protocol: bytes to facts and back. No sockets, files, clocks or randomness."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AddressError",
     "ChunkError",
     "ContentError",
     "CriticalError",
@@ -27,6 +28,8 @@ __all__ = [
     "NotFoundError",
     "OperationError",
     "PathError",
+    "PeerBusyError",
+    "PeerRefusedError",
     "ProtocolError",
     "ReadOnlyError",
     "RecordError",
@@ -34,6 +37,8 @@ __all__ = [
     "SamaraError",
     "SignatureError",
     "StatementError",
+    "StickError",
+    "StoppedError",
     "StoreError",
     "TableError",
     "UntrustedError",
@@ -66,6 +71,10 @@ class UsageError(SamaraError):
 
 class LinkError(UsageError):
     """A REF or a `samara:` link is malformed (specs/records.md, "REF and link")."""
+
+
+class AddressError(UsageError):
+    """A multiaddr or a peer id is malformed, or of a kind that cannot be dialled (specs/network.md, "Addresses")."""
 
 
 class LicenseError(UsageError):
@@ -132,6 +141,10 @@ class ModelHeaderError(VerificationError):
     """The header of a model file lies, or is outside the bounds that a loader can take."""
 
 
+class StickError(VerificationError):
+    """A stick is not laid out as it must be, holds what it must not, or does not keep what was written (specs/stick.md)."""
+
+
 class UntrustedError(SamaraError):
     """It verified, but by nobody whom you trust for it."""
 
@@ -154,6 +167,10 @@ class OperationError(SamaraError):
     """An operation could not be done on this machine."""
 
 
+class StoppedError(OperationError):
+    """Whoever asked for an operation stopped it; what was done so far stays valid."""
+
+
 class StoreError(OperationError):
     """The store cannot do this: damaged index, edited file, place away."""
 
@@ -172,6 +189,32 @@ class HomeBusyError(StoreError):
 
 class NetworkError(OperationError):
     """A peer cannot be reached, or went away."""
+
+
+class PeerBusyError(NetworkError):
+    """A peer has it, and asks to be asked again later. It has not stalled.
+
+    Args:
+        message: Who is busy.
+        retry_after: Seconds to wait before asking it again.
+    """
+
+    def __init__(self, message: str, *, retry_after: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class PeerRefusedError(NetworkError):
+    """A peer will not answer this request, however often it is asked.
+
+    Args:
+        message: Who refused what.
+        code: The reason it gave (specs/exchange.md, "NOT_FOUND, BUSY, REFUSED").
+    """
+
+    def __init__(self, message: str, *, code: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class EngineError(OperationError):

@@ -18,8 +18,12 @@ MAX_CHUNK: Final = MIB
 MAX_NODE_ENTRIES: Final = 8192
 """Entries of one chunk-list node: 295 KB of leaf, which covers 8 GiB of tensors."""
 
-MAX_NODE_LEVEL: Final = 2
-"""Levels above the leaves: 8192³ chunks, 512 PiB at 1 MiB each. Bounds recursion."""
+MAX_NODE_LEVEL: Final = 1
+"""Levels above the leaves: one level of inner nodes over 8192² chunks is more than `MAX_STREAM_CHUNKS`."""
+
+MAX_STREAM_CHUNKS: Final = 1 << 22
+"""Chunks of one file or table: 4 TiB of tensors, or about 300 GB of anything else. Two small nodes whose entries repeat
+can claim 8192² chunks; a flat list of this many takes 180 MB."""
 
 MAX_TABLE: Final = 256 * MIB
 """Bytes of a file table: 100,000 shards need about 15 MB."""
@@ -53,17 +57,41 @@ MAX_JSON_DEPTH: Final = 16
 MAX_SIGNATURES: Final = 16
 """Signatures of one envelope: each costs a verification."""
 
+MAX_SIGNATURE: Final = 8 * KIB
+"""Bytes of one signature of a kind not known yet; Ed25519 has 64, ML-DSA-87 4,627."""
+
+MAX_KEYID: Final = 256
+"""Characters of a key id; a did:key of Ed25519 has 56."""
+
 MAX_KEYS: Final = 16
 """Keys of one root."""
 
 MAX_ROOT_CHAIN: Final = 256
 """Roots of one publisher: a rotation a month for twenty years."""
 
+MAX_CRITICAL: Final = 16
+"""Names in a `critical` list; a predicate has fewer fields that could be."""
+
+MAX_TEXT: Final = 256
+"""Code points of a text that may be shown: three lines of a terminal."""
+
+MAX_LIST: Final = 64
+"""Entries of a list of texts in a record."""
+
+MAX_CONTRIBUTORS: Final = 1024
+"""Contributors of a release: a large dataset names its annotators."""
+
+MAX_CARD: Final = 64 * KIB
+"""Bytes of a model card or LICENSE that are looked at for a licence; the front matter is the first few kilobytes."""
+
 MAX_LINK: Final = 2048
 """Characters of a `samara:` link: what a QR code of version 40 at level M nearly carries."""
 
 MAX_LINK_PEERS: Final = 16
 """Addresses in one link; more are noise, and each costs a dial."""
+
+MAX_ADDRESS: Final = 256
+"""Characters of one multiaddr: the longest host name (253) hardly fits, and nobody has one."""
 
 # Exchange (specs/exchange.md)
 
@@ -85,11 +113,41 @@ MAX_NODE_HASHES: Final = 64
 MAX_BITS_PAGE: Final = 1 << 20
 """Bits of one page of availability: 128 KiB."""
 
+MAX_RECORDS: Final = 4 * MIB
+"""Bytes of all envelopes of one answer: a release, a head, and 256 roots of a few KB."""
+
+MAX_AGENT: Final = 64
+"""Bytes of what a peer says it runs."""
+
+MAX_VERSIONS: Final = 16
+"""Protocol versions that a HELLO names."""
+
+MAX_FEATURES: Final = 32
+"""Features that a HELLO names, each of at most 64 bytes."""
+
+MAX_ENCODINGS: Final = 32
+"""Chunk encodings that a HELLO or a WANT names."""
+
+MAX_BASES: Final = 16
+"""Contents that a WANT names as bases of a delta."""
+
+MAX_RETRY_MS: Final = 3_600_000
+"""Milliseconds until a busy peer wants to be asked again: an hour; after that its address may have changed."""
+
 UNPROVEN_CHUNKS: Final = 2
 """Outstanding chunks for a peer that has not yet delivered one right chunk."""
 
 BAN_AFTER: Final = 3
 """Wrong chunks until a peer is banned for good; one ends the session and excludes it from that fetch."""
+
+MAX_WINDOW: Final = 32 * MIB
+"""Bytes that one peer may owe us: half a second of the fastest line, and what a session may hold in memory."""
+
+MAX_RUN_BYTES: Final = 16 * MIB
+"""Bytes of one run: two of them fill the largest window."""
+
+STALL_PATIENCE: Final = 15.0
+"""Seconds without a byte until what a peer owes is asked of others; a peer that stalled before gets more."""
 
 HANDSHAKE_TIMEOUT: Final = 10.0
 """Seconds from a connection to HELLO."""
@@ -107,7 +165,130 @@ MAX_CONNECTIONS: Final = 128
 """Connections of one node, by default."""
 
 MAX_CONNECTIONS_PER_IP: Final = 8
+"""Connections of one IP address: a few machines behind one NAT."""
+
+MAX_CONNECTIONS_PER_SUBNET: Final = 32
+"""Inbound connections of one IPv4 /24 or IPv6 /56: what one customer of a provider can rent for little."""
+
+MAX_INBOUND_SHARE: Final = 0.75
+"""Share of all connections that others may open: the rest stays ours, so that a flood cannot stop our own dials."""
+
 MAX_STREAMS_PER_PEER: Final = 32
+"""Streams that one peer may have open to us."""
+
+# Network (specs/network.md)
+
+UPGRADE_TIMEOUT: Final = 10.0
+"""Seconds from an accepted socket to an authenticated, multiplexed connection, and for a stream's negotiation."""
+
+STALLED_WRITE: Final = 30.0
+"""Seconds in which a socket takes not a single byte more: the peer, or the way to it, is dead."""
+
+IDLE_CONNECTION: Final = 600.0
+"""Seconds after which a connection without streams is closed; a new one costs two round trips."""
+
+IDLE_CONNECTION_FULL: Final = 30.0
+"""The same, when most connections are in use."""
+
+MAX_NEGOTIATION: Final = 1 * KIB
+"""Bytes of one multistream-select message; the longest protocol name in use has about 60."""
+
+MAX_NEGOTIATIONS: Final = 16
+"""Protocols that a peer may propose on one stream before it is reset."""
+
+MAX_IDENTIFY: Final = 16 * KIB
+"""Bytes of an identify message; one with 60 protocols and 20 addresses has 4 KB."""
+
+MAX_PROTOCOLS: Final = 256
+"""Protocols of a peer that are remembered."""
+
+MAX_PEER_ADDRESSES: Final = 8
+"""Addresses of one peer that are kept, dialled or passed on: each costs others a dial."""
+
+DIAL_STAGGER: Final = 0.25
+"""Seconds that one address has before the next is tried beside it (RFC 8305); a failure starts the next at once."""
+
+MAX_NEARBY: Final = 256
+"""Peers that mDNS remembers: more than fit into one broadcast domain of people."""
+
+MAX_KAD_MESSAGE: Final = 256 * KIB
+"""Bytes of one DHT message: a value, 20 closer peers and 20 providers with 8 addresses each have about 160 KB."""
+
+MAX_KAD_KEY: Final = 128
+"""Bytes of a DHT key."""
+
+MAX_KAD_VALUE: Final = 128 * KIB
+"""Bytes of a DHT value: a head with its release and some 50 roots."""
+
+MAX_KAD_VALUES: Final = 64 * MIB
+"""Bytes of all values that one node keeps for others."""
+
+MAX_PROVIDER_RECORDS: Final = 65_536
+"""Provider records that one node keeps for others, about 30 MB."""
+
+MAX_PROVIDED_KEYS: Final = 4096
+"""Keys under which one provider is remembered: one peer cannot fill the store."""
+
+PROVIDER_EXPIRY: Final = 24 * 3600.0
+"""Seconds that a provider record or a value is kept: four announcing intervals."""
+
+KAD_BUCKET: Final = 20
+"""Kademlia's k: peers of a bucket, and peers that keep one record."""
+
+KAD_ALPHA: Final = 4
+"""Requests of one lookup that are under way at once."""
+
+KAD_REQUEST_TIMEOUT: Final = 8.0
+"""Seconds for one DHT request, dial included."""
+
+KAD_IDLE: Final = 20.0
+"""Seconds of silence after which a DHT stream is closed: it holds one of few places."""
+
+MAX_KAD_STREAMS: Final = 64
+"""DHT streams that are served at once, of which one peer has at most `MAX_KAD_STREAMS_PER_PEER`."""
+
+MAX_KAD_STREAMS_PER_PEER: Final = 4
+
+MAX_LOOKUP: Final = 80
+"""Peers that one lookup asks: four times k, so that a peer that invents others cannot lead it on for ever."""
+
+ANNOUNCE_WINDOW: Final = 10.0
+"""Seconds over which `ANNOUNCES_PER_WINDOW` counts."""
+
+ANNOUNCES_PER_WINDOW: Final = 8
+"""Provider records that we send to one peer in a window; other implementations reset above 10."""
+
+ANNOUNCES_TAKEN: Final = 16
+"""Provider records that we take of one peer in a window; above it the stream is reset."""
+
+MAX_REACH_MESSAGE: Final = 2 * KIB
+"""Bytes of a message of the reach protocol: 8 addresses."""
+
+REACH_DIALS: Final = 4
+"""Addresses that are dialled back for one request."""
+
+REACH_SPACING: Final = 10.0
+"""Seconds between two requests of one peer that are served."""
+
+REACH_AGE: Final = 7200.0
+"""Seconds for which a proven address counts as reachable; half of it passes before it is proven anew."""
+
+# Stick (specs/stick.md)
+
+MAX_STICK_RELEASES: Final = 4096
+"""Labels of a stick that are looked at: each costs some ten reads and signatures."""
+
+MAX_STICK_MARK: Final = 4096
+"""Bytes of `stick.json` or of a commit record; ours have 200, and a cluster is rarely smaller."""
+
+STICK_PART: Final = 4095 * MIB
+"""Bytes of a part that is written: FAT32 takes 4 GiB less one byte."""
+
+MIN_STICK_PART: Final = 64 * KIB
+"""Bytes of a part that are accepted at least: 4 TiB in smaller ones are more files than FAT32 has."""
+
+MAX_STICK_PART: Final = (1 << 32) - 1
+"""Bytes of a part that are accepted at most."""
 
 # Model headers (protocol/formats)
 
@@ -119,3 +300,56 @@ MAX_GGUF_HEADER: Final = 256 * MIB
 
 MAX_TENSORS: Final = 1_000_000
 """Tensors of one file; mixture-of-experts models have some ten thousand."""
+
+MAX_CHECKED_TENSORS: Final = 65_536
+"""Tensors of one file that a header is checked for, before facts are told or an engine is started: the largest
+mixture-of-experts model in one file has 37,000, and their names are held in memory to find doubles."""
+
+MAX_TENSOR_NAME: Final = 256
+"""Bytes of a safetensors tensor's name; the longest in use have about 120."""
+
+MAX_TENSOR_ENTRY: Final = 4 * KIB
+"""Bytes of one tensor's JSON in a safetensors header: dtype, shape and offsets need 200."""
+
+MAX_TENSOR_DIMENSIONS: Final = 16
+"""Dimensions of a safetensors tensor; convolutions have 5."""
+
+MAX_HEADER_VALUE: Final = 4 * MIB
+"""Bytes of one string in a safetensors `__metadata__`; trainers embed thumbnails of about 1 MB there."""
+
+MAX_HEADER_METADATA: Final = 16 * MIB
+"""Characters of all strings in a safetensors `__metadata__`: each is looked at, and they cost 10 to 50 ns a byte."""
+
+MAX_HEADER_KEYS: Final = 16_384
+"""Key-value pairs of one header; models have 20 to 60, and every key is held to find doubles."""
+
+MAX_HEADER_KEY: Final = 1024
+"""Bytes of such a key; the longest in use have about 60."""
+
+MAX_HEADER_STRINGS: Final = 1 << 22
+"""Strings in all arrays of one GGUF header, which are passed one by one: a vocabulary of 262,144 with its merges has
+800,000, and 4 million take about half a second."""
+
+MAX_CHAT_TEMPLATE: Final = MIB
+"""Bytes of a chat template; the longest in use have about 20 KB, and the engine interprets it."""
+
+MAX_SHOWN_TEXT: Final = 256
+"""Characters of a model's own words (its name, its licence) that are shown."""
+
+MAX_LAYERS: Final = 512
+"""Transformer blocks: llama.cpp's own fixed arrays have 512, and it aborts the process above."""
+
+MAX_HEADS: Final = 4096
+"""Attention heads of one layer; the largest models have 128."""
+
+MAX_EMBEDDING: Final = 1 << 20
+"""Width of a token's vector, of a feed-forward layer or of a head; the widest in use have some 50,000."""
+
+MAX_CONTEXT: Final = 1 << 28
+"""Tokens of context; the longest claim in use is 10 million."""
+
+MAX_EXPERTS: Final = 4096
+"""Experts of one layer; the largest models have 512."""
+
+MAX_SHARDS: Final = 1024
+"""Files of one split model; the largest have some 200."""

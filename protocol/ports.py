@@ -71,7 +71,9 @@ class Shelf(Protocol):
         """Return which chunks of a stream are held; None also when the stream's lists are not complete here."""
         ...
 
-    def read(self, content: ContentId, stream: int, first: int, count: int, peer: str) -> Sequence[bytes] | None:
+    def read(
+        self, content: ContentId, stream: int, first: int, count: int, peer: str
+    ) -> Sequence[bytes | memoryview] | None:
         """Return verified raw bytes of chunks `first` … `first + count - 1`.
 
         May return fewer, from `first` on, when a later one is not held or went bad; None when `first` itself is so.
@@ -115,16 +117,26 @@ class Intake(Protocol):
         ...
 
     def node(self, node: Digest) -> bytes | None:
-        """Return a chunk-list node of this content that is already held here."""
+        """Return a chunk-list node that is already held here, from this or any other content."""
         ...
 
     def add_list(self, stream: int, nodes: Sequence[bytes]) -> StreamNeed:
         """Take the nodes of a file's chunk list (any order, none twice; none for a file of one chunk).
 
-        Chunks that are already held anywhere in the store are copied now.
-
         Raises:
             NodeError: They are not the list that the table names.
+        """
+        ...
+
+    def missing(self, stream: int) -> Sequence[int]:
+        """Return the chunks of a listed stream that are neither committed nor put, ascending."""
+        ...
+
+    def reuse(self, stream: int, budget: int) -> int:
+        """Copy chunks of a listed stream that are held anywhere in the store, up to about `budget` bytes.
+
+        Returns:
+            Bytes copied; 0 when nothing more of it is held. What was copied is believed after the next `commit`.
         """
         ...
 
@@ -161,7 +173,9 @@ class Library(Protocol):
         """Return all chunk-list nodes of a stream, root first; None when they are not complete."""
         ...
 
-    def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[bytes] | None:
+    def read(
+        self, content: ContentId, stream: int, first: int, count: int
+    ) -> Sequence[bytes | memoryview] | None:
         """Return verified raw bytes of chunks, as `Shelf.read` does, for the owner of the store."""
         ...
 
@@ -179,4 +193,8 @@ class Library(Protocol):
         Raises:
             VerificationError: Records or table are wrong.
         """
+        ...
+
+    def close_intake(self, intake: Intake) -> None:
+        """Commit what an intake took and let its place go; the same release can be opened again later."""
         ...

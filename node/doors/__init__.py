@@ -1,0 +1,1 @@
+"""How callers reach a running node: the local socket; later HTTP and Python."""

@@ -76,6 +76,7 @@ def _read(lines: IO[bytes]) -> Line:
     if not line.endswith(b"\n"):
         raise OperationError("the running node stopped before it was done", hint="Run the same command again.")
     try:
-        return msgspec.json.decode(line, type=Line)
+        found: Line = msgspec.json.decode(line, type=Line)
+        return found
     except msgspec.MsgspecError as error:
         raise OperationError(f"the running node speaks another language: {error}", hint="Restart it.") from error

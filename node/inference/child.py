@@ -4,13 +4,13 @@ The one module that imports the engine. It takes one order, loads the model in p
 streams the answer, and exits. The engine writes logs to stdout, so the pipe that was stdout is kept apart under another
 number and stdout is pointed at stderr before the engine is imported.
 
-It dies when its stdin ends, that is when the node dies, however it dies. A thread that waits is not enough for that: the
-engine holds the interpreter's lock while it loads, for seconds. So the kernel is asked to send SIGIO when something happens
-to the pipe, and SIGIO kills.
+It dies when its stdin ends, that is when the node dies, however it dies. A thread that waits is not enough for that:
+the engine holds the interpreter's lock while it loads, for seconds. So the kernel is asked to send SIGIO when something
+happens to the pipe, and SIGIO kills.
 
-llama.cpp's server always listens somewhere. Here it is a Unix socket in a directory of mode 0700, which is removed as soon
-as the model is loaded, so that nobody can connect any more; where there are none (Windows) it is a port of 127.0.0.1 that
-wants a key nobody has.
+llama.cpp's server always listens somewhere. Here it is a Unix socket in a directory of mode 0700, which is removed as
+soon as the model is loaded, so that nobody can connect any more; where there are none (Windows) it is a port of
+127.0.0.1 that wants a key nobody has.
 """
 
 from __future__ import annotations
@@ -140,13 +140,13 @@ def _generate(order: Order, say: Say) -> None:
 def _load(order: Order) -> Any:  # noqa: ANN401 - the engine's classes have no types
     load_libgomp()
     try:
-        import xllamacpp
+        import xllamacpp  # type: ignore[import-untyped]
     except ImportError as error:
         raise EngineError(f"the inference engine cannot be loaded: {error}", hint="pip install xllamacpp") from None
     try:
         return xllamacpp.Server(_parameters(xllamacpp, order))
-    except RuntimeError as error:
-        raise EngineError(f"the engine could not load the model: {error}") from None
+    except RuntimeError:  # it says only that something failed; the reason is in its log, which the node has
+        raise EngineError("the engine could not load the model") from None
 
 
 def _parameters(xllamacpp: Any, order: Order) -> Any:  # noqa: ANN401 - as above
@@ -171,7 +171,7 @@ def _parameters(xllamacpp: Any, order: Order) -> Any:  # noqa: ANN401 - as above
     # All of the answer in one stream, thoughts included, as the model wrote it.
     parameters.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
     parameters.verbosity = 1  # errors
-    socket = os.path.join(order.scratch, "engine.sock")  # noqa: PTH118 - a str for the engine
+    socket = os.path.join(order.scratch, "engine.sock")
     if order.scratch and sys.platform != "win32" and len(os.fsencode(socket)) <= _MAX_SOCKET_PATH:
         parameters.hostnames = [socket]
     return parameters

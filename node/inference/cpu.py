@@ -1,7 +1,7 @@
 """What the CPU can do, told before the engine is started: llama.cpp's wheel has AVX2 compiled in and asks nobody.
 
-On an older CPU the engine's process dies of an illegal instruction (SIGILL) at its first step. Where the answer cannot be
-found here, the engine is tried all the same: the node then names that death for what it is.
+On an older CPU the engine's process dies of an illegal instruction (SIGILL) at its first step. Where the answer cannot
+be found here, the engine is tried all the same: the node then names that death for what it is.
 """
 
 from __future__ import annotations

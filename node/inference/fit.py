@@ -1,8 +1,8 @@
 """Whether a model fits into memory: told before it is fetched or loaded, from its header and a few lines of /proc.
 
-The estimate is weights + key-value cache + compute buffers + 60 MiB for the process, and is meant to be a little too high:
-SmolLM2-135M with 2,048 tokens of context is estimated at 207 MiB and takes 202. Weights are mapped from the file, so what
-does not fit is read again and again rather than killed; it is refused all the same, because it would crawl.
+The estimate is weights + key-value cache + compute buffers + 60 MiB for the process, and is meant to be a little too
+high: SmolLM2-135M with 2,048 tokens of context is estimated at 207 MiB and takes 202. Weights are mapped from the file,
+so what does not fit is read again and again rather than killed; it is refused all the same, because it would crawl.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Fit:
         """
         if available is not None and self.needed > available:
             raise EngineError(
-                f"the model needs {self.needed // MIB} MiB (weights {self.weights // MIB}, context {self.cache // MIB}, "
-                f"buffers {(self.compute + PROCESS) // MIB}), and {available // MIB} MiB are available",
+                f"the model needs {self.needed // MIB} MiB ({self.weights // MIB} of weights, {self.cache // MIB} of "
+                f"context, {(self.compute + PROCESS) // MIB} of buffers), and {available // MIB} MiB are available",
                 hint="use a shorter context or a smaller quantization, close other programs, or force it",
             )
 
@@ -79,8 +79,8 @@ def estimate(facts: ModelFacts, context: int) -> Fit:
     """
     embedding = facts.embedding_length or 0
     feed_forward = facts.feed_forward_length or 4 * embedding
-    # Per token of a batch: some vectors as wide as the embedding, some as wide as the feed-forward layer (4-byte floats),
-    # and a row of the attention mask (2 bytes). One row of the vocabulary's scores at the end.
+    # Per token of a batch: some vectors as wide as the embedding, some as wide as the feed-forward layer (4-byte
+    # floats), and a row of the attention mask (2 bytes). One row of the vocabulary's scores at the end.
     row = 4 * (8 * embedding + 3 * feed_forward) + 2 * context
     return Fit(
         weights=facts.tensor_bytes,
@@ -125,7 +125,7 @@ def cgroup_memory(membership: Path, cgroups: Path) -> int | None:
 
 
 def _rooms(root: Path, name: str, limit_file: str, usage_file: str, cache_line: str) -> list[int]:
-    """Return what is left in a cgroup and in each one above it. Inside a container the path may not exist: its root does."""
+    """Return what is left in a cgroup and in each one above it; in a container only its root may be there."""
     rooms = []
     parts = [part for part in name.split("/") if part not in ("", "..")]
     for depth in range(len(parts), -1, -1):

@@ -1,7 +1,7 @@
 """What can be asked of an inference engine, what it answers, and the seam at which another engine can be put in.
 
-Today there is one engine, llama.cpp through xllamacpp, in a child process (`engine`). Another one, for CPUs without AVX2 or
-for safetensors, implements `Engine` and is handed to `run_model`; nothing else knows which one runs.
+Today there is one engine, llama.cpp through xllamacpp, in a child process (`engine`). Another one, for CPUs without
+AVX2 or for safetensors, implements `Engine` and is handed to `run_model`; nothing else knows which one runs.
 """
 
 from __future__ import annotations

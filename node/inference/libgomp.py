@@ -1,7 +1,7 @@
-"""Finds the OpenMP library that the engine's Linux wheel needs and a minimal Debian lacks, before the engine is imported.
+"""Finds the OpenMP library that the engine's Linux wheel needs and a minimal Debian lacks, before the import.
 
-A library that is already in the process satisfies the engine's need by its SONAME, so one that lies anywhere will do, also
-where nobody may install packages: unpack the package and name the file in SAMARA_LIBGOMP.
+A library that is already in the process satisfies the engine's need by its SONAME, so one that lies anywhere will do,
+also where nobody may install packages: unpack the package and name the file in SAMARA_LIBGOMP.
 """
 
 from __future__ import annotations

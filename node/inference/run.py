@@ -1,7 +1,7 @@
 """From a file to an answer: check the header, see whether it fits, see whether the CPU will do, and only then run it.
 
-Each step refuses in its own words before the next one touches the file, so a lying header never reaches the engine, and a
-model that cannot fit is told so in numbers instead of being killed half way.
+Each step refuses in its own words before the next one touches the file, so a lying header never reaches the engine, and
+a model that cannot fit is told so in numbers instead of being killed half way.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from samara.protocol.formats.facts import ModelFacts, join_shards, read_facts
 __all__ = ["DEFAULT_CONTEXT", "check_model", "choose_context", "run_model"]
 
 DEFAULT_CONTEXT: Final = 4096
-"""Tokens of context when nobody says otherwise: what a page or two and an answer need. The longest that a model was trained
-for would often take more memory than its weights."""
+"""Tokens of context when nobody says otherwise: what a page or two and an answer need. The longest that a model was
+trained for would often take more memory than its weights."""
 
 _SHARD: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
@@ -79,7 +79,7 @@ def check_model(path: Path) -> ModelFacts:
 
 
 def choose_context(facts: ModelFacts, request: Generate) -> int:
-    """Return the tokens of context: what was asked, else enough for the answer; never more than the model was made for."""
+    """Return the tokens of context: what was asked, else enough to answer; never more than the model was made for."""
     wanted = request.context or max(DEFAULT_CONTEXT, 2 * request.max_tokens)
     return min(wanted, facts.context_length or wanted)
 
@@ -110,7 +110,7 @@ def _shard_paths(path: Path, facts: ModelFacts) -> list[Path]:
     match = _SHARD.fullmatch(path.name)
     if match is None or int(match["count"]) != facts.shards:
         raise ModelHeaderError(
-            f"{path.name} says that it is one of {facts.shards} files: it must be named …-00001-of-{facts.shards:05}.gguf"
+            f"{path.name} is one of {facts.shards} files, and must be named …-00001-of-{facts.shards:05}.gguf"
         )
     if int(match["number"]) != 1:
         raise EngineError(f"{path.name} is a later part of a model", hint=f"name part 00001 of {facts.shards}")

@@ -1,8 +1,9 @@
 """What the node and the engine's child say to each other: JSON, one message a line, over the child's own pipes.
 
-The node writes one `Order` to the child's stdin and then holds the pipe open: its end tells the child that the node is gone.
-The child answers on the pipe that was its stdout when it began: `Loaded`, then `Token`s, then `Done`; or `Failed` at any
-time. The child has read a stranger's model, so what it says is bounded and checked like anything else from outside.
+The node writes one `Order` to the child's stdin and then holds the pipe open: its end tells the child that the node is
+gone. The child answers on the pipe that was its stdout when it began: `Loaded`, then `Token`s, then `Done`; or `Failed`
+at any time. The child has read a stranger's model, so what it says is bounded and checked like anything else from
+outside.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 Message = Loaded | Token | Done | Failed
 
-_decoder: Final = msgspec.json.Decoder(Message)
+_decoder: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
 _order_decoder: Final = msgspec.json.Decoder(Order)
 
 

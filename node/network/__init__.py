@@ -1,0 +1,1 @@
+"""The network: peers, streams and discovery behind one interface (specs/network.md)."""

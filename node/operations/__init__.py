@@ -1,0 +1,1 @@
+"""What Samara does, each thing defined once for all doors."""

@@ -1,0 +1,1 @@
+"""Contents on disk: plain files in place, an index beside them (specs/store.md)."""

@@ -187,12 +187,24 @@ class StoreIntake:
         with self._lock:
             return [self._need(file) for file in self._files.values()]
 
+    def missing(self, stream: int) -> list[int]:
+        """Return the chunks of a listed stream that are neither committed nor put, ascending."""
+        with self._lock:
+            file = self._files.get(stream)
+            return [] if file is None else self._missing(file)
+
+    def _missing(self, file: _File) -> list[int]:
+        chunks = self._contents.chunk_list(self.content, file.stream)
+        count = len(chunks) if chunks is not None else 0
+        return [i for i in range(count) if not file.bits[i >> 3] >> (i & 7) & 1 and i not in file.pending]
+
     def _need(self, file: _File) -> StreamNeed:
         chunks = self._contents.chunk_list(self.content, file.stream)
         count = len(chunks) if chunks is not None else 0
-        missing = [i for i in range(count) if not file.bits[i >> 3] >> (i & 7) & 1 and i not in file.pending]
         entry = file.entry
-        return StreamNeed(file.stream, entry.path, entry.size, entry.root, chunks is not None, count, missing)
+        return StreamNeed(
+            file.stream, entry.path, entry.size, entry.root, chunks is not None, count, self._missing(file)
+        )
 
     def node(self, node: Digest) -> bytes | None:
         """Return a chunk-list node that is already held here, from this or any other content."""
@@ -226,9 +238,8 @@ class StoreIntake:
 
     def reuse(self, stream: int, budget: int) -> int:
         """Copy chunks of a listed stream that are held anywhere, up to about `budget` bytes; return the bytes copied."""
-        with self._lock:
-            file = self._files.get(stream)
-            missing = self._need(file).missing if file is not None else ()
+        file = self._files.get(stream)
+        missing = self.missing(stream)
         chunks = self._contents.chunk_list(self.content, stream)
         if file is None or chunks is None:
             return 0

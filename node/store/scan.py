@@ -111,18 +111,19 @@ def pread_into(fd: int, buffer: memoryview, offset: int) -> int:
     return done
 
 
-if hasattr(os, "preadv"):
+def _preadv(fd: int, buffer: memoryview, offset: int) -> int:
+    return os.preadv(fd, [buffer], offset)
 
-    def _read_some(fd: int, buffer: memoryview, offset: int) -> int:
-        return os.preadv(fd, [buffer], offset)
 
-else:  # Windows
+def _seek_and_read(fd: int, buffer: memoryview, offset: int) -> int:
+    os.lseek(fd, offset, os.SEEK_SET)
+    data = os.read(fd, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
 
-    def _read_some(fd: int, buffer: memoryview, offset: int) -> int:
-        os.lseek(fd, offset, os.SEEK_SET)
-        data = os.read(fd, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+
+# Windows has neither preadv nor readv.
+_read_some: Final = _preadv if hasattr(os, "preadv") else _seek_and_read
 
 
 @final

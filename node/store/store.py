@@ -20,10 +20,10 @@ from samara.node.store.intake import Room, StoreIntake
 from samara.node.store.reader import Reader
 from samara.node.store.shelf import PeerShelf
 from samara.protocol.chunklist import ListVerifier, verify_list
-from samara.protocol.errors import NotFoundError, StoreError
+from samara.protocol.errors import NotFoundError, StoreError, VerificationError
 from samara.protocol.ids import ContentId, ReleaseId, format_content
-from samara.protocol.ports import Records
-from samara.protocol.records import verify_release
+from samara.protocol.ports import Intake, Records
+from samara.protocol.records import PublisherChain, VerifiedRelease, verify_release
 from samara.protocol.table import verify_table
 
 __all__ = ["Collected", "Store"]
@@ -85,10 +85,14 @@ class Store:
         return self.catalog.records(release)
 
     def nodes(self, content: ContentId, stream: int) -> Sequence[bytes] | None:
-        """Return all chunk-list nodes of a stream; None when they are not complete."""
-        if self.contents.chunk_list(content, stream) is None:
-            return None
-        return self.contents.nodes(content, stream)
+        """Return all chunk-list nodes of a stream, root first; None when they are not complete."""
+        verifier = self.contents.verifier(content, stream)
+        while wanted := verifier.wanted():
+            for name in wanted:
+                if (node := self.contents.any_node(name)) is None:
+                    return None
+                verifier.add(node)
+        return verifier.nodes()
 
     def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[memoryview] | None:
         """Return verified chunks from `first` on; at least one, perhaps fewer than `count`; None when none."""
@@ -112,10 +116,10 @@ class Store:
             to: The folder to put the files into; None is the home's own.
 
         Raises:
-            VerificationError: Records or table are wrong.
+            VerificationError: Records or table are wrong, contradict the publisher's roots known here, or are condemned.
             StoreError: The place is in use, or a different file is in the way.
         """
-        verified = verify_release(records, expected=None)
+        verified = self._verify(records)
         release = verified.release
         verified.check_table(table)
         parsed = verify_table(table, release.content)
@@ -132,12 +136,23 @@ class Store:
         self._intakes[root] = intake
         return intake
 
-    def close_intake(self, intake: StoreIntake) -> None:
+    def _verify(self, records: Records) -> VerifiedRelease:
+        chain = PublisherChain.verify(records.roots)
+        known = self.catalog.roots(chain.publisher)
+        verified = verify_release(records, expected=None, known=PublisherChain.verify(known) if known else None)
+        for held in self.catalog.releases(content=verified.release.content):
+            if held.condemned:
+                raise VerificationError(f"this release is condemned: {held.condemned}", hint="Use another release.")
+        return verified
+
+    def close_intake(self, intake: Intake) -> None:
         """Commit what an intake took, and let its place go."""
-        try:
-            intake.close()
-        finally:
-            self._intakes.pop(intake.place.root, None)
+        for root, ours in list(self._intakes.items()):
+            if ours is intake:
+                try:
+                    ours.close()
+                finally:
+                    self._intakes.pop(root, None)
 
     def _room(self) -> Room:
         quota = self._settings.quota
@@ -173,12 +188,14 @@ class Store:
         if not place.root.is_dir():
             return "away"
         for held in self.contents.files(place).values():
+            if held.state != "complete":
+                continue  # in the hands of an intake
             try:
                 status = self.reader.path(held).stat()
             except OSError:
                 return "edited"
             known = (held.stamp.size, held.stamp.mtime_ns, held.stamp.inode)
-            if held.state == "complete" and (status.st_size, status.st_mtime_ns, status.st_ino) != known:
+            if (status.st_size, status.st_mtime_ns, status.st_ino) != known:
                 return "edited"
         return "online"
 

@@ -1,0 +1,1 @@
+"""The exchange protocol `/samara/exchange/1`, without IO (specs/exchange.md)."""

@@ -5,8 +5,8 @@
         async with client.want(content, 1, 0, 64) as run:
             async for index, data in run: ...
 
-Two tasks in the client's own nursery own the stream: a reader (bytes -> `Opener` -> whoever asked) and a writer. A request
-is never waited for in them: answers lie in memory until they are taken, so a session holds at most what was asked of it.
+Two tasks in the client's own nursery own the stream: a reader (bytes -> `Opener` -> whoever asked) and a writer. They
+never wait for who asked: answers lie in memory until they are taken, so a session holds at most what was asked of it.
 
 When the session fails, every request under way raises what it failed of, and so does every later one:
 `RemoteProtocolError` when the peer broke the rules, `NetworkError` when it went away or stalled. A request that is
@@ -62,8 +62,8 @@ __all__ = ["ExchangeClient", "ReceivesInPlace", "Run"]
 _RECEIVE: Final = 256 << 10
 """Bytes of one read: a frame of our multiplexer."""
 
-_IN_PLACE: Final = 16 << 10
-"""Bytes that must be missing of a payload for a read in place: below, one ordinary read takes the next header too."""
+_IN_PLACE: Final = _RECEIVE
+"""Bytes that must be missing of a payload for a read in place: below, one ordinary read takes the next frames too."""
 
 _BUILD = Callable[[int], Request]
 
@@ -96,6 +96,7 @@ class ExchangeClient:
 
     def __init__(self, stream: Stream, *, agent: str, download: TokenBucket, patience: float, timeout: float) -> None:
         self._stream = stream
+        self._in_place = stream if isinstance(stream, ReceivesInPlace) else None
         self._download = download
         self._opener = Opener(Hello(agent=agent))
         self._patience = Patience(patience, PROGRESS_RATE)
@@ -106,8 +107,11 @@ class ExchangeClient:
         self._outbox = bytearray()
         self._has_mail = trio.Event()
         self._moved = trio.Event()  # HELLO was heard, a request ended, or all is over
-        self._receiving: trio.CancelScope | None = None
+        self._receiving = trio.CancelScope()  # has a deadline while the peer owes us something
+        self._is_waiting = False
         self._waiting_since = 0.0
+        self.on_received: Callable[[int], None] | None = None
+        """Is told how many bytes came, each time: a slow line shows that it moves before a chunk is whole."""
 
     @classmethod
     @asynccontextmanager
@@ -177,7 +181,7 @@ class ExchangeClient:
             NetworkError: The session is lost, or the peer stalls.
             RemoteProtocolError: The peer broke the rules.
         """
-        return await self._records(lambda id: GetRecords(id, release=release))
+        return await self._records(lambda number: GetRecords(number, release=release))
 
     async def latest(self, publisher: PublisherId, name: str) -> Records:
         """Return the envelopes of the head that the peer knows for a name; nothing in them is verified.
@@ -185,7 +189,7 @@ class ExchangeClient:
         Raises:
             SamaraError: As `records`.
         """
-        return await self._records(lambda id: GetRecords(id, publisher=publisher, name=name))
+        return await self._records(lambda number: GetRecords(number, publisher=publisher, name=name))
 
     async def nodes(self, content: ContentId, hashes: Sequence[Digest]) -> list[bytes]:
         """Return chunk-list nodes of a content, each with the hash that was asked, in the order of `hashes`.
@@ -199,15 +203,18 @@ class ExchangeClient:
             found += await self._nodes(content, tuple(hashes[start : start + MAX_NODE_HASHES]))
         return found
 
-    async def files_bits(self, content: ContentId) -> bytes:
+    async def files_bits(self, content: ContentId, *, files: int | None = None) -> bytes:
         """Return one bit a file of the table (lowest bit of byte 0 first): set when the peer holds it whole.
 
-        Bits beyond the last file mean nothing.
+        Args:
+            content: Which content.
+            files: How many it has; a peer that says otherwise breaks the rules. Without it the answer may be of any
+                length.
 
         Raises:
             SamaraError: As `records`.
         """
-        held = await self._held(content, None, None)
+        held = await self._held(content, None, None if files is None else (files + 7) // 8 * 8)
         return b"\xff" * ((held.chunks + 7) // 8) if held.bits is None else held.bits
 
     async def availability(self, content: ContentId, stream: int, *, chunks: int | None = None) -> Availability:
@@ -230,7 +237,7 @@ class ExchangeClient:
             An async iterator of (index, data) in order. It asks when it is entered or first awaited. Use it in
             `async with` wherever it may be left early: that is what cancels the rest at the peer.
         """
-        return Run(self, lambda id: Want(id, content, stream, first, count))
+        return Run(self, lambda number: Want(number, content, stream, first, count))
 
     # --- requests ---
 
@@ -254,7 +261,7 @@ class ExchangeClient:
 
     async def _nodes(self, content: ContentId, hashes: tuple[Digest, ...]) -> list[bytes]:
         found: list[bytes] = []
-        asked = await self._ask(lambda id: GetNodes(id, content, hashes))
+        asked = await self._ask(lambda number: GetNodes(number, content, hashes))
         try:
             for value in hashes:
                 node = bytes((await self._next(asked)).payload)
@@ -279,7 +286,7 @@ class ExchangeClient:
 
     async def _have_page(self, content: ContentId, stream: int | None, first: int) -> tuple[Have, bytearray]:
         assert first % MAX_BITS_PAGE == 0  # noqa: S101 - pages are full but for the last
-        asked = await self._ask(lambda id: HaveRequest(id, content, stream, first))
+        asked = await self._ask(lambda number: HaveRequest(number, content, stream, first))
         try:
             answered = await self._next(asked)
             assert isinstance(answered.answer, Have)  # noqa: S101 - the machine saw to it
@@ -297,7 +304,7 @@ class ExchangeClient:
         frame = self._opener.ask(request)
         sending, answers = trio.open_memory_channel[Answered](math.inf)  # bounded by what is asked
         self._pending[request.id] = sending
-        if self._opener.outstanding == 1:
+        if self._opener.outstanding == 1 and self._is_waiting:
             self._start_waiting()
         self._post(frame)
         return _Asked(request.id, answers)
@@ -370,7 +377,7 @@ class ExchangeClient:
             orderly = isinstance(self._failure, NetworkError) and not self._opener.outstanding
         finally:
             # With answers on their way only a reset tells the peer that nobody takes them.
-            with trio.CancelScope(deadline=trio.current_time() + 1.0, shield=True):
+            with trio.move_on_after(1.0, shield=True):
                 await (self._stream.aclose() if orderly else self._stream.reset())
 
     async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
@@ -388,37 +395,39 @@ class ExchangeClient:
             await self._stream.send_all(mail)
 
     async def _read(self) -> None:
-        in_place = self._stream.receive_into if isinstance(self._stream, ReceivesInPlace) else None
-        while True:
-            room = self._opener.writable()
-            with trio.CancelScope() as self._receiving:
+        # One scope for all reads: making one for each costs more than a small chunk does.
+        with self._receiving:
+            while True:
                 self._start_waiting()
-                if in_place is not None and room is not None and len(room) >= _IN_PLACE:
-                    count = await in_place(room)
-                    events = self._opener.wrote(count) if count else self._opener.receive(b"")
-                else:
-                    data = await self._stream.receive_some(_RECEIVE)
-                    count = len(data)
-                    events = self._opener.receive(data)
-            if self._receiving.cancelled_caught:
-                raise NetworkError(f"{self.peer} stalls: it owes an answer, and hardly moves")
-            self._patience.spend(trio.current_time() - self._waiting_since, count)
-            self._receiving = None
-            for event in events:
-                self._take(event)
-            await self._download.acquire(count)
+                count, events = await self._receive()
+                self._is_waiting = False
+                self._receiving.deadline = math.inf
+                self._patience.spend(trio.current_time() - self._waiting_since, count)
+                for event in events:
+                    self._take(event)
+                await self._download.acquire(count)
+            if self.on_received is not None:
+                self.on_received(count)
+        if self._opener.opened is None:
+            raise NetworkError(f"{self.peer} said no HELLO within {self._timeout} s")
+        raise NetworkError(f"{self.peer} stalls: it owes an answer, and hardly moves")
+
+    async def _receive(self) -> tuple[int, list[OpenerEvent]]:
+        room = self._opener.writable()
+        if room is None or len(room) < _IN_PLACE or self._in_place is None:
+            data = await self._stream.receive_some(_RECEIVE)
+            return len(data), self._opener.receive(data)
+        count = await self._in_place.receive_into(room)
+        return count, self._opener.wrote(count) if count else self._opener.receive(b"")
 
     def _start_waiting(self) -> None:
         """Give the read that is under way its time: what is left for HELLO, or for a peer that owes an answer."""
+        self._is_waiting = True
         self._waiting_since = trio.current_time()
-        if self._receiving is None:
-            return
         if self._opener.opened is None:
             self._receiving.deadline = self._waiting_since + self._timeout
         elif self._opener.outstanding:
             self._receiving.deadline = self._waiting_since + self._patience.allow()
-        else:
-            self._receiving.deadline = math.inf
 
     def _take(self, event: OpenerEvent) -> None:
         match event:
@@ -431,6 +440,7 @@ class ExchangeClient:
             case Ended(id=id):
                 self._ended(id)
             case Opened():
+                self._patience.renew()
                 self._wake_all()
             case Finished():
                 raise NetworkError(f"{self.peer} closed the session")

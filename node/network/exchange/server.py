@@ -50,13 +50,13 @@ from samara.protocol.exchange.session import Acceptor, Finished, Opened
 from samara.protocol.limits import (
     HANDSHAKE_TIMEOUT,
     IDLE_TIMEOUT,
-    MAX_BITS,
     MAX_BITS_PAGE,
     MAX_ENVELOPE,
     MAX_PAYLOAD,
     MAX_RECORDS,
     MAX_ROOT_CHAIN,
     MAX_RUN,
+    MAX_STREAM_CHUNKS,
     PROGRESS_RATE,
     PROGRESS_WINDOW,
 )
@@ -79,7 +79,7 @@ _FIRST_BATCH: Final = 4
 
 _NODE_BATCH: Final = 8
 
-_JOIN: Final = 32 << 10
+_JOIN: Final = 256 << 10
 """Payloads up to this size travel in one send with their neighbours; larger ones go as they are, uncopied."""
 
 _Batch = list[tuple[Answer, bytes]]
@@ -138,6 +138,7 @@ class _ServerSession:
         self._nursery_scope = trio.CancelScope()
         self._failure: SamaraError | None = None
         self._receiving: trio.CancelScope | None = None
+        self._sending = trio.CancelScope()  # one for all sends: making one for each costs more than a small chunk
         self._idle_since = 0.0
         self._holds_slot = False
         self._to_fetch, self._fetching = trio.open_memory_channel[Request | Unknown](math.inf)  # bounded by the machine
@@ -162,7 +163,7 @@ class _ServerSession:
             raise self._failure
 
     async def _leave(self, *, cleanly: bool) -> None:
-        with trio.CancelScope(deadline=trio.current_time() + 1.0, shield=True):
+        with trio.move_on_after(1.0, shield=True):
             await (self._stream.aclose() if cleanly else self._stream.reset())
 
     async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
@@ -253,11 +254,7 @@ class _ServerSession:
                 raise _ShelfFailed from error
 
         # A read that nobody waits for any more ends by itself; the session need not wait for a slow disk.
-        return await trio.to_thread.run_sync(
-            guarded,
-            limiter=self._service.workers,
-            abandon_on_cancel=True,  # type: ignore[call-arg]  # stubs that come with libp2p are older than trio
-        )
+        return await trio.to_thread.run_sync(guarded, limiter=self._service.workers, abandon_on_cancel=True)
 
     async def _answer_want(self, want: Want) -> None:
         if not self._hold_slot():
@@ -306,7 +303,7 @@ class _ServerSession:
             bits, total = (None, 0) if held is None else (held.bits, held.chunks)
         if total == 0:
             answer: tuple[Answer, bytes] = NotFound(asked.id), b""
-        elif total > MAX_BITS:
+        elif total > MAX_STREAM_CHUNKS:
             answer = Refused(asked.id, Refusal.LIMIT), b""
         elif asked.first >= total:
             answer = Refused(asked.id, Refusal.OUT_OF_RANGE), b""
@@ -335,47 +332,51 @@ class _ServerSession:
     # --- writer ---
 
     async def _write(self) -> None:
-        await self._send(self._acceptor.hello())
-        async for batch in self._writing:
-            await self._send_batch(batch)
-            self._idle_since = trio.current_time()
-            self._set_deadline()
-            if not self._acceptor.outstanding:
-                self._release_slot()
+        with self._sending:
+            await self._send(self._acceptor.hello())
+            async for batch in self._writing:
+                await self._send_batch(batch)
+                self._idle_since = trio.current_time()
+                self._set_deadline()
+                if not self._acceptor.outstanding:
+                    self._release_slot()
+        if self._sending.cancelled_caught:
+            raise NetworkError(f"{self._stream.peer} does not read what it asked for")
         # The fetcher has ended, so the reader has: an orderly end.
         self._nursery_scope.cancel()
 
     async def _send_batch(self, batch: _Batch) -> None:
-        small = bytearray()
+        parts: list[bytes] = []  # headers and small payloads that travel in one send
+        joined = 0
         for answer, payload in batch:
             if not self._acceptor.is_outstanding(answer.id):
                 continue
             if self._acceptor.is_cancelled(answer.id):
-                small += self._acceptor.answer(Refused(answer.id, Refusal.CANCELLED))
+                parts.append(self._acceptor.answer(Refused(answer.id, Refusal.CANCELLED)))
                 continue
-            small += self._acceptor.answer(answer, len(payload))
+            parts.append(self._acceptor.answer(answer, len(payload)))
             if len(payload) <= _JOIN:
-                small += payload
-                payload = b""
-            if payload or len(small) > _JOIN:
-                await self._send(small)
-                small = bytearray()
+                parts.append(payload)
+                joined += len(payload)
+            if len(payload) > _JOIN or joined > _JOIN:
+                await self._send(b"".join(parts))
+                parts, joined = [], 0
+            if len(payload) > _JOIN:
                 await self._send(payload)
             if not self._acceptor.is_outstanding(answer.id):
                 self._patience.renew()
-        await self._send(small)
+        await self._send(b"".join(parts))
 
-    async def _send(self, data: bytes | bytearray) -> None:
+    async def _send(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             piece = rest[: self._service.upload.piece]
             rest = rest[len(piece) :]
             await self._service.upload.acquire(len(piece))
             began = trio.current_time()
-            with trio.move_on_after(self._patience.allow(len(piece))) as scope:
-                await self._stream.send_all(piece)
-            if scope.cancelled_caught:
-                raise NetworkError(f"{self._stream.peer} does not read what it asked for")
+            self._sending.deadline = began + self._patience.allow(len(piece))
+            await self._stream.send_all(piece)
+            self._sending.deadline = math.inf
             self._patience.spend(trio.current_time() - began, len(piece))
 
     # --- slots ---

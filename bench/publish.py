@@ -1,0 +1,164 @@
+"""How fast a file is scanned for publishing, against `openssl dgst -sha256` on the same warm file.
+
+    python bench/publish.py [--size MIB] [--runs N] [--json]
+
+Makes its files in a temporary folder, interleaves the runs, and prints medians, ratios and the machine. The ratio is
+the speed of a scan (SHA-256, BLAKE3, chunks and chunk list) over the speed of SHA-256 alone: 0.85 is the aim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from samara.node.store.scan import scan_file
+
+MIB = 1 << 20
+TARGET = 0.85
+
+
+def main() -> int:
+    arguments = _arguments()
+    if shutil.which("openssl") is None:
+        print("openssl is not installed: nothing to compare with", file=sys.stderr)
+        return 2
+    report: dict[str, object] = {"machine": machine(), "size": arguments.size * MIB, "runs": arguments.runs}
+    with tempfile.TemporaryDirectory(prefix="samara-bench-") as folder:
+        for kind, write in FILES.items():
+            path = Path(folder) / kind
+            write(path, arguments.size * MIB)
+            report[kind] = compare(path, kind, arguments.runs)
+            path.unlink()
+    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+    return 0
+
+
+def compare(path: Path, kind: str, runs: int) -> dict[str, float]:
+    """Interleave both on one file, after a round that warms the page cache; return medians."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    for number in range(runs + 1):
+        theirs.append(_timed(lambda: _openssl(path)))
+        ours.append(_timed(lambda: _scan(path, kind)))
+        if number == 0:
+            ours.clear()
+            theirs.clear()
+    size = path.stat().st_size / MIB
+    scan, openssl = statistics.median(ours), statistics.median(theirs)
+    return {
+        "scan_mib_s": round(size / scan, 1),
+        "openssl_mib_s": round(size / openssl, 1),
+        "ratio": round(openssl / scan, 3),
+    }
+
+
+def machine() -> str:
+    """Name the machine, so that a figure can be compared with itself."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def _openssl(path: Path) -> None:
+    subprocess.run(["openssl", "dgst", "-sha256", str(path)], check=True, stdout=subprocess.DEVNULL)
+
+
+def _scan(path: Path, kind: str) -> None:
+    with path.open("rb", buffering=0) as file:
+        found = scan_file(file.fileno(), path.stat().st_size)
+    if found.kind != kind:
+        raise SystemExit(f"{kind} was taken for {found.kind}")
+
+
+def _timed(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _write_generic(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        _fill(file.write, size)
+
+
+def _write_gguf(path: Path, size: int) -> None:
+    """A GGUF header with some tensors, and random bytes for weights."""
+    step = 24 * MIB
+    count = max(1, (size - 64 * 1024) // step)
+    infos = b"".join(
+        _string(f"blk.{i}.ffn_up.weight") + struct.pack("<IQIQ", 1, step, 0, i * step) for i in range(count)
+    )
+    head = struct.pack("<4sIQQ", b"GGUF", 3, count, 0) + infos
+    head += bytes(-len(head) % 32)
+    with path.open("wb") as file:
+        file.write(head)
+        _fill(file.write, size - len(head))
+
+
+def _write_safetensors(path: Path, size: int) -> None:
+    """A safetensors header with some tensors, and random bytes for weights."""
+    step = 24 * MIB
+    body = size - 64 * 1024
+    header: dict[str, object] = {
+        f"model.layers.{i}.mlp.up_proj.weight": {
+            "dtype": "U8",
+            "shape": [min(step, body - start)],
+            "data_offsets": [start, min(start + step, body)],
+        }
+        for i, start in enumerate(range(0, body, step))
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (size - body - 8 - len(text))
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        _fill(file.write, body)
+
+
+FILES: dict[str, Callable[[Path, int], None]] = {
+    "gguf": _write_gguf,
+    "safetensors": _write_safetensors,
+    "generic": _write_generic,
+}
+
+
+def _string(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def _fill(write: Callable[[bytes], object], size: int) -> None:
+    while size > 0:
+        write(os.urandom(min(size, 16 * MIB)))
+        size -= 16 * MIB
+
+
+def _text(report: dict[str, object]) -> str:
+    lines = [f"{report['machine']}; {report['size']} bytes, median of {report['runs']}; aim: ratio >= {TARGET}"]
+    lines += [f"{kind:12} {report[kind]}" for kind in FILES]
+    return "\n".join(lines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=1024, help="MiB of each file")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

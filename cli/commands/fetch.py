@@ -1,0 +1,62 @@
+"""fetch: a release from peers into place."""
+
+from __future__ import annotations
+
+import click
+
+from samara.cli.doors import call
+from samara.cli.output import emit_json, human_bytes, json_option, say, show_events, table
+from samara.cli.targets import absolute
+from samara.node.operations.fetch import DRY_RUN, FETCH, DryRun, Fetched, FetchRequest
+
+__all__ = ["fetch_command"]
+
+
+@click.command("fetch")
+@click.argument("ref")
+@click.option("--include", metavar="GLOB", multiple=True, help="Only files whose path or name matches; may be repeated.")
+@click.option("--to", metavar="DIR", default="", help="Put the files into DIR instead of the home.")
+@click.option("--peer", metavar="MULTIADDR", multiple=True, help="Ask this peer first: /ip4/…/tcp/…/p2p/…")
+@click.option("--dry-run", is_flag=True, help="Only say what it would cost, file by file.")
+@click.option("--wait", "patience", default=30.0, metavar="SECONDS", show_default=True,
+              help="Give up when nobody has it for so long; 0 never does.")  # fmt: skip
+@json_option
+def fetch_command(
+    ref: str, include: tuple[str, ...], to: str, peer: tuple[str, ...], dry_run: bool, patience: float, as_json: bool
+) -> None:
+    """Fetch the release that REF names; every byte is verified.
+
+    Stopped, it goes on where it was with the same command. Nothing that is held here is fetched.
+
+    \b
+    samara fetch samara:bagaaihra…?p=/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…
+    samara fetch alice/tiny-chat --to ./models
+    samara fetch REF --include "*.gguf" --dry-run
+    """
+    request = FetchRequest(ref, absolute(to) if to else "", include, peer, patience)
+    if dry_run:
+        with show_events(quiet=as_json) as report:
+            cost = call(DRY_RUN, request, report)
+        emit_json(cost) if as_json else _print_cost(cost)
+        return
+    with show_events(quiet=as_json) as report:
+        fetched = call(FETCH, request, report)
+    emit_json(fetched) if as_json else _print_fetched(fetched)
+
+
+def _print_fetched(fetched: Fetched) -> None:
+    speed = fetched.received / fetched.seconds if fetched.seconds else 0
+    say(f"{fetched.name}, {human_bytes(fetched.bytes)}, every byte verified")
+    say(f"  path      {fetched.path}")
+    say(f"  received  {human_bytes(fetched.received)} in {fetched.seconds:.1f} s ({human_bytes(speed)}/s)")
+    if fetched.reused:
+        say(f"  reused    {human_bytes(fetched.reused)} that were here already")
+    for share in fetched.peers:
+        say(f"  from      {share.peer}  {human_bytes(share.bytes)}")
+    if not fetched.seeded:
+        say("  Its publisher did not allow passing it on, so this node does not seed it.")
+
+
+def _print_cost(cost: DryRun) -> None:
+    table(("file", "size", "to fetch"), [(f.path, human_bytes(f.bytes), human_bytes(f.needed)) for f in cost.files])
+    say(f"{cost.name}: {human_bytes(cost.needed)} of {human_bytes(cost.bytes)} would be fetched")

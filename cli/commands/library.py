@@ -1,0 +1,203 @@
+"""ls, show, search, queue, verify, pin, unpin, rm, gc."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from samara.cli.doors import ask, call
+from samara.cli.output import emit_json, human_bytes, json_option, say, show_events, table
+from samara.cli.targets import target_of
+from samara.node.operations.queries import (
+    LIST,
+    QUEUE,
+    SEARCH,
+    SHOW,
+    ListRequest,
+    QueueRequest,
+    ReleaseRow,
+    SearchRequest,
+    Shown,
+    ShowRequest,
+)
+
+if TYPE_CHECKING:
+    from samara.node.operations.library import Verified
+
+__all__ = [
+    "gc_command",
+    "ls_command",
+    "pin_command",
+    "queue_command",
+    "rm_command",
+    "search_command",
+    "show_command",
+    "unpin_command",
+    "verify_command",
+]
+
+
+@click.command("ls")
+@json_option
+def ls_command(as_json: bool) -> None:
+    """List the releases that are known here."""
+    listed = ask(LIST, ListRequest())
+    emit_json(listed) if as_json else _print_rows(listed.releases, "Nothing yet. Try: samara demo")
+
+
+@click.command("search")
+@click.argument("words", nargs=-1, required=True)
+@json_option
+def search_command(words: tuple[str, ...], as_json: bool) -> None:
+    """Search the releases known here: every word, in name, version, kind, licence or publisher."""
+    listed = ask(SEARCH, SearchRequest(words))
+    emit_json(listed) if as_json else _print_rows(listed.releases, "Nothing known here has all these words.")
+
+
+@click.command("show")
+@click.argument("ref")
+@json_option
+def show_command(ref: str, as_json: bool) -> None:
+    """Show a release, its files and their digests (as b3sum and sha256sum print them)."""
+    shown = ask(SHOW, ShowRequest(ref))
+    emit_json(shown) if as_json else _print_shown(shown)
+
+
+@click.command("queue")
+@json_option
+def queue_command(as_json: bool) -> None:
+    """List the fetches that are not done."""
+    queued = ask(QUEUE, QueueRequest())
+    if as_json:
+        emit_json(queued)
+    elif queued.fetches:
+        rows = [(str(f.number), f.state, f.ref, f.error) for f in queued.fetches]
+        table(("no", "state", "what", "error"), rows)
+    else:
+        say("No fetch is under way.")
+
+
+@click.command("verify")
+@click.argument("targets", metavar="[PATH|REF]...", nargs=-1)
+@json_option
+def verify_command(targets: tuple[str, ...], as_json: bool) -> None:
+    """Hash again what is here, and say who signed it; without arguments, all that is held.
+
+    Exits with 4 when a byte is wrong or a file is missing.
+
+    \b
+    samara verify
+    samara verify ./models/tiny.gguf
+    """
+    from samara.node.operations.library import VERIFY, VerifyRequest
+
+    if targets:
+        requests = [VerifyRequest(t.text, t.is_path) for t in map(target_of, targets)]
+    else:
+        held = ask(LIST, ListRequest()).releases
+        requests = [VerifyRequest(row.release) for row in held if row.state in {"complete", "edited"}]
+    found: list[Verified] = []
+    for request in requests:
+        with show_events(quiet=as_json) as report:
+            found.append(call(VERIFY, request, report))
+    if as_json:
+        emit_json(found[0] if len(targets) == 1 else {"verified": msgspec.to_builtins(found)})
+    elif not found:
+        say("Nothing is held here whole.")
+    else:
+        for one in found:
+            _print_verified(one)
+    if not all(one.ok for one in found):
+        raise SystemExit(4)
+
+
+def _ref_command(name: str, text: str) -> click.Command:
+    @click.command(name, help=text)
+    @click.argument("ref")
+    @json_option
+    def command(ref: str, as_json: bool) -> None:
+        from samara.node.operations.library import PIN, UNPIN, RefRequest
+
+        with show_events(quiet=as_json) as report:
+            result = call(PIN if name == "pin" else UNPIN, RefRequest(ref), report)
+        emit_json(result) if as_json else say(f"{name}ned {result.release}")
+
+    return command
+
+
+pin_command = _ref_command("pin", "Keep a release: gc leaves it.")
+unpin_command = _ref_command("unpin", "Let gc take a release.")
+
+
+@click.command("rm")
+@click.argument("ref")
+@json_option
+def rm_command(ref: str, as_json: bool) -> None:
+    """Forget a release, and delete its files from the home; files elsewhere stay."""
+    from samara.node.operations.library import REMOVE, RefRequest
+
+    with show_events(quiet=as_json) as report:
+        gone = call(REMOVE, RefRequest(ref), report)
+    emit_json(gone) if as_json else say(f"Forgotten; {human_bytes(gone.bytes)} deleted.")
+
+
+@click.command("gc")
+@json_option
+def gc_command(as_json: bool) -> None:
+    """Delete from the home what is neither pinned nor being fetched."""
+    from samara.node.operations.library import GC, CollectRequest
+
+    with show_events(quiet=as_json) as report:
+        gone = call(GC, CollectRequest(), report)
+    emit_json(gone) if as_json else say(f"{gone.contents} contents gone, {human_bytes(gone.bytes)} deleted.")
+
+
+def _print_rows(rows: Sequence[ReleaseRow], otherwise: str) -> None:
+    if not rows:
+        say(otherwise)
+        return
+    cells = [
+        (row.name, row.version, human_bytes(row.bytes), _state(row), row.license, row.publisher[:20], row.release[:24])
+        for row in rows
+    ]
+    table(("name", "version", "size", "state", "licence", "publisher", "release"), cells)
+
+
+def _state(row: ReleaseRow) -> str:
+    state = f"{100 * row.held // max(row.bytes, 1)} %" if row.state == "partial" else row.state
+    return state + (", pinned" if row.pinned else "")
+
+
+def _print_shown(shown: Shown) -> None:
+    facts = [
+        ("release", shown.release),
+        ("content", shown.content),
+        ("publisher", f"{shown.publisher} ({shown.publisher_id})" if shown.publisher != shown.publisher_id else shown.publisher_id),
+        ("issued", shown.issued),
+        ("licence", shown.license + ("" if shown.redistribute else " (not passed on)")),
+        ("size", f"{human_bytes(shown.bytes)} in {shown.files} file{'s' * (shown.files != 1)}"),
+        ("state", _state(shown)),
+        *(("lies at", place) for place in shown.places),
+        *((name.replace("_", " "), str(value)) for name, value in shown.format.items()),
+        ("link", shown.link),
+    ]
+    say(f"{shown.name} {shown.version} ({shown.kind}, {shown.visibility})")
+    for name, value in facts:
+        say(f"  {name:14} {value}")
+    for file in shown.file_list:
+        say(f"{file.path}  {human_bytes(file.bytes)}  {file.state}")
+        say(f"  blake3  {file.blake3}")
+        say(f"  sha256  {file.sha256}")
+
+
+def _print_verified(one: Verified) -> None:
+    say(f"{one.name}: {'every byte is right' if one.ok else 'WRONG'} ({one.files} files, {human_bytes(one.bytes)})")
+    for path in one.bad:
+        say(f"  wrong or missing: {path}")
+    for signer in one.signers:
+        who = signer.name if signer.trusted else "somebody you have no name for"
+        say(f"  signed by {who}, {signer.key}" + ("" if one.standing == "current" else f" ({one.standing} key)"))
+

@@ -1,0 +1,126 @@
+"""seed and node: the node in the foreground."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+import trio
+
+from samara.cli.commands.publish import print_published, publish_options, request_of
+from samara.cli.doors import ask, hold
+from samara.cli.output import emit_json, say, show_events
+from samara.cli.output import json_option
+from samara.cli.targets import target_of
+from samara.node.app import Node
+from samara.node.doors.client import call_node
+from samara.node.operations.publish import PUBLISH, PublishedRow, PublishRequest
+from samara.node.operations.queries import SHOW, ShowRequest
+from samara.node.store.home import Home
+from samara.protocol.errors import HomeBusyError, UsageError
+
+__all__ = ["node_command", "seed_command"]
+
+
+@click.command("seed")
+@click.argument("targets", metavar="[PATH|REF]...", nargs=-1, required=True)
+@publish_options
+@click.option("--qr", is_flag=True, help="Draw the link as a QR code.")
+@json_option
+def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: Any) -> None:
+    """Publish what is a path, then serve to others until Ctrl-C.
+
+    Beside a running node it publishes, prints the link, and returns.
+
+    \b
+    samara seed model.gguf
+    samara seed ./my-dataset --license CC-BY-4.0 --qr
+    """
+    requests: list[PublishRequest] = []
+    for text in targets:
+        target = target_of(text)
+        if target.is_path:
+            requests.append(request_of(target.text, options))
+        else:
+            ask(SHOW, ShowRequest(target.text))  # refuses what is not here
+    with show_events(quiet=as_json) as report:
+
+        def beside(connection: Any) -> None:
+            if len(requests) > 1:
+                raise UsageError("beside a running node, one path at a time", hint="Call samara seed once for each.")
+            for request in requests:
+                _print([call_node(connection, PUBLISH, request, report)], qr, as_json, "", ())
+
+        async def work(node: Node) -> bool:
+            service = await node.network()
+            rows = [await node.run(PUBLISH, request, report) for request in requests]
+            _print(rows, qr, as_json, service.host.peer, service.link_addresses())
+            await node.fetches.take_up()
+            if not as_json:
+                say("Seeding. Leave this running; Ctrl-C stops it.")
+            await trio.sleep_forever()
+            return True
+
+        _stay(work, beside)
+
+
+@click.command("node")
+@json_option
+def node_command(as_json: bool) -> None:
+    """Run the node until Ctrl-C: serve what is held, and go on with queued fetches.
+
+    \b
+    samara node
+    SAMARA_NETWORK_UPLOAD="2 MB" samara node
+    """
+
+    def beside(_: Any) -> None:
+        holder = Home.find().holder()
+        raise HomeBusyError(
+            f"{Home.find().root} is held by process {holder.pid if holder else '?'}",
+            hint="A node runs already: its commands work beside it. Stop it first, or use another $SAMARA_HOME.",
+        )
+
+    async def work(node: Node) -> bool:
+        service = await node.network()
+        await node.fetches.take_up()
+        _print([], False, as_json, service.host.peer, service.link_addresses())
+        await trio.sleep_forever()
+        return True
+
+    _stay(work, beside)
+
+
+def _stay(work: Any, beside: Any) -> None:
+    try:
+        hold(work, beside)
+    except KeyboardInterrupt:
+        say("Stopped; nothing is lost.") if not _json() else None
+
+
+def _json() -> bool:
+    context = click.get_current_context(silent=True)
+    return bool(context and context.params.get("as_json"))
+
+
+def _print(rows: list[PublishedRow], qr: bool, as_json: bool, peer: str, addresses: tuple[str, ...]) -> None:
+    if as_json:
+        emit_json({"published": msgspec.to_builtins(rows), "peer": peer, "addresses": list(addresses)})
+    else:
+        for row in rows:
+            print_published(row)
+            if qr:
+                _draw(row.link)
+        if peer:
+            say(f"This node is {peer}")
+        for address in addresses:
+            say(f"  at {address}")
+    click.get_text_stream("stdout").flush()
+
+
+def _draw(link: str) -> None:
+    import segno
+
+    segno.make_qr(link, error="l").terminal(out=sys.stdout, compact=True)

@@ -1,0 +1,103 @@
+"""Which door an operation goes through: a running node's, or a node of this process.
+
+A query reads the index by itself. Anything else goes to the node that holds the home; when none does, this process holds it
+for as long as the operation takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from samara.node.doors.client import call_node, connect
+from samara.node.operations.base import Operation, Query, Report
+from samara.node.settings import load_settings
+from samara.node.store.home import Home
+from samara.node.store.store import Store
+from samara.protocol.errors import HomeBusyError
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = ["ask", "call", "hold"]
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+_WAIT_FOR_HOLDER: Final = 10.0
+"""Seconds that a home may be held by a process that does not answer yet, or is just leaving."""
+
+
+def ask(query: Query[Request, Result], request: Request) -> Result:
+    """Answer a query from the index.
+
+    Raises:
+        SamaraError: What the query raises.
+    """
+    home = Home.find()
+    settings = load_settings(home)
+    store = _open_store(home, settings.store)
+    try:
+        return query.answer(store, request)
+    finally:
+        store.close()
+
+
+def _open_store(home: Home, settings: Any) -> Store:
+    from samara.protocol.errors import NotFoundError
+
+    try:
+        return Store(home, settings, writable=False)
+    except NotFoundError:
+        # Nothing was ever done here: an empty home answers like any other.
+        home.create()
+        Store(home, settings, writable=True).close()
+        return Store(home, settings, writable=False)
+
+
+def call(operation: Operation[Request, Result], request: Request, report: Report) -> Result:
+    """Do an operation, in the running node or here.
+
+    Raises:
+        SamaraError: What the operation raises.
+        KeyboardInterrupt: Ctrl-C; an operation that detaches goes on in the running node.
+    """
+    home = Home.find()
+
+    def in_node(connection: Any) -> Result:
+        return call_node(connection, operation, request, report)
+
+    async def here(node: Node) -> Result:
+        result = await node.run(operation, request, report)
+        await node.wait_idle()
+        return result
+
+    result: Result = _reach(home, in_node, here)
+    return result
+
+
+def hold(work: Callable[[Node], Any], beside: Callable[[Any], Any]) -> Any:
+    """Hold the home while `work` runs, or let `beside` have the connection to the node that holds it.
+
+    Args:
+        work: Async function of the node.
+        beside: Function of the connection.
+    """
+    return _reach(Home.find(), beside, work)
+
+
+def _reach(home: Home, in_node: Callable[[Any], Any], here: Callable[[Node], Any]) -> Any:
+    deadline = time.monotonic() + _WAIT_FOR_HOLDER
+    while True:
+        with connect(home) as connection:
+            if connection is not None:
+                return in_node(connection)
+        from samara.cli.here import run_here
+
+        try:
+            return run_here(home, here)
+        except HomeBusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

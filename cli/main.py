@@ -1,0 +1,116 @@
+"""The entry point `samara`: a table of commands, each imported only when it is called.
+
+`samara --help` must not pay for what a command needs: libp2p alone costs a second. So the one-line helps stand here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import Final
+
+import click
+
+from samara import __version__
+from samara.cli.failures import fail
+from samara.protocol.errors import OperationError, SamaraError
+
+__all__ = ["cli", "main"]
+
+_COMMANDS: Final = {
+    "publish": ("publish", "Hash and sign a file or folder where it lies."),
+    "seed": ("seed", "Publish, then serve to others; prints the links."),
+    "node": ("seed", "Run the node: serve what is held, go on with queued fetches."),
+    "fetch": ("fetch", "Fetch a release; every byte is verified."),
+    "verify": ("library", "Hash again, and say who signed."),
+    "run": ("run", "Generate text with a model, on the CPU."),
+    "ls": ("library", "List what is known here."),
+    "show": ("library", "Show a release and its files."),
+    "search": ("library", "Search what is known here."),
+    "queue": ("library", "List fetches that are not done."),
+    "pin": ("library", "Keep a release: gc leaves it."),
+    "unpin": ("library", "Let gc take a release."),
+    "rm": ("library", "Forget a release; delete its files from the home."),
+    "gc": ("library", "Delete what is not pinned from the home."),
+    "peers": ("network", "List connected and banned peers."),
+    "status": ("network", "Show how the running node is."),
+    "doctor": ("network", "Look for what is wrong, and say what to do."),
+    "export": ("stick", "Write releases to a folder, as on a USB stick."),
+    "import": ("stick", "Take releases from a folder, verifying every byte."),
+    "key": ("key", "Show this home's keys; name publishers."),
+    "demo": ("demo", "Do the whole main job on this machine, with a real model."),
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"samara.cli.commands.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="samara")
+def cli() -> None:
+    """Samara moves AI models from machine to machine, verified, and runs them where they land.
+
+    \b
+    Share a model:    samara seed model.gguf
+    Get it:           samara fetch LINK
+    Use it:           samara run LINK "What is a samara?"
+
+    State lives in $SAMARA_HOME (default: the platform's data folder).
+    """
+
+
+def _set_up_log() -> None:
+    """Show what the node does when `SAMARA_LOG` asks for it; else only what went wrong."""
+    level = os.environ.get("SAMARA_LOG", "error").upper()
+    known = level if level in {"DEBUG", "INFO", "WARNING", "ERROR"} else "ERROR"
+    logging.basicConfig(level="ERROR", format="%(levelname).1s %(name)s: %(message)s")
+    logging.getLogger("samara").setLevel(known)
+
+
+def main() -> None:
+    """Run the command line and exit with its code (specs/cli.md, "Exit codes")."""
+    _set_up_log()
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        fail_code = 130
+    except click.ClickException as error:
+        error.show()
+        fail_code = 2
+    except SamaraError as error:
+        fail_code = fail(error, as_json="--json" in sys.argv)
+    except KeyboardInterrupt:
+        fail_code = 130
+    except BrokenPipeError:
+        fail_code = 1
+    except Exception as error:
+        # The last border: a bug of ours is told apart from what the person can mend.
+        logging.getLogger("samara").debug("a bug", exc_info=error)
+        fail_code = fail(
+            OperationError(f"this is a bug in Samara: {error!r}", hint="SAMARA_LOG=debug shows where."),
+            as_json="--json" in sys.argv,
+        )
+    else:
+        return
+    sys.exit(fail_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""All operations of this program: the node's, and the stick's, which are put in here since neither room knows the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from samara.node.operations import fetch, library, network, publish, queries, run
+from samara.node.operations.base import AnyOperation, Query
+
+__all__ = ["all_operations"]
+
+
+def all_operations() -> list[AnyOperation]:
+    """Return every operation that a node of this program answers."""
+    asked: list[Query[Any, Any]] = [queries.LIST, queries.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
+    return [
+        publish.PUBLISH,
+        fetch.FETCH,
+        fetch.DRY_RUN,
+        library.VERIFY,
+        library.PIN,
+        library.UNPIN,
+        library.REMOVE,
+        library.GC,
+        library.KEY_NAME,
+        run.RUN,
+        network.PEERS,
+        network.STATUS,
+        network.DOCTOR,
+        *(query.operation() for query in asked),
+    ]

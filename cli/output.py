@@ -1,0 +1,134 @@
+"""Text and JSON on stdout, progress and notices on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from samara.node.operations.base import Event, Notice, Progress, Report, Text
+
+if TYPE_CHECKING:
+    import rich.progress
+
+__all__ = ["emit_json", "human_bytes", "json_option", "say", "show_events", "table"]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+"""The `--json` flag of every command that reports."""
+
+
+def emit_json(value: Any) -> None:
+    """Print a result as one JSON object."""
+    print(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result."""
+    print(text)
+
+
+def human_bytes(count: float) -> str:
+    """Return a number of bytes as people read it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: drawn for a terminal, tab-separated for a pipe."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(row))
+        return
+    import rich.box
+    import rich.console
+    import rich.table
+    import rich.text
+
+    drawn = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(rich.text.Text(cell) for cell in row))
+    rich.console.Console().print(drawn)
+
+
+@contextmanager
+def show_events(*, quiet: bool = False, text: bool = False) -> Iterator[Report]:
+    """Show events while a block runs; yields the function that takes them.
+
+    Args:
+        quiet: Show no progress bar, as with `--json`; notices still go to stderr.
+        text: Print generated text on stdout as it comes.
+    """
+    shown = _Events(bars=sys.stderr.isatty() and not quiet, text=text)
+    try:
+        yield shown.take
+    finally:
+        shown.close()
+
+
+class _Events:
+    def __init__(self, *, bars: bool, text: bool) -> None:
+        self._bars = bars
+        self._text = text
+        self._progress: rich.progress.Progress | None = None
+        self._tasks: dict[str, rich.progress.TaskID] = {}
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self._notice(event.notice)
+        elif isinstance(event, Text):
+            self._stop_bars()
+            if self._text:
+                print(event.text, end="", flush=True)
+        elif isinstance(event, Progress) and self._bars:
+            self._bar(event)
+
+    def close(self) -> None:
+        self._stop_bars()
+
+    def _notice(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr)
+
+    def _bar(self, event: Progress) -> None:
+        if self._progress is None:
+            self._progress = _new_bars()
+            self._progress.start()
+        if event.phase not in self._tasks:
+            for other in self._tasks.values():
+                self._progress.update(other, visible=False)
+            self._tasks[event.phase] = self._progress.add_task(event.phase, total=event.total, note="")
+        self._progress.update(self._tasks[event.phase], completed=event.done, total=event.total, note=event.note)
+
+    def _stop_bars(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+            self._tasks.clear()
+
+
+def _new_bars() -> rich.progress.Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )

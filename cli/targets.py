@@ -1,0 +1,46 @@
+"""PATH or REF: what an argument is, decided once for all commands (specs/records.md, "Path or REF?")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from samara.protocol.errors import LinkError, UsageError
+from samara.protocol.links import looks_like_path, parse_ref
+
+__all__ = ["Target", "absolute", "target_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An argument that is a path or a REF.
+
+    Attributes:
+        text: The REF, or the absolute path.
+        is_path: Which of them.
+    """
+
+    text: str
+    is_path: bool
+
+
+def absolute(path: str) -> str:
+    """Return a path as an operation takes it: absolute, `~` expanded, links kept."""
+    return str(Path(path).expanduser().absolute())
+
+
+def target_of(text: str) -> Target:
+    """Decide what an argument is.
+
+    Raises:
+        UsageError: It is both.
+    """
+    if looks_like_path(text):
+        return Target(absolute(text), is_path=True)
+    if not Path(text).exists():
+        return Target(text, is_path=False)
+    try:
+        parse_ref(text)
+    except LinkError:
+        return Target(absolute(text), is_path=True)
+    raise UsageError(f"{text!r} is both a path and a REF", hint=f"Write ./{text} if you mean the file.")

@@ -1,0 +1,75 @@
+"""A dry run: what a fetch would bring over the line, file by file, after what is held here already.
+
+It takes the same way as a fetch as far as the chunk lists, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from samara.node.fetch.job import FetchJob
+from samara.node.network.exchange.client import ExchangeClient
+from samara.protocol.chunklist import ChunkList, ListVerifier
+from samara.protocol.errors import NotFoundError
+from samara.protocol.records import VerifiedRelease
+from samara.protocol.table import FileTable, verify_table
+
+__all__ = ["CostJob", "FileCost"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileCost:
+    """What one file would cost.
+
+    Attributes:
+        path: Its path.
+        bytes: Its size.
+        needed: Bytes of chunks that are not held here.
+    """
+
+    path: str
+    bytes: int
+    needed: int
+
+
+class CostJob(FetchJob):
+    """Finds out what a fetch would cost."""
+
+    costs: tuple[FileCost, ...] = ()
+
+    async def measure(self) -> VerifiedRelease:
+        """Fill `costs` and return the release.
+
+        Raises:
+            SamaraError: As `FetchJob.run`.
+        """
+        await self._ask_peers()
+        if self._failure is not None:
+            raise self._failure
+        if self._verified is None:
+            raise NotFoundError("nobody has this release")
+        return self._verified
+
+    async def _learn_table(self, client: ExchangeClient) -> None:
+        verified = self._verified
+        if verified is None:
+            return
+        _nodes, table_bytes = await self._fetch_table(client, verified.release.content)
+        verified.check_table(table_bytes)
+        table = verify_table(table_bytes, verified.release.content)
+        self.costs = tuple([await self._cost(client, verified, table, n) for n in self._goal.wanted(table)])
+        self._end()
+
+    async def _cost(self, client: ExchangeClient, verified: VerifiedRelease, table: FileTable, stream: int) -> FileCost:
+        entry = table[stream - 1]
+        verifier = ListVerifier.for_file(entry.root, entry.size, entry.blake3)
+        await self._fill(client, verified.release.content, verifier)
+        return FileCost(entry.path, entry.size, self._missing_bytes(verifier.chunks()))
+
+    def _missing_bytes(self, chunks: ChunkList) -> int:
+        needed = 0
+        for index in range(len(chunks)):
+            held = (self._store.read(*where, 1) for where in self._store.contents.find_chunk(chunks.hash(index)))
+            if not any(held):
+                needed += chunks.length(index)
+        return needed

@@ -1,0 +1,485 @@
+"""One fetch, from a goal to verified files in place.
+
+    peers (finder) ──► a task a peer: records ► file table ► chunk lists ► chunks ──► intake ──► files
+
+Every peer's task takes part in every step: whoever is first with valid bytes wins, so that one slow or lying peer holds up
+nothing. What a peer sends is verified before it is used; a peer that sends something wrong is left and remembered.
+
+Order of verification (specs/content.md, specs/records.md): the release by its id and signature, the table by the content id
+and the release's subject, each list by its root in the table, each chunk by its list.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from samara.node.fetch.finder import Finder
+from samara.node.fetch.goal import FetchOutcome, Goal
+from samara.node.fetch.swarm import Swarm, WrongChunkError
+from samara.node.network.exchange.client import ExchangeClient
+from samara.node.network.service import NetworkService
+from samara.node.network.transport import PeerAddress
+from samara.node.operations.base import Notice, Progress, Report
+from samara.node.store.intake import StoreIntake
+from samara.protocol import limits
+from samara.protocol.chunklist import ChunkList, ListVerifier
+from samara.protocol.errors import (
+    NetworkError,
+    NotFoundError,
+    PeerBusyError,
+    PeerRefusedError,
+    RecordError,
+    RemoteProtocolError,
+    SamaraError,
+    VerificationError,
+)
+from samara.protocol.ids import ContentId, digest, format_record
+from samara.protocol.ports import Records, StreamNeed
+from samara.protocol.records import PublisherChain, VerifiedRelease, Visibility, verify_release
+from samara.protocol.routing import routing_key
+from samara.protocol.table import FileTable, verify_table
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = ["FetchJob"]
+
+_log = logging.getLogger(__name__)
+
+_REUSE_STEP: Final = 16 * limits.MIB
+_COMMIT_EVERY: Final = 1.0
+_COMMIT_BYTES: Final = 64 * limits.MIB
+_REPORT_EVERY: Final = 0.25
+_FIRST_PAUSE: Final = 2.0
+"""Seconds until a peer that could not be reached, or was lost, is tried again; it doubles each time."""
+_MAX_TRIES: Final = 5
+
+
+class FetchJob:
+    """Runs one fetch.
+
+    Args:
+        node: Ours.
+        goal: What to fetch.
+        report: Is told how it goes.
+        patience: Seconds with nobody who has it until the fetch is given up; None never gives up.
+    """
+
+    def __init__(self, node: Node, goal: Goal, report: Report, *, patience: float | None) -> None:
+        self._node = node
+        self._store = node.store
+        self._goal = goal
+        self._report = report
+        self._patience = patience
+        self._began = trio.current_time()
+        self._verified: VerifiedRelease | None = None
+        self._records: Records | None = None
+        self._intake: StoreIntake | None = None
+        self._swarm: Swarm | None = None
+        self._finder: Finder | None = None
+        self._opening = trio.Lock()
+        self._table_tries = trio.CapacityLimiter(2)
+        self._lists: deque[StreamNeed] = deque()
+        self._unlisted = 0
+        self._news = trio.Event()
+        self._useful = trio.current_time()
+        self._sessions = 0
+        self._active: set[str] = set()
+        self._excluded: set[str] = set()
+        self._failure: SamaraError | None = None
+        self._ended = trio.Event()
+        self._reused = 0
+        self._total = 0
+        self._wanted_bytes = 0
+
+    async def run(self) -> FetchOutcome:
+        """Fetch, and return what was done.
+
+        Raises:
+            NotFoundError: Nobody who could be asked has it.
+            VerificationError: What its publisher signed does not fit together.
+            NetworkError: Everybody who has it is gone.
+            StoreError: The disk.
+        """
+        try:
+            await self._look_at_home()
+            if not self._is_complete():
+                await self._ask_peers()
+            if self._failure is not None:
+                raise self._failure
+            return await self._finish()
+        finally:
+            if self._intake is not None:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._store.close_intake, self._intake)
+
+    # --- the whole ---
+
+    async def _look_at_home(self) -> None:
+        """Begin from what is known here already: a fetch that goes on, or one that is all local copies."""
+        release = self._goal.release
+        records = self._store.catalog.records(release) if release is not None else None
+        if records is None:
+            return
+        verified = verify_release(records, expected=release)
+        self._take_release(verified, records)
+        content = verified.release.content
+        if self._store.contents.has(content):
+            nodes = self._store.contents.nodes(content, 0)
+            await self._open(nodes, self._store.contents.table_bytes(content))
+
+    async def _ask_peers(self) -> None:
+        network = await self._node.network()
+        found, peers = trio.open_memory_channel[PeerAddress](64)
+        self._finder = Finder(network, self._goal.peers, self._keys())
+        self._take_visibility()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._finder.run, found)
+            nursery.start_soon(self._meet, network, peers, nursery)
+            nursery.start_soon(self._commit_now_and_then)
+            nursery.start_soon(self._tell_progress)
+            nursery.start_soon(self._lose_patience)
+            await self._ended.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _finish(self) -> FetchOutcome:
+        intake, verified = self._intake, self._verified
+        if intake is None or verified is None:
+            raise NotFoundError("the fetch ended before it began")
+        self._tell()
+        path = await trio.to_thread.run_sync(intake.finish)
+        self._store.catalog.pin(verified.id, pinned=True)
+        swarm = self._swarm
+        return FetchOutcome(
+            verified.id,
+            path,
+            swarm.received if swarm else 0,
+            self._reused,
+            trio.current_time() - self._began,
+            dict(swarm.by_peer) if swarm else {},
+        )
+
+    def _end(self, failure: SamaraError | None = None) -> None:
+        self._failure = self._failure or failure
+        self._ended.set()
+
+    def _is_complete(self) -> bool:
+        return self._swarm is not None and self._swarm.done and not self._unlisted
+
+    def _keys(self) -> list[bytes]:
+        keys = []
+        if self._goal.release is not None:
+            keys.append(routing_key("release", self._goal.release))
+        if self._verified is not None:
+            keys.append(routing_key("content", self._verified.release.content))
+        return keys
+
+    # --- peers ---
+
+    async def _meet(
+        self, network: NetworkService, peers: trio.MemoryReceiveChannel[PeerAddress], nursery: trio.Nursery
+    ) -> None:
+        banned = self._store.catalog.banned()
+        async for address in peers:
+            peer = address.peer
+            if peer in banned or peer in self._excluded or peer in self._active or peer == network.host.peer:
+                continue
+            self._active.add(peer)
+            nursery.start_soon(self._with_peer, network, address)
+
+    async def _with_peer(self, network: NetworkService, address: PeerAddress) -> None:
+        """Fetch from one peer as long as it is of use; its failure ends only this."""
+        pause = _FIRST_PAUSE
+        try:
+            for _ in range(_MAX_TRIES):
+                try:
+                    await self._session(network, address)
+                except PeerBusyError as busy:
+                    pause = busy.retry_after
+                except (NetworkError, NotFoundError, PeerRefusedError) as error:
+                    _log.info("%s: %s", address.peer, error.message)
+                    if isinstance(error, PeerRefusedError):
+                        return
+                except (RemoteProtocolError, RecordError) as error:
+                    await self._blame(network, address.peer, error)
+                    return
+                except SamaraError as error:
+                    # Right bytes that do not fit together, or our disk: no other peer can help.
+                    self._end(error)
+                    return
+                except Exception:  # the border where a peer's task ends: a bug here must not end the fetch
+                    _log.exception("the session with %s failed", address.peer)
+                    return
+                await trio.sleep(pause)
+                pause *= 2
+        finally:
+            self._active.discard(address.peer)
+
+    async def _session(self, network: NetworkService, address: PeerAddress) -> None:
+        async with network.connect(address) as client:
+            await self._learn_release(client)
+            await self._learn_table(client)
+            self._sessions += 1
+            try:
+                await self._share_in(client)
+            finally:
+                self._sessions -= 1
+                self._useful = trio.current_time()
+
+    async def _share_in(self, client: ExchangeClient) -> None:
+        swarm = self._swarm
+        if swarm is None:
+            return
+        wrong = self._store.catalog.wrong_counts().get(client.peer, 0)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._learn_lists, client)
+                await swarm.fetch_from(client, wrong_before=wrong)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+    async def _blame(self, network: NetworkService, peer: str, error: SamaraError) -> None:
+        self._excluded.add(peer)
+        wrong = await trio.to_thread.run_sync(self._store.catalog.count_wrong, peer, error.message)
+        banned = wrong >= limits.BAN_AFTER
+        what = "sent wrong bytes" if isinstance(error, WrongChunkError) else "broke the rules"
+        self._report(Notice(f"peer {peer} {what} and is {'banned' if banned else 'left out'}: {error.message}"))
+        if banned:
+            network.host.set_banned(self._store.catalog.banned())
+        await network.host.disconnect(peer)
+
+    # --- records and table ---
+
+    async def _learn_release(self, client: ExchangeClient) -> None:
+        if self._verified is not None:
+            return
+        goal = self._goal
+        if goal.release is not None:
+            records = await client.records(goal.release)
+        elif goal.publisher is not None and goal.name is not None:
+            records = await client.latest(goal.publisher, goal.name)
+        else:
+            raise NotFoundError("a fetch that names nothing")
+        known = self._store.catalog.roots(goal.publisher) if goal.publisher else ()
+        verified = verify_release(
+            records,
+            expected=goal.release,
+            publisher=goal.publisher if goal.release is None else None,
+            known=PublisherChain.verify(known) if known else None,
+        )
+        if goal.version not in {None, verified.release.version}:
+            raise NotFoundError(f"{client.peer} has version {verified.release.version}, not {goal.version}")
+        if self._verified is None:
+            self._take_release(verified, records)
+
+    def _take_release(self, verified: VerifiedRelease, records: Records) -> None:
+        if self._goal.publisher not in {None, verified.release.publisher}:
+            self._end(
+                VerificationError(
+                    f"the link names another publisher than release {format_record(verified.id)} has",
+                    hint="Do not trust this link: ask whom you have it from.",
+                )
+            )
+            return
+        held = self._store.catalog.release(verified.id)
+        if held is not None and held.condemned:
+            self._end(VerificationError(f"this release is condemned: {held.condemned}"))
+        self._verified, self._records = verified, records
+        self._take_visibility()
+
+    def _take_visibility(self) -> None:
+        if self._finder is None or self._verified is None:
+            return
+        if self._verified.release.visibility is Visibility.PUBLIC:
+            for key in self._keys():
+                self._finder.look_for(key)
+        else:
+            self._finder.stay_private()
+
+    async def _learn_table(self, client: ExchangeClient) -> None:
+        if self._intake is not None or self._verified is None:
+            return
+        async with self._table_tries:  # two at a time: one that is slow holds nobody up
+            if self._intake is not None:
+                return
+            await self._open(*await self._fetch_table(client, self._verified.release.content))
+
+    async def _fetch_table(self, client: ExchangeClient, content: ContentId) -> tuple[Sequence[bytes], bytes]:
+        verifier = ListVerifier.for_table(content)
+        await self._fill(client, content, verifier)
+        return verifier.nodes(), await self._table_bytes(client, content, verifier.chunks())
+
+    async def _table_bytes(self, client: ExchangeClient, content: ContentId, chunks: ChunkList) -> bytes:
+        table = bytearray()
+        for first in range(0, len(chunks), limits.MAX_RUN):
+            async with client.want(content, 0, first, min(limits.MAX_RUN, len(chunks) - first)) as run:
+                async for index, data in run:
+                    if digest(data) != chunks.hash(index):
+                        raise WrongChunkError(f"{client.peer} sent a wrong chunk of the file table")
+                    table += data
+        return bytes(table)
+
+    async def _fill(self, client: ExchangeClient, content: ContentId, verifier: ListVerifier) -> None:
+        """Bring a chunk list together, from what is here and from a peer."""
+        while wanted := verifier.wanted():
+            here = {name: self._store.contents.any_node(name) for name in wanted}
+            for node in here.values():
+                if node is not None:
+                    verifier.add(node)
+            asked = [name for name, node in here.items() if node is None][: limits.MAX_NODE_HASHES]
+            for node in await client.nodes(content, asked) if asked else ():
+                verifier.add(node)
+
+    async def _open(self, nodes: Sequence[bytes], table_bytes: bytes) -> None:
+        """Open the intake, copy what is held, and hand out the rest. Only the first call does anything."""
+        async with self._opening:
+            verified, records = self._verified, self._records
+            if self._intake is not None or verified is None or records is None:
+                return
+            verified.check_table(table_bytes)
+            table = await trio.to_thread.run_sync(verify_table, table_bytes, verified.release.content)
+            wanted = self._goal.wanted(table)
+            self._wanted_bytes = sum(table[stream - 1].size for stream in wanted)
+            intake = await trio.to_thread.run_sync(
+                self._store.open_intake, records, nodes, table_bytes, wanted, self._goal.to
+            )
+            needs = await trio.to_thread.run_sync(intake.needs)
+            # From here on others look: nothing is awaited before all of it is true.
+            self._intake, self._unlisted = intake, len(needs)
+            self._swarm = Swarm(verified.release.content, intake, rotate=_rotation(self._node))
+            self._total = sum(need.size for need in needs)
+            for need in needs:
+                await self._open_stream(table, need)
+        if self._is_complete():
+            self._end()
+
+    async def _open_stream(self, table: FileTable, need: StreamNeed) -> None:
+        if need.listed:
+            await self._begin_stream(need)
+            return
+        self._lists.append(need)
+
+    # --- lists ---
+
+    async def _learn_lists(self, client: ExchangeClient) -> None:
+        intake, verified = self._intake, self._verified
+        while intake is not None and verified is not None and self._unlisted:
+            if not self._lists:
+                await self._news.wait()
+                continue
+            need = self._lists.popleft()
+            verifier = self._store.contents.verifier(verified.release.content, need.stream)
+            try:
+                await self._fill(client, verified.release.content, verifier)
+                listed = await trio.to_thread.run_sync(intake.add_list, need.stream, verifier.nodes())
+                await self._begin_stream(listed)
+            except BaseException:
+                self._lists.appendleft(need)
+                self._wake()
+                raise
+
+    async def _begin_stream(self, need: StreamNeed) -> None:
+        """Copy what is held of a listed stream, and let the swarm fetch the rest."""
+        intake, swarm = self._intake, self._swarm
+        if intake is None or swarm is None:
+            return
+        while copied := await trio.to_thread.run_sync(intake.reuse, need.stream, _REUSE_STEP):
+            self._reused += copied
+            await self._commit_if_due()
+            self._tell()
+        chunks = self._store.contents.chunk_list(intake.content, need.stream)
+        missing = await trio.to_thread.run_sync(intake.missing, need.stream)
+        if chunks is not None and missing:
+            swarm.add_stream(need.stream, missing, chunks)
+        self._unlisted -= 1
+        self._wake()
+
+    # --- meanwhile ---
+
+    async def _commit_now_and_then(self) -> None:
+        last = trio.current_time()
+        while True:
+            await trio.sleep(0.05)
+            if self._intake is None:
+                continue
+            if self._is_complete():
+                await self._commit()
+                self._end()
+                return
+            due = trio.current_time() - last >= _COMMIT_EVERY
+            if (due and self._intake.pending_bytes) or self._intake.pending_bytes >= _COMMIT_BYTES:
+                await self._commit()
+                last = trio.current_time()
+
+    async def _commit_if_due(self) -> None:
+        if self._intake is not None and self._intake.pending_bytes >= _COMMIT_BYTES:
+            await self._commit()
+
+    async def _commit(self) -> None:
+        if self._intake is None:
+            return
+        try:
+            await trio.to_thread.run_sync(self._intake.commit)
+        except SamaraError as error:
+            self._end(error)
+
+    async def _tell_progress(self) -> None:
+        while True:
+            self._tell()
+            await trio.sleep(_REPORT_EVERY)
+
+    def _tell(self) -> None:
+        if self._intake is None or self._swarm is None:
+            who = f"asking {len(self._active)} peers" if self._active else "looking for peers"
+            self._report(Progress("looking", 0, None, note=who))
+            return
+        before = self._wanted_bytes - self._total
+        done = min(before + self._swarm.received + self._reused, self._wanted_bytes)
+        plural = "peer" if self._sessions == 1 else "peers"
+        self._report(Progress("fetching", done, self._wanted_bytes, note=f"{self._sessions} {plural}"))
+
+    async def _lose_patience(self) -> None:
+        while True:
+            await trio.sleep(0.5)
+            idle = trio.current_time() - self._useful
+            if self._sessions or self._patience is None or idle < self._patience:
+                continue
+            if self._verified is None:
+                what = format_record(self._goal.release) if self._goal.release else self._goal.name
+                asked = "nobody could be asked" if not self._excluded and not self._active else "nobody has it"
+                self._end(
+                    NotFoundError(
+                        f"release {what} was not found: {asked} within {self._patience:.0f} s",
+                        hint="Is its seeder running? Name it with --peer, or see samara doctor.",
+                    )
+                )
+            else:
+                self._end(
+                    NetworkError(
+                        "everybody who has it is gone", hint="Run the same command later: it goes on where it stopped."
+                    )
+                )
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+
+def _rotation(node: Node) -> int:
+    return int.from_bytes(digest(str(node.home.root).encode())[:4], "big")
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended a peer's tasks: its own fault before the network's."""
+    errors: list[BaseException] = []
+    for error in group.exceptions:
+        errors.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    faults = [error for error in errors if isinstance(error, RemoteProtocolError)]
+    samara = [error for error in errors if isinstance(error, SamaraError)]
+    others = [error for error in errors if not isinstance(error, SamaraError | trio.Cancelled)]
+    return (others or faults or samara or errors)[0]

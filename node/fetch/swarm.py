@@ -1,0 +1,173 @@
+"""The chunks of one fetch, from several peers at once: drives the scheduler of `samara.protocol.scheduler`.
+
+Each peer has one session and as many requests on it as the scheduler gives out. A chunk is verified and written by the intake
+in a worker thread before the scheduler hears of it. A wrong chunk ends the session of its peer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Final
+
+import trio
+
+from samara.node.network.exchange.client import ExchangeClient
+from samara.node.store.intake import StoreIntake
+from samara.protocol.chunklist import ChunkList
+from samara.protocol.errors import (
+    ChunkError,
+    NetworkError,
+    NotFoundError,
+    PeerBusyError,
+    PeerRefusedError,
+    RemoteProtocolError,
+)
+from samara.protocol.ids import ContentId
+from samara.protocol.scheduler import Failure, Outcome, Scheduler, Stalled, Want
+
+__all__ = ["Swarm", "WrongChunkError"]
+
+_LOOK_AGAIN: Final = 5.0
+"""Seconds between two looks at what a peer that does not hold everything has got by now."""
+
+
+class WrongChunkError(RemoteProtocolError):
+    """A peer sent a chunk with the wrong bytes."""
+
+
+class Swarm:
+    """Fetches chunks of one content into an intake.
+
+    Args:
+        content: Which content.
+        intake: Where to.
+        rotate: A number that differs between nodes, so that several fetchers begin at different places.
+    """
+
+    def __init__(self, content: ContentId, intake: StoreIntake, rotate: int) -> None:
+        self._content = content
+        self._intake = intake
+        self._scheduler = Scheduler(rotate=rotate)
+        self._streams: dict[int, int] = {}
+        self._news = trio.Event()
+        self._requests: dict[tuple[str, Want], trio.CancelScope] = {}
+        self._dropped: set[str] = set()
+        self.received = 0
+        """Bytes that were kept."""
+        self.by_peer: dict[str, int] = {}
+        """Bytes that were kept, by peer."""
+
+    @property
+    def done(self) -> bool:
+        """Everything that was added is here."""
+        return self._scheduler.done
+
+    def add_stream(self, stream: int, missing: list[int], chunks: ChunkList) -> None:
+        """Want these chunks of a stream."""
+        self._streams[stream] = len(chunks)
+        self._scheduler.add_stream(stream, missing, chunks.length)
+        self._tell()
+
+    async def fetch_from(self, client: ExchangeClient, *, wrong_before: int) -> None:
+        """Fetch from one peer until cancelled.
+
+        Raises:
+            WrongChunkError: It sent a wrong chunk.
+            RemoteProtocolError: It broke the rules.
+            PeerRefusedError: It may not be used any more.
+            NetworkError: It went away or stalls.
+        """
+        peer = client.peer
+        allowed = client.opened.max_outstanding - 1  # one place is kept for asking what it has
+        if not self._scheduler.add_peer(peer, trio.current_time(), wrong=wrong_before, max_requests=max(allowed, 1)):
+            raise PeerRefusedError(f"{peer} sent wrong bytes before", code=0)
+        client.on_received = lambda size: self._scheduler.progress(peer, size, trio.current_time())
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_asking_what_it_has, client)
+                while True:
+                    news = self._news
+                    for want in self._scheduler.next_requests(peer, trio.current_time()):
+                        nursery.start_soon(self._request, client, want)
+                    with trio.move_on_at(self._scheduler.timer() or math.inf):
+                        await news.wait()
+                    self._tick()
+                    if peer in self._dropped:
+                        raise NetworkError(f"{peer} stalls")
+        finally:
+            client.on_received = None
+            self._scheduler.remove_peer(peer)
+            self._dropped.discard(peer)
+            self._tell()
+
+    async def _keep_asking_what_it_has(self, client: ExchangeClient) -> None:
+        whole: set[int] = set()
+        while True:
+            news = self._news
+            bits = await client.files_bits(self._content)
+            for stream, count in list(self._streams.items()):
+                if stream in whole:
+                    continue
+                if bits[(stream - 1) >> 3] >> ((stream - 1) & 7) & 1:
+                    whole.add(stream)
+                    self._scheduler.set_availability(client.peer, stream, None)
+                    continue
+                with contextlib.suppress(NotFoundError):
+                    found = await client.availability(self._content, stream, chunks=count)
+                    self._scheduler.set_availability(client.peer, stream, found.bits)
+            self._tell()
+            known = len(self._streams)
+            with trio.move_on_after(_LOOK_AGAIN):
+                while len(self._streams) == known:
+                    await news.wait()
+                    news = self._news
+
+    async def _request(self, client: ExchangeClient, want: Want) -> None:
+        peer = client.peer
+        with trio.CancelScope() as scope:
+            self._requests[peer, want] = scope
+            try:
+                async with client.want(self._content, want.stream, want.first, want.count) as run:
+                    async for index, data in run:
+                        await self._keep(peer, want.stream, index, data)
+            except NotFoundError:
+                self._scheduler.failed(peer, want, Failure.NOT_FOUND, trio.current_time())
+            except PeerRefusedError:
+                self._scheduler.failed(peer, want, Failure.REFUSED, trio.current_time())
+            except PeerBusyError as busy:
+                self._scheduler.busy(peer, want, busy.retry_after, trio.current_time())
+            finally:
+                self._requests.pop((peer, want), None)
+                self._tell()
+
+    async def _keep(self, peer: str, stream: int, index: int, data: bytearray) -> None:
+        try:
+            await trio.to_thread.run_sync(self._intake.put, stream, index, data)
+        except ChunkError as error:
+            self._scheduler.wrong(peer, stream, index, trio.current_time())
+            raise WrongChunkError(f"{peer} sent a wrong chunk: {error.message}") from error
+        outcome = self._scheduler.received(peer, stream, index, len(data), trio.current_time())
+        if outcome is Outcome.ACCEPTED:
+            self.received += len(data)
+            self.by_peer[peer] = self.by_peer.get(peer, 0) + len(data)
+        for other, want in self._scheduler.cancelled():
+            self._cancel(other, want)
+        self._tell()
+
+    def _tick(self) -> None:
+        for event in self._scheduler.tick(trio.current_time()):
+            if isinstance(event, Stalled):
+                for want in event.wants:
+                    self._cancel(event.peer, want)
+                if event.dropped:
+                    self._dropped.add(event.peer)
+            self._tell()
+
+    def _cancel(self, peer: str, want: Want) -> None:
+        if (scope := self._requests.get((peer, want))) is not None:
+            scope.cancel()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()

@@ -1,0 +1,109 @@
+"""fetch: by the queue, or as a dry run that says what it would cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from samara.node.fetch.cost import CostJob, FileCost
+from samara.node.fetch.goal import goal_of
+from samara.node.fetch.queue import FetchRequest
+from samara.node.operations.base import Operation, Report
+from samara.protocol.ids import format_record
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = ["DRY_RUN", "FETCH", "DryRun", "FetchRequest", "Fetched", "PeerShare"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerShare:
+    """What one peer gave.
+
+    Attributes:
+        peer: Its id.
+        bytes: Bytes of chunks that were kept.
+    """
+
+    peer: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch brought (specs/cli.md).
+
+    Attributes:
+        release: Release id.
+        name: Its name.
+        path: Where it lies.
+        bytes: Bytes of all its files.
+        received: Bytes of chunks that came from peers.
+        reused: Bytes that were held already and copied.
+        seconds: How long it took.
+        peers: Who gave how much, most first.
+        seeded: This node passes it on.
+    """
+
+    release: str
+    name: str
+    path: str
+    bytes: int
+    received: int
+    reused: int
+    seconds: float
+    peers: tuple[PeerShare, ...]
+    seeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a fetch would cost (specs/cli.md).
+
+    Attributes:
+        release: Release id.
+        name: Its name.
+        bytes: Bytes of the files that are wanted.
+        needed: Bytes that would be fetched.
+        held: Bytes that are here already.
+        files: The same, file by file.
+    """
+
+    release: str
+    name: str
+    bytes: int
+    needed: int
+    held: int
+    files: tuple[FileCost, ...]
+
+
+async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
+    outcome = await node.fetches.fetch(request, report)
+    held = node.store.catalog.release(outcome.release)
+    shares = sorted((PeerShare(peer, count) for peer, count in outcome.peers.items()), key=lambda s: -s.bytes)
+    return Fetched(
+        format_record(outcome.release),
+        held.name if held else "",
+        outcome.path,
+        held.bytes if held else 0,
+        outcome.received,
+        outcome.reused,
+        round(outcome.seconds, 3),
+        tuple(shares),
+        held.shared if held else False,
+    )
+
+
+async def _dry_run(node: Node, request: FetchRequest, report: Report) -> DryRun:
+    goal = goal_of(node.store, request.ref, request.peers, request.include, request.to)
+    job = CostJob(node, goal, report, patience=request.patience or None)
+    verified = await job.measure()
+    needed = sum(cost.needed for cost in job.costs)
+    total = sum(cost.bytes for cost in job.costs)
+    name = verified.release.name
+    return DryRun(format_record(verified.id), name, total, needed, total - needed, job.costs)
+
+
+DRY_RUN = Operation("fetch --dry-run", FetchRequest, DryRun, _dry_run)
+FETCH = Operation("fetch", FetchRequest, Fetched, _fetch, detaches=True)

@@ -1,0 +1,305 @@
+"""What the user does with what is here: verify, pin, unpin, rm, gc, key name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from samara.node.operations.base import Operation, Progress, Report
+from samara.node.operations.refs import find_release, own_publisher
+from samara.node.store.catalog import HeldRelease
+from samara.node.store.contents import Place
+from samara.node.store.files import os_errors, stamp
+from samara.node.store.publish import SourceFile, find_files
+from samara.node.store.scan import ScannedFile, scan_file
+from samara.node.store.store import Store
+from samara.protocol.errors import LinkError, NotFoundError
+from samara.protocol.ids import PublisherId, format_content, format_record, parse_record
+from samara.protocol.links import check_petname
+from samara.protocol.records import verify_release
+from samara.protocol.table import FileEntry, FileTable, content_id
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = ["GC", "KEY_NAME", "PIN", "REMOVE", "UNPIN", "VERIFY", "RefRequest", "Signer", "Verified", "VerifyRequest"]
+
+Watch = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """What to verify.
+
+    Attributes:
+        target: A REF, or an absolute path.
+        is_path: `target` is a path.
+    """
+
+    target: str
+    is_path: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signed a release.
+
+    Attributes:
+        key: did:key.
+        name: The publisher's petname here, or empty.
+        trusted: The publisher has a petname here, or is this home.
+    """
+
+    key: str
+    name: str
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What verification found (specs/cli.md).
+
+    Attributes:
+        release: Release id.
+        content: Content id.
+        name: Its name.
+        ok: Every byte is right and all files are there.
+        files: How many files were hashed.
+        bytes: Their bytes.
+        bad: Paths that are wrong or missing.
+        signers: Who signed.
+        standing: Whether the keys still speak for the publisher: current, vouched or retired.
+    """
+
+    release: str
+    content: str
+    name: str
+    ok: bool
+    files: int
+    bytes: int
+    bad: tuple[str, ...]
+    signers: tuple[Signer, ...]
+    standing: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefRequest:
+    """One release."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefResult:
+    """The release that was meant."""
+
+    release: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectRequest:
+    """Delete what is not pinned."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectResult:
+    """What was deleted: how many contents, and bytes below the home."""
+
+    contents: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NameRequest:
+    """Call a publisher (its id, or "me") by a name; an empty name forgets it."""
+
+    publisher: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameResult:
+    """The publisher that was named."""
+
+    publisher: str
+    name: str
+
+
+async def _verify(node: Node, request: VerifyRequest, report: Report) -> Verified:
+    stop = False
+
+    def watch(done: int, path: str) -> None:
+        trio.from_thread.run_sync(report, Progress("verifying", done, None, note=path))
+
+    def work() -> Verified:
+        target = verify_path if request.is_path else verify_held
+        return target(node.store, request.target, watch, lambda: stop)
+
+    try:
+        found = await trio.to_thread.run_sync(work)
+    finally:
+        stop = True
+    if not found.ok:
+        node.library_changed()
+    return found
+
+
+def verify_held(store: Store, ref: str, watch: Watch, cancelled: Callable[[], bool]) -> Verified:
+    """Hash every file of a held release where it lies, and say who signed it.
+
+    Raises:
+        NotFoundError: It is not known here, or none of its files are.
+    """
+    held = find_release(store, ref)
+    places = store.contents.places(held.content)
+    if not places:
+        raise NotFoundError(f"no file of {held.name} is here", hint="Fetch it: samara fetch REF")
+    place = max(places, key=lambda place: len(store.contents.files(place)))
+    table = store.contents.table(held.content)
+    bad, done, hashed = [], 0, 0
+    for stream, entry in enumerate(table, 1):
+        path = place.root.joinpath(*entry.path.split("/"))
+        scanned = _scan(path, entry.size, done, watch, cancelled)
+        if scanned is None or (scanned.blake3, scanned.sha256) != (entry.blake3, entry.sha256):
+            bad.append(entry.path)
+        elif store.writable:
+            _believe_again(store, place, stream, path)
+        done += entry.size
+        hashed += scanned is not None
+    if store.writable:
+        store.contents.set_place_state(place, "edited" if bad else "online")
+    return _verdict(store, held, hashed, done, bad)
+
+
+def verify_path(store: Store, target: str, watch: Watch, cancelled: Callable[[], bool]) -> Verified:
+    """Hash a file or folder and say which known release it is, and who signed that.
+
+    Raises:
+        NotFoundError: No release that is known here has these bytes.
+        PathError: A name cannot be in any release.
+    """
+    _root, files = find_files(Path(target))
+    entries = []
+    done = 0
+    for file in files:
+        scanned = _scan(file.real, file.size, done, watch, cancelled)
+        if scanned is None:
+            raise NotFoundError(f"{file.real} went away or changed while it was read", hint="Try again.")
+        entries.append(FileEntry(file.path, scanned.size, scanned.blake3, scanned.sha256, scanned.root))
+        done += file.size
+    for held in store.catalog.releases(content=content_id(FileTable.of(entries))):
+        return _verdict(store, held, len(files), done, [])
+    if len(entries) == 1 and (found := _holding(store, entries[0])) is not None:
+        return _verdict(store, found, 1, done, [])
+    return _closest(store, files, entries, done, target)
+
+
+def _holding(store: Store, wanted: FileEntry) -> HeldRelease | None:
+    """A release that has a file of these bytes."""
+    for held in store.catalog.releases():
+        if store.contents.has(held.content) and any(e.blake3 == wanted.blake3 for e in store.contents.table(held.content)):
+            return held
+    return None
+
+
+def _closest(store: Store, files: list[SourceFile], entries: list[FileEntry], done: int, target: str) -> Verified:
+    """The release that should lie here, by its place or its names: what of it is wrong."""
+    here = {entry.path: entry for entry in entries}
+    for held in store.catalog.releases():
+        if not store.contents.has(held.content):
+            continue
+        table = store.contents.table(held.content)
+        lies = any(Path(target) in {p.root, p.root / table[0].path} for p in store.contents.places(held.content))
+        if lies or {entry.path for entry in table} == set(here):
+            bad = [e.path for e in table if e.path not in here or here[e.path].blake3 != e.blake3]
+            return _verdict(store, held, len(files), done, bad)
+    raise NotFoundError(f"no release that is known here has the bytes of {target}", hint="See samara ls.")
+
+
+def _scan(path: Path, size: int, before: int, watch: Watch, cancelled: Callable[[], bool]) -> ScannedFile | None:
+    """Hash one file; None when it is not there, or of another size."""
+    if not path.is_file() or path.stat().st_size != size:
+        return None
+    with os_errors(f"cannot read {path}"), open(path, "rb", buffering=0) as file:
+        return scan_file(
+            file.fileno(), size, on_progress=lambda done: watch(before + done, path.name), cancelled=cancelled
+        )
+
+
+def _believe_again(store: Store, place: Place, stream: int, path: Path) -> None:
+    """What was just hashed and found right is known by its present stamp."""
+    held = store.contents.file(place, stream)
+    if held is not None and held.state == "complete":
+        with open(path, "rb", buffering=0) as file:
+            store.contents.set_complete(place, {stream: stamp(file.fileno())}, checked=True)
+
+
+def _verdict(store: Store, held: HeldRelease, files: int, total: int, bad: list[str]) -> Verified:
+    records = store.catalog.records(held.id)
+    if records is None:
+        raise NotFoundError("the records of this release are gone", hint="Fetch it again.")
+    release = verify_release(records, expected=held.id)
+    own = held.own and held.publisher == own_publisher(store).publisher
+    name = store.catalog.petnames().get(held.publisher, "me" if own else "")
+    signers = tuple(Signer(key, name, bool(name)) for key in release.signers.keys)
+    return Verified(
+        format_record(held.id),
+        format_content(held.content),
+        held.name,
+        not bad and not held.condemned,
+        files,
+        total,
+        tuple(bad),
+        signers,
+        release.signers.standing.value,
+    )
+
+
+async def _pin(node: Node, request: RefRequest, report: Report) -> RefResult:
+    return _set_pin(node.store, request.ref, pinned=True)
+
+
+async def _unpin(node: Node, request: RefRequest, report: Report) -> RefResult:
+    return _set_pin(node.store, request.ref, pinned=False)
+
+
+def _set_pin(store: Store, ref: str, *, pinned: bool) -> RefResult:
+    held = find_release(store, ref)
+    store.catalog.pin(held.id, pinned=pinned)
+    return RefResult(format_record(held.id))
+
+
+async def _remove(node: Node, request: RefRequest, report: Report) -> CollectResult:
+    held = find_release(node.store, request.ref)
+    gone = await trio.to_thread.run_sync(node.store.remove, held.id)
+    node.library_changed()
+    return CollectResult(gone.contents, gone.bytes)
+
+
+async def _collect(node: Node, request: CollectRequest, report: Report) -> CollectResult:
+    gone = await trio.to_thread.run_sync(node.store.collect)
+    node.library_changed()
+    return CollectResult(gone.contents, gone.bytes)
+
+
+async def _name(node: Node, request: NameRequest, report: Report) -> NameResult:
+    if request.publisher == "me":
+        publisher = own_publisher(node.store).publisher
+    else:
+        publisher = PublisherId(parse_record(request.publisher))
+    if request.name == "me":
+        raise LinkError("'me' always means this home's own publisher", hint="Choose another name.")
+    node.store.catalog.set_petname(publisher, check_petname(request.name) if request.name else "")
+    return NameResult(format_record(publisher), request.name)
+
+
+VERIFY = Operation("verify", VerifyRequest, Verified, _verify)
+PIN = Operation("pin", RefRequest, RefResult, _pin)
+UNPIN = Operation("unpin", RefRequest, RefResult, _unpin)
+REMOVE = Operation("rm", RefRequest, CollectResult, _remove)
+GC = Operation("gc", CollectRequest, CollectResult, _collect)
+KEY_NAME = Operation("key name", NameRequest, NameResult, _name)

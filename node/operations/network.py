@@ -1,0 +1,185 @@
+"""peers, status, doctor: the network, the node, and what is wrong with either."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from samara.node.inference.engine import XllamaCpp
+from samara.node.operations.base import Notice, Operation, Report
+from samara.node.store.files import free_bytes
+from samara.protocol.errors import SamaraError
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = ["DOCTOR", "PEERS", "STATUS", "Check", "Diagnosis", "PeerRow", "PeersResult", "StatusResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeersRequest:
+    """Who is connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRow:
+    """A connected peer."""
+
+    peer: str
+    address: str
+    inbound: bool
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeersResult:
+    """Connected peers, and those that are banned."""
+
+    peers: tuple[PeerRow, ...]
+    banned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """How the node is."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResult:
+    """How the node is (specs/cli.md).
+
+    Attributes:
+        peer: Its peer id; empty while it has no network.
+        pid: Its process.
+        home: Its home.
+        uptime: Seconds.
+        listening: Addresses that sockets are bound to.
+        reachable: Those at which another host has reached it.
+        peers: How many are connected.
+        releases: How many are known here.
+        bytes: Bytes of contents in the home.
+        sent: Bytes of payload sent since the start.
+        received: Bytes of payload received since the start.
+        fetches: How many are under way.
+    """
+
+    peer: str
+    pid: int
+    home: str
+    uptime: float
+    listening: tuple[str, ...]
+    reachable: tuple[str, ...]
+    peers: int
+    releases: int
+    bytes: int
+    sent: int
+    received: int
+    fetches: int
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorRequest:
+    """What is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All that was looked at; `ok` when nothing is wrong that keeps Samara from working."""
+
+    ok: bool
+    checks: tuple[Check, ...]
+
+
+async def _peers(node: Node, request: PeersRequest, report: Report) -> PeersResult:
+    service = node.network_if_started
+    rows = [PeerRow(p.peer, p.address, p.inbound, p.agent) for p in service.host.peers()] if service else []
+    return PeersResult(tuple(rows), tuple(sorted(node.store.catalog.banned())))
+
+
+async def _status(node: Node, request: StatusRequest, report: Report) -> StatusResult:
+    service = node.network_if_started
+    reach = service.host.reachability() if service else None
+    return StatusResult(
+        service.host.peer if service else "",
+        os.getpid(),
+        str(node.home.root),
+        round(trio.current_time() - node.started, 1),
+        reach.listening if reach else (),
+        reach.reachable if reach else (),
+        len(service.host.peers()) if service else 0,
+        len(node.store.catalog.releases()),
+        await trio.to_thread.run_sync(node.store.home_bytes),
+        service.sent if service else 0,
+        service.received if service else 0,
+        node.fetches.running(),
+    )
+
+
+async def _doctor(node: Node, request: DoctorRequest, report: Report) -> Diagnosis:
+    checks = []
+    for look in (_home, _engine, _listening, _reachability):
+        report(Notice(f"looking at the {look.__name__.strip('_')}"))
+        checks.append(await _guarded(look, node))
+    return Diagnosis(all(check.ok for check in checks), tuple(checks))
+
+
+async def _guarded(look: Callable[[Node], Awaitable[Check]], node: Node) -> Check:
+    try:
+        return await look(node)
+    except SamaraError as error:
+        return Check(look.__name__.strip("_"), ok=False, message=error.message, hint=error.hint)
+
+
+async def _home(node: Node) -> Check:
+    free = free_bytes(node.home.root) - node.settings.store.floor
+    if free <= 0:
+        hint = "Free some room, or lower store.floor in config.toml."
+        return Check("home", ok=False, message=f"{node.home.root}: the floor of free space is reached", hint=hint)
+    return Check("home", ok=True, message=f"{node.home.root}: {free:,} bytes may be used")
+
+
+async def _engine(node: Node) -> Check:
+    engine = XllamaCpp()
+    await trio.to_thread.run_sync(engine.check)
+    return Check("engine", ok=True, message=f"{engine.name} can run on this CPU")
+
+
+async def _listening(node: Node) -> Check:
+    service = await node.network()
+    listening = service.host.listening()
+    if not listening:
+        return Check("listening", ok=False, message="no socket could be bound", hint="See network.listen in config.toml.")
+    return Check("listening", ok=True, message=" ".join(listening))
+
+
+async def _reachability(node: Node) -> Check:
+    service = await node.network()
+    reach = await service.probe_reachability()
+    if reach.reachable:
+        return Check("reachability", ok=True, message="others reach this node at " + " ".join(reach.reachable))
+    if not reach.asked:
+        message = "nobody could be asked whether this node can be reached"
+        hint = "Start a second node on this LAN, or name one in network.bootstrap in config.toml."
+        return Check("reachability", ok=True, message=message, hint=hint)
+    message = f"{reach.asked} peers tried to reach this node, and none could"
+    hint = "Fetching works all the same. To seed to others, open the listening port in your router or firewall."
+    return Check("reachability", ok=False, message=message, hint=hint)
+
+
+PEERS = Operation("peers", PeersRequest, PeersResult, _peers)
+STATUS = Operation("status", StatusRequest, StatusResult, _status)
+DOCTOR = Operation("doctor", DoctorRequest, Diagnosis, _doctor)

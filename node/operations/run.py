@@ -1,0 +1,126 @@
+"""run: generate text with a held model, or with a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from samara.node.inference.generation import Generate, Loaded, Token
+from samara.node.inference.run import run_model
+from samara.node.operations.base import Operation, Progress, Report, Text
+from samara.node.operations.refs import find_release
+from samara.node.store.store import Store
+from samara.protocol.errors import NotFoundError, UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = ["RUN", "RunRequest", "RunResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to generate.
+
+    Attributes:
+        target: A REF, or an absolute path of a model file.
+        prompt: What to answer.
+        is_path: `target` is a path.
+        file: Which of a release's files; empty when there is only one that can run.
+        system: What the chat begins with; empty for nothing.
+        raw: Go on with the prompt as it is, without the chat template.
+        max_tokens: Tokens at most.
+        temperature: 0 to 2.
+        seed: Makes the choice repeatable; None for a new one.
+        context: Tokens of prompt and answer; None chooses.
+        force: Load it also when it seems not to fit into memory.
+    """
+
+    target: str
+    prompt: str
+    is_path: bool = False
+    file: str = ""
+    system: str = ""
+    raw: bool = False
+    max_tokens: int = 256
+    temperature: float = 0.8
+    seed: int | None = None
+    context: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What was generated (specs/cli.md)."""
+
+    text: str
+    prompt_tokens: int
+    generated_tokens: int
+    tokens_per_second: float
+    load_seconds: float
+    peak_rss: int
+    stop: str
+    model: str
+
+
+async def _run(node: Node, request: RunRequest, report: Report) -> RunResult:
+    if request.is_path:
+        path = Path(request.target)
+    else:
+        path = await trio.to_thread.run_sync(_model_of, node.store, request.target, request.file)
+
+    async def emit(event: Loaded | Token) -> None:
+        if isinstance(event, Token):
+            report(Text(event.text))
+        else:
+            report(Progress("loaded", 1, 1, unit="models", note=path.name))
+
+    generated = await run_model(
+        Generate(
+            model_path=path,
+            prompt=request.prompt,
+            system=request.system or None,
+            raw=request.raw,
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            seed=request.seed,
+            context=request.context,
+        ),
+        emit,
+        force=request.force,
+    )
+    return RunResult(
+        generated.text,
+        generated.prompt_tokens,
+        generated.generated_tokens,
+        round(generated.tokens_per_second, 2),
+        round(generated.load_seconds, 3),
+        generated.peak_rss,
+        generated.stop,
+        str(path),
+    )
+
+
+def _model_of(store: Store, ref: str, file: str) -> Path:
+    """Return the path of the file to run of a held release."""
+    held = find_release(store, ref)
+    if held.condemned:
+        raise VerificationError(f"{held.name} is condemned: {held.condemned}", hint="Fetch another release.")
+    place = store.complete_place(held.content)
+    if place is None:
+        raise NotFoundError(f"{held.name} is not here whole", hint="Fetch it: samara fetch REF")
+    paths = [entry.path for entry in store.contents.table(held.content)]
+    models = [path for path in paths if path == file] if file else [p for p in paths if p.lower().endswith(".gguf")]
+    # Of a model in several files the engine wants the first.
+    models = [path for path in models if file or "-of-" not in path or "-00001-of-" in path]
+    if not models:
+        raise NotFoundError(f"{held.name} has no {file or 'GGUF file'}", hint="See its files with samara show REF.")
+    if len(models) > 1:
+        raise UsageError(f"{held.name} has {len(models)} models", hint=f"Say which: --file {models[0]}")
+    return place.root.joinpath(*models[0].split("/"))
+
+
+RUN = Operation("run", RunRequest, RunResult, _run)

@@ -1,0 +1,101 @@
+"""The course of one request: which answers may come, in which order, and which is the last.
+
+The opener holds the acceptor's answers against it, and the acceptor its own. It sees headers, never payloads.
+
+Source: specs/exchange.md, "Requests and answers".
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from samara.protocol.exchange.messages import (
+    Answer,
+    Busy,
+    Chunk,
+    GetNodes,
+    GetRecords,
+    Have,
+    HaveRequest,
+    Node,
+    NotFound,
+    RecordsPart,
+    Refused,
+    Request,
+    Unknown,
+    Want,
+)
+from samara.protocol.limits import MAX_RECORDS
+
+__all__ = ["Astray", "Course"]
+
+
+class Astray(Exception):  # noqa: N818 - never leaves this package: `session` says whose error it is
+    """An answer does not follow from its request; whose fault it is, the caller knows."""
+
+
+@final
+class Course:
+    """The way of one request to its end, the same on both sides.
+
+    Attributes:
+        request: What was asked.
+        cancelled: The opener has said that it does not want it any more.
+        ended: The last answer was given.
+    """
+
+    __slots__ = ("_bytes", "_done", "_parts", "cancelled", "ended", "request")
+
+    def __init__(self, request: Request | Unknown) -> None:
+        self.request = request
+        self.cancelled = False
+        self.ended = False
+        self._done = 0  # answers, or envelopes
+        self._bytes = 0
+        self._parts: tuple[int, bool] | None = None
+
+    def walk(self, answer: Answer, payload_length: int) -> None:
+        """Take the next answer; `ended` says afterwards whether it was the last.
+
+        Raises:
+            Astray: It is not one that may come now.
+        """
+        match self.request, answer:
+            case _, NotFound() | Busy() | Refused():
+                self.ended = True
+            case Want() as want, Chunk():
+                self._chunk(want, answer)
+            case GetNodes(hashes=hashes), Node(index=index):
+                self._in_order(index, self._done, "node")
+                self._done += 1
+                self.ended = self._done == len(hashes)
+            case HaveRequest(first=first), Have() as have:
+                self._in_order(have.first, first, "first bit")
+                self.ended = True
+            case GetRecords(), RecordsPart() as part:
+                self._records(part, payload_length)
+            case _:
+                asked, said = type(self.request).__name__, type(answer).__name__
+                raise Astray(f"{said} answers {asked} {answer.id}, which has no such answer")
+
+    def _chunk(self, want: Want, chunk: Chunk) -> None:
+        self._in_order(chunk.index, want.first + self._done, "chunk")
+        if chunk.encoding not in want.encodings:
+            raise Astray(f"chunk {chunk.index} came in the encoding {chunk.encoding}, which was not asked for")
+        self._done += 1
+        self.ended = self._done == want.count
+
+    def _records(self, part: RecordsPart, payload_length: int) -> None:
+        if self._parts not in (None, (part.roots, part.head)):
+            raise Astray("RECORDS changed its mind about how many envelopes there are")
+        self._parts = part.roots, part.head
+        self._in_order(part.index, self._done, "envelope")
+        self._done += len(part.sizes)
+        self._bytes += payload_length
+        if self._bytes > MAX_RECORDS:
+            raise Astray(f"records of {self._bytes} bytes and more: at most {MAX_RECORDS}")
+        self.ended = self._done == part.total
+
+    def _in_order(self, index: int, expected: int, what: str) -> None:
+        if index != expected:
+            raise Astray(f"{what} {index} came where {what} {expected} is due")

@@ -1,0 +1,223 @@
+"""What the two sides of an exchange say, as typed values.
+
+A value here is a claim until `headers.encode` or `headers.decode` has held it against `rules`. What may be said when is
+decided in `session`. Payloads are never part of a message: they follow it.
+
+Source: specs/exchange.md; specs/exchange.proto.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
+from samara.protocol.limits import MAX_OUTSTANDING, MAX_PAYLOAD
+
+__all__ = [
+    "MAX_ID",
+    "PROTOCOL",
+    "RAW",
+    "VERSION",
+    "Answer",
+    "Busy",
+    "Cancel",
+    "Chunk",
+    "GetNodes",
+    "GetRecords",
+    "Have",
+    "HaveRequest",
+    "Hello",
+    "Message",
+    "Node",
+    "NotFound",
+    "RecordsPart",
+    "Refusal",
+    "Refused",
+    "Request",
+    "Unknown",
+    "Want",
+]
+
+PROTOCOL: Final = "/samara/exchange/1"
+VERSION: Final = 1
+RAW: Final = 0
+"""The encoding of a chunk that is sent as it is."""
+
+MAX_ID: Final = (1 << 32) - 1
+
+
+class Refusal(enum.IntEnum):
+    """Why a request is REFUSED. A peer may name others: they are a plain refusal."""
+
+    UNKNOWN = 1
+    CANCELLED = 2
+    OUT_OF_RANGE = 3
+    LIMIT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What one side says of itself.
+
+    Attributes:
+        versions: Minor versions of `/samara/exchange/1` that it speaks, ascending.
+        features: Extensions that it speaks, ascending.
+        max_payload: The largest payload that it accepts, in bytes.
+        max_outstanding: Requests that it serves at a time.
+        encodings: Chunk encodings that it can decode, ascending; raw is always there.
+        agent: What it runs: a claim, for people.
+    """
+
+    versions: tuple[int, ...] = (VERSION,)
+    features: tuple[str, ...] = ()
+    max_payload: int = MAX_PAYLOAD
+    max_outstanding: int = MAX_OUTSTANDING
+    encodings: tuple[int, ...] = (RAW,)
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GetRecords:
+    """Asks for a release's records, by its id, or by publisher and name (then `release` is None)."""
+
+    id: int
+    release: ReleaseId | None = None
+    publisher: PublisherId | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GetNodes:
+    """Asks for chunk-list nodes of a content, by hash."""
+
+    id: int
+    content: ContentId
+    hashes: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HaveRequest:
+    """Asks what is held: of the chunks of `stream`, or, when that is None, of the files; from the bit `first` on."""
+
+    id: int
+    content: ContentId
+    stream: int | None
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Asks for `count` chunks of a stream from `first` on, in any of `encodings`, which may refer to `bases`."""
+
+    id: int
+    content: ContentId
+    stream: int
+    first: int
+    count: int
+    encodings: tuple[int, ...] = (RAW,)
+    bases: tuple[ContentId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Says that the request `id` is no longer wanted."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A request that this version does not know; it is answered REFUSED."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsPart:
+    """Envelopes of an answer to `GetRecords`, whole, one after another in the payload.
+
+    Attributes:
+        id: The request.
+        index: Number of the first envelope of this part within the answer.
+        roots: Root envelopes of the whole answer; they come first, the release follows.
+        head: A head's envelope comes last.
+        sizes: Bytes of each envelope of this part.
+    """
+
+    id: int
+    index: int
+    roots: int
+    head: bool
+    sizes: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """Envelopes of the whole answer."""
+        return self.roots + 1 + self.head
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The payload is node number `index` of those that `GetNodes` named."""
+
+    id: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """The payload is a page of bits from `first` on, of `total`; when `whole`, all are set and there is no payload."""
+
+    id: int
+    total: int
+    first: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The payload is chunk `index`, in `encoding`.
+
+    Attributes:
+        id: The request.
+        index: Number of the chunk in its stream.
+        encoding: How the payload is encoded; 0 is raw.
+        base: Hash of the chunk that the payload is a delta to, or None.
+        payload_hash: BLAKE3 of the payload; None exactly when it is raw.
+    """
+
+    id: int
+    index: int
+    encoding: int = RAW
+    base: Digest | None = None
+    payload_hash: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """What was asked (the rest of it) is not here for this peer."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Not now; ask again after `retry_ms` milliseconds."""
+
+    id: int
+    retry_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No; `code` is a `Refusal`, or a number that this version does not know."""
+
+    id: int
+    code: int
+
+
+Request: TypeAlias = GetRecords | GetNodes | HaveRequest | Want
+Answer: TypeAlias = RecordsPart | Node | Have | Chunk | NotFound | Busy | Refused
+Message: TypeAlias = Hello | Request | Cancel | Unknown | Answer

@@ -1,0 +1,1 @@
+"""The DHT without its sockets: messages, routing table, iterative lookup, and what a node keeps for others."""

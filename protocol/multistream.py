@@ -1,0 +1,137 @@
+"""multistream-select 1.0: how two ends of a stream agree on what is spoken on it. Bytes in, one decision out.
+
+The opener proposes exactly one protocol, in the same write as the header: one round trip. The acceptor may be asked for
+several by other implementations, so it goes on after a no, a bounded number of times. A line is a varint length and a
+text that ends in a newline; what follows the last line belongs to the protocol that was agreed on.
+
+Source: libp2p multistream-select specification; specs/network.md, "Streams".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+from samara.protocol.errors import RemoteProtocolError
+from samara.protocol.limits import MAX_NEGOTIATION, MAX_NEGOTIATIONS
+from samara.protocol.wire import varint
+
+__all__ = ["Acceptor", "Opener", "line"]
+
+_HEADER: Final = "/multistream/1.0.0"
+_NOT_AVAILABLE: Final = "na"
+
+
+def line(text: str) -> bytes:
+    """Return one line of the negotiation."""
+    raw = text.encode() + b"\n"
+    return varint(len(raw)) + raw
+
+
+class _Lines:
+    """Cuts bytes into lines; what was not cut stays in `rest`."""
+
+    def __init__(self) -> None:
+        self.rest = bytearray()
+
+    def next(self) -> str | None:
+        if not self.rest:
+            return None
+        length, head = self.rest[0], 1
+        if length >= 0x80:
+            if len(self.rest) < 2:
+                return None
+            length, head = length & 0x7F | self.rest[1] << 7, 2
+        if not 0 < length <= MAX_NEGOTIATION:
+            raise RemoteProtocolError(f"a negotiation line of {length} bytes: at most {MAX_NEGOTIATION}")
+        if len(self.rest) < head + length:
+            return None
+        raw = bytes(self.rest[head : head + length])
+        del self.rest[: head + length]
+        if raw[-1:] != b"\n":
+            raise RemoteProtocolError("a negotiation line does not end in a newline")
+        return raw[:-1].decode("utf-8", "replace")
+
+
+@final
+class Opener:
+    """Proposes one protocol.
+
+    Args:
+        protocol: What shall be spoken.
+    """
+
+    def __init__(self, protocol: str) -> None:
+        self.protocol = protocol
+        self._lines = _Lines()
+        self._greeted = False
+
+    def begin(self) -> bytes:
+        """Return what is sent first."""
+        return line(_HEADER) + line(self.protocol)
+
+    def receive(self, data: bytes) -> bytes | None:
+        """Take bytes; return what came after the agreement, or None while there is none.
+
+        Raises:
+            RemoteProtocolError: The peer does not speak the protocol, or not this negotiation.
+        """
+        self._lines.rest += data
+        while (text := self._lines.next()) is not None:
+            if not self._greeted and text == _HEADER:
+                self._greeted = True
+            elif self._greeted and text == self.protocol:
+                return bytes(self._lines.rest)
+            elif text == _NOT_AVAILABLE:
+                raise RemoteProtocolError(f"the peer does not speak {self.protocol}")
+            else:
+                raise RemoteProtocolError(f"the peer answered {text[:80]!r} to {self.protocol}")
+        return None
+
+
+@final
+class Acceptor:
+    """Answers proposals.
+
+    Args:
+        speaks: Whether a protocol is served here.
+    """
+
+    def __init__(self, speaks: Callable[[str], bool]) -> None:
+        self.protocol: str | None = None
+        self._speaks = speaks
+        self._lines = _Lines()
+        self._greeted = False
+        self._refused = 0
+
+    def begin(self) -> bytes:
+        """Return what is sent first."""
+        return line(_HEADER)
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the agreement."""
+        return bytes(self._lines.rest)
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes; return what is to be sent. When `protocol` is set, it is agreed on.
+
+        Raises:
+            RemoteProtocolError: The peer does not speak this negotiation, or proposes without end.
+        """
+        self._lines.rest += data
+        out = b""
+        while self.protocol is None and (text := self._lines.next()) is not None:
+            if not self._greeted:
+                if text != _HEADER:
+                    raise RemoteProtocolError(f"the peer opened a stream with {text[:80]!r}")
+                self._greeted = True
+            elif self._speaks(text):
+                self.protocol = text
+                out += line(text)
+            else:
+                self._refused += 1
+                if self._refused > MAX_NEGOTIATIONS:
+                    raise RemoteProtocolError("the peer proposes protocols without end")
+                out += line(_NOT_AVAILABLE)
+        return out

@@ -1,0 +1,134 @@
+"""The wanted chunks of a content in one row: (stream, index) ↔ position, and each chunk's length.
+
+Positions are given in the order in which chunks are added, from 0. Consecutive chunks of one stream are a *segment*;
+only segments are stored, beside the lengths: 4 bytes a chunk, 16 a segment, and a dict entry a stream.
+
+It never forgets a chunk, and knows nothing of peers.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, final
+
+from samara.protocol.errors import LocalProtocolError
+from samara.protocol.limits import MAX_CHUNK, MAX_STREAM_CHUNKS
+
+__all__ = ["Ledger", "Segment"]
+
+
+@final
+class Segment(NamedTuple):
+    """Consecutive chunks of one stream at consecutive positions.
+
+    Attributes:
+        position: Position of the first.
+        first: Its index in the stream.
+        width: How many.
+    """
+
+    position: int
+    first: int
+    width: int
+
+
+@final
+class Ledger:
+    """The row of wanted chunks.
+
+    Attributes:
+        lengths: Bytes of the chunk at each position.
+        bytes: Their sum.
+    """
+
+    def __init__(self) -> None:
+        self.lengths = array("I")
+        self.bytes = 0
+        self._positions = array("Q")
+        self._indexes = array("I")
+        self._streams = array("I")
+        self._segments: dict[int, tuple[int, int]] = {}  # stream → (number of its first segment, how many)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __contains__(self, stream: int) -> bool:
+        return stream in self._segments
+
+    def add(self, stream: int, missing: Sequence[int], lengths: Callable[[int], int]) -> Iterator[Segment]:
+        """Add the wanted chunks of a stream, and return them as segments.
+
+        Raises:
+            LocalProtocolError: The stream was added before, the indexes are not ascending, or a length is not that of a
+                chunk. Nothing was added.
+        """
+        if stream in self._segments:
+            raise LocalProtocolError(f"stream {stream} was added before")
+        segments = list(_segments(stream, missing, len(self)))
+        sizes = array("I", [_length(stream, index, lengths(index)) for index in missing])
+        self._segments[stream] = (len(self._positions), len(segments))
+        for position, index, _width in segments:
+            self._positions.append(position)
+            self._indexes.append(index)
+            self._streams.append(stream)
+        self.lengths.extend(sizes)
+        self.bytes += sum(sizes)
+        return iter(segments)
+
+    def place(self, position: int) -> tuple[int, int]:
+        """Return the (stream, index) at a position."""
+        number = bisect_right(self._positions, position) - 1
+        return self._streams[number], self._indexes[number] + position - self._positions[number]
+
+    def position(self, stream: int, index: int) -> int:
+        """Return the position of a chunk.
+
+        Raises:
+            LocalProtocolError: It was never added.
+        """
+        first, count = self._segments.get(stream, (0, 0))
+        number = bisect_right(self._indexes, index, first, first + count) - 1
+        if number >= first:
+            position = self._positions[number] + index - self._indexes[number]
+            if position < self._end(number):
+                return position
+        raise LocalProtocolError(f"chunk {index} of stream {stream} was never wanted")
+
+    def segments(self, stream: int) -> Iterator[Segment]:
+        """Iterate over the segments of a stream; none when it was not added."""
+        first, count = self._segments.get(stream, (0, 0))
+        for number in range(first, first + count):
+            position = self._positions[number]
+            yield Segment(position, self._indexes[number], self._end(number) - position)
+
+    def _end(self, number: int) -> int:
+        return self._positions[number + 1] if number + 1 < len(self._positions) else len(self)
+
+
+def _segments(stream: int, missing: Sequence[int], position: int) -> Iterator[Segment]:
+    if isinstance(missing, range) and missing.step == 1:
+        if missing and not 0 <= missing[0] <= missing[-1] < MAX_STREAM_CHUNKS:
+            raise LocalProtocolError(f"stream {stream} wants chunks outside 0 … {MAX_STREAM_CHUNKS - 1}")
+        if missing:
+            yield Segment(position, missing[0], len(missing))
+        return
+    start = before = -1
+    for index in missing:
+        if not before < index < MAX_STREAM_CHUNKS:
+            raise LocalProtocolError(f"stream {stream} wants chunk {index} after {before}")
+        if index != before + 1 or start < 0:
+            if start >= 0:
+                yield Segment(position, start, before + 1 - start)
+                position += before + 1 - start
+            start = index
+        before = index
+    if start >= 0:
+        yield Segment(position, start, before + 1 - start)
+
+
+def _length(stream: int, index: int, length: int) -> int:
+    if not 1 <= length <= MAX_CHUNK:
+        raise LocalProtocolError(f"chunk {index} of stream {stream} has {length} bytes")
+    return length

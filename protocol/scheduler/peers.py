@@ -1,0 +1,130 @@
+"""One peer of a fetch and the requests that it has open. Bookkeeping only: `scheduler` decides.
+
+Invariants: a request lies in one page and in one segment, so that its chunks are bits of one small integer;
+`owed_bytes` and `owed_chunks` are the sums over its requests; a peer that owes nothing has no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+from samara.protocol.limits import UNPROVEN_CHUNKS
+from samara.protocol.scheduler.holdings import Holdings
+from samara.protocol.scheduler.news import Want
+from samara.protocol.scheduler.pace import Pace
+
+__all__ = ["Peer", "Request", "positions"]
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Request:
+    """A want that a peer was given. Bit n of each mask is chunk `want.first + n`.
+
+    Attributes:
+        peer: Who was asked.
+        want: For what.
+        position: Position of its first chunk.
+        owed: Chunks that the peer has not sent.
+        moot: Those of them that came from elsewhere.
+        shared: Those of them that another peer owes as well.
+    """
+
+    peer: Peer
+    want: Want
+    position: int
+    owed: int
+    moot: int = 0
+    shared: int = 0
+
+    @property
+    def due(self) -> int:
+        """Chunks that are owed and still missing."""
+        return self.owed & ~self.moot
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Peer:
+    """A known peer.
+
+    Attributes:
+        name: Its peer id.
+        pace: Its speed, window and clocks.
+        holdings: What it claims.
+        max_requests: How many wants its session takes at a time.
+        requests: Its open requests, oldest first.
+        owed_bytes: Bytes that it owes, moot ones included.
+        owed_chunks: Chunks that it owes.
+        misses: Wants in a row that it could not or would not answer.
+        rests_until: When it may be asked again (seconds), or None.
+        looks_again: When it may look again for others' work to help with (seconds), or None.
+    """
+
+    name: str
+    pace: Pace
+    holdings: Holdings
+    max_requests: int
+    requests: dict[Want, Request] = field(default_factory=dict)
+    owed_bytes: int = 0
+    owed_chunks: int = 0
+    misses: int = 0
+    rests_until: float | None = None
+    looks_again: float | None = None
+
+    def may_be_asked(self, now: float) -> bool:
+        """Say whether its rest is over and enough of its window is free for a run that is worth asking for."""
+        if self.rests_until is not None and now < self.rests_until:
+            return False
+        return self.room() > 0 and self.pace.window - self.owed_bytes >= self.pace.window // 4
+
+    def room(self) -> int:
+        """Return the bytes that it may be asked for now, as long as it has requests and chunks left."""
+        if len(self.requests) >= self.max_requests or self.chunks_left() <= 0:
+            return 0
+        return self.pace.window - self.owed_bytes
+
+    def chunks_left(self) -> int:
+        """Return how many chunks more it may owe; unbounded, once it is proven."""
+        return 1 << 30 if self.pace.is_proven else UNPROVEN_CHUNKS - self.owed_chunks
+
+    def open(self, request: Request, size: int, now: float) -> None:
+        """Let the peer owe a new request of `size` bytes."""
+        if not self.requests:
+            self.pace.asked(now)
+        self.requests[request.want] = request
+        self.owed_bytes += size
+        self.owed_chunks += request.want.count
+
+    def settle(self, request: Request, mask: int, lengths: Sequence[int]) -> None:
+        """Let the peer not owe the chunks of `mask` any more; a request that owes nothing is closed."""
+        request.owed &= ~mask
+        self.owed_chunks -= mask.bit_count()
+        self.owed_bytes -= sum(lengths[position] for position in positions(request, mask))
+        if not request.owed:
+            del self.requests[request.want]
+
+    def carries(self, position: int) -> Request | None:
+        """Return the open request by which it owes a chunk, if any; O(requests)."""
+        for request in self.requests.values():
+            offset = position - request.position
+            if 0 <= offset < request.want.count and request.owed >> offset & 1:
+                return request
+        return None
+
+    def finish_in(self, now: float) -> float:
+        """Return the seconds until it has sent what it owes, at its rate, and not less than it has been silent for."""
+        rate = self.pace.rate
+        return max(self.pace.silence(now), 0.0 if rate is None else self.owed_bytes / max(rate, 1.0))
+
+
+def positions(request: Request, mask: int) -> list[int]:
+    """Return the positions of the chunks of `mask`, ascending."""
+    found = []
+    while mask:
+        bit = mask & -mask
+        found.append(request.position + bit.bit_length() - 1)
+        mask ^= bit
+    return found

@@ -1,0 +1,464 @@
+"""Decides which peer is asked for which run of chunks of one content.
+
+A driver has the sessions. It tells the scheduler what is wanted (`add_stream`), who is there (`add_peer`) and what each
+claims, asks it what to ask of whom (`ready`, `next_requests`), and reports what came of it. After each batch of reports
+it passes on `cancelled()`, and gives new wants to those who are `ready`; it calls `tick` when `timer` is due.
+
+Invariants: a chunk is free, asked or kept; it is asked of at most two peers, each of which claims it, and of a second
+one only when no free chunk is claimed by anybody; a peer owes at most its window; a want is one run of one stream; when
+all is kept, nobody owes anything that is not cancelled. The calls alone decide every answer: no clock, no chance.
+
+It never verifies, writes, dials or waits; it knows no content id, hash or file name.
+
+Source: specs/scheduler.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, final
+
+from samara.protocol.errors import LocalProtocolError
+from samara.protocol.limits import BAN_AFTER, MAX_OUTSTANDING, MAX_RETRY_MS
+from samara.protocol.scheduler.board import Board
+from samara.protocol.scheduler.holdings import Holdings
+from samara.protocol.scheduler.ledger import Ledger
+from samara.protocol.scheduler.news import (
+    Event,
+    Failure,
+    Outcome,
+    PeerProgress,
+    Progress,
+    Ready,
+    Stalled,
+    Verdict,
+    Want,
+)
+from samara.protocol.scheduler.pace import REST, Pace, Standing
+from samara.protocol.scheduler.peers import Peer, Request, positions
+
+__all__ = ["Scheduler"]
+
+_GAIN: Final = 0.25
+"""Seconds that a second copy of a chunk must save; also how often an idle peer looks for such work."""
+
+_MISSES: Final = 4
+"""Wants in a row that a peer claimed and does not answer, until nothing that it claims is believed."""
+
+
+@final
+class Scheduler:
+    """The fetch of one content from several peers.
+
+    All times are seconds of one clock that never goes backwards.
+
+    Args:
+        rotate: A number that differs between fetchers, so that those of one seeder begin at different places; only its
+            lowest 32 bits count.
+    """
+
+    def __init__(self, *, rotate: int = 0) -> None:
+        self._ledger = Ledger()
+        self._board = Board(rotate)
+        self._peers: dict[str, Peer] = {}
+        self._asked: dict[int, tuple[Request, ...]] = {}  # position → the one or two requests by which it is due
+        self._kept = bytearray()  # 1 for each position that is kept
+        self._chunks_missing = 0
+        self._bytes_missing = 0
+        self._bytes_wasted = 0
+        self._received: dict[str, int] = {}
+        self._wrong: dict[str, int] = {}
+        self._excluded: set[str] = set()
+        self._cancelled: list[tuple[str, Want]] = []
+        self._ticket = 0
+
+    # What is wanted
+
+    def add_stream(self, stream: int, missing: Sequence[int], lengths: Callable[[int], int]) -> None:
+        """Want chunks of a stream, from now on.
+
+        Args:
+            stream: Its number; 0 is the file table.
+            missing: Indexes of the chunks, ascending; a `range` is taken fastest.
+            lengths: Gives the bytes of the chunk with an index.
+
+        Raises:
+            LocalProtocolError: It was added before, or these are no chunks.
+        """
+        before = self._ledger.bytes
+        for position, _first, count in self._ledger.add(stream, missing, lengths):
+            self._board.grow(position, count)
+        self._kept.extend(bytes(len(self._ledger) - len(self._kept)))
+        self._chunks_missing += len(missing)
+        self._bytes_missing += self._ledger.bytes - before
+        for peer in self._peers.values():
+            peer.holdings.added(stream)
+
+    def put_back(self, stream: int, index: int) -> None:
+        """Want a chunk again that was received and could not be kept; void when it is still missing.
+
+        Raises:
+            LocalProtocolError: It was never wanted.
+        """
+        position = self._ledger.position(stream, index)
+        if not self._kept[position]:
+            return
+        self._kept[position] = 0
+        self._chunks_missing += 1
+        self._bytes_missing += self._ledger.lengths[position]
+        carriers = tuple(r for peer in self._peers.values() if (r := peer.carries(position)) is not None)
+        for request in carriers:  # it is on its way once more: its second copy had become moot
+            request.moot &= ~_bit(request, position)
+        if carriers:
+            self._asked[position] = carriers
+            self._share(position, carriers)
+        else:
+            self._board.give_back(position, 1)
+
+    # Who is there
+
+    def add_peer(self, peer: str, now: float, *, wrong: int = 0, max_requests: int = MAX_OUTSTANDING) -> bool:
+        """Take a new peer; it claims nothing yet.
+
+        Args:
+            peer: Its peer id.
+            now: Seconds.
+            wrong: Wrong chunks that it has sent in other fetches.
+            max_requests: Wants that its session takes at a time, at least 1.
+
+        Returns:
+            Whether it may be used: not when it sent a wrong chunk in this fetch, or `BAN_AFTER` in all.
+
+        Raises:
+            LocalProtocolError: It is there already.
+        """
+        if peer in self._peers:
+            raise LocalProtocolError(f"peer {peer} was added before")
+        self._wrong[peer] = max(wrong, self._wrong.get(peer, 0))
+        if peer in self._excluded or self._wrong[peer] >= BAN_AFTER:
+            return False
+        self._peers[peer] = Peer(peer, Pace(now), Holdings(self._ledger, self._board), max(1, max_requests))
+        return True
+
+    def remove_peer(self, peer: str) -> None:
+        """Forget a peer; what it owes is asked of others."""
+        if (who := self._peers.pop(peer, None)) is not None:
+            self._take_back_all(who)
+            who.holdings.leave()
+
+    def set_files(self, peer: str, bits: bytes | None) -> None:
+        """Take which files a peer holds whole.
+
+        Args:
+            peer: Who.
+            bits: One bit a file, the lowest of byte 0 for stream 1; None: it holds everything.
+        """
+        if (who := self._peers.get(peer)) is not None:
+            who.holdings.set_files(bits)
+
+    def set_availability(self, peer: str, stream: int, bits: bytes | None) -> None:
+        """Take which chunks of a stream a peer holds; the stream may be added later.
+
+        Args:
+            peer: Who.
+            stream: Of which stream.
+            bits: One bit a chunk, the lowest of byte 0 first; None: all.
+        """
+        if (who := self._peers.get(peer)) is not None:
+            who.holdings.set_part(stream, bits)
+
+    # What to ask
+
+    def ready(self, now: float) -> list[str]:
+        """Return the peers that could be given more now; there may be nothing for them."""
+        return [name for name, peer in self._peers.items() if peer.may_be_asked(now)]
+
+    def next_requests(self, peer: str, now: float) -> list[Want]:
+        """Give a peer as many wants as fit its window; empty when there is nothing for it, or no room."""
+        who = self._peers.get(peer)
+        if who is None or self._chunks_missing == 0 or not who.may_be_asked(now):
+            return []
+        wants: list[Want] = []
+        while (room := who.room()) > 0:
+            found = self._board.find(who.holdings.claims)
+            if found is None:
+                return wants + self._help(who, now)
+            position, count = found
+            count = self._fit(position, min(count, who.chunks_left()), min(room, who.pace.run_bytes), room)
+            if count == 0:
+                break
+            self._board.take(position, count)
+            self._board.move_on(position + count)
+            wants.append(self._ask(who, position, count, now).want)
+        return wants
+
+    def cancelled(self) -> list[tuple[str, Want]]:
+        """Return the wants that need not be answered any more, each once: all they still owe came from elsewhere."""
+        cancelled, self._cancelled = self._cancelled, []
+        return cancelled
+
+    # What came of it
+
+    def progress(self, peer: str, size: int, now: float) -> None:
+        """Take note that `size` bytes of a chunk's payload came from a peer; the chunk need not be whole yet."""
+        if (who := self._peers.get(peer)) is not None:
+            who.pace.heard(size, now)
+
+    def excuse(self, peer: str, now: float) -> None:
+        """Take note that we did not read from a peer until now: its silence was ours (our cap, our disk)."""
+        if (who := self._peers.get(peer)) is not None:
+            who.pace.excuse(now)
+
+    def received(self, peer: str, stream: int, index: int, size: int, now: float) -> Outcome:
+        """Take note of a whole chunk that was verified.
+
+        Args:
+            peer: Who sent it.
+            stream: Of which stream.
+            index: Which chunk.
+            size: Its bytes.
+            now: Seconds.
+
+        Raises:
+            LocalProtocolError: It was never wanted, or has another length.
+        """
+        position = self._ledger.position(stream, index)
+        if size != self._ledger.lengths[position]:
+            raise LocalProtocolError(f"chunk {index} of stream {stream} has {size} bytes")
+        if (who := self._peers.get(peer)) is not None:
+            who.misses = 0
+            who.pace.delivered(size, now)
+        outcome = self._keep(peer, position)
+        if who is not None and (request := who.carries(position)) is not None:
+            self._settle(request, _bit(request, position))
+        return outcome
+
+    def wrong(self, peer: str, stream: int, index: int, now: float) -> Verdict:
+        """Take note of a chunk with wrong bytes: the peer is removed and excluded from this fetch.
+
+        Raises:
+            LocalProtocolError: The chunk was never wanted.
+        """
+        self._ledger.position(stream, index)
+        self._wrong[peer] = self._wrong.get(peer, 0) + 1
+        self._excluded.add(peer)
+        self.remove_peer(peer)
+        return Verdict(self._wrong[peer], self._wrong[peer] >= BAN_AFTER)
+
+    def failed(self, peer: str, want: Want, reason: Failure, now: float) -> None:
+        """Take note that a want ended before all its chunks came; void when it was taken back or cancelled before."""
+        who = self._peers.get(peer)
+        if who is None or (request := who.requests.get(want)) is None:
+            return
+        owed = request.owed
+        self._take_back(request)
+        if reason is Failure.LOST:
+            return
+        who.misses += 1
+        if who.misses >= _MISSES:
+            who.holdings.clear()
+            who.misses = 0
+        else:
+            who.holdings.lacks(request.position, owed if reason is Failure.REFUSED else owed & -owed)
+
+    def busy(self, peer: str, want: Want, retry_seconds: float, now: float) -> None:
+        """Take note that a peer does not serve a want now, and when it wants to be asked again."""
+        who = self._peers.get(peer)
+        if who is None:
+            return
+        if (request := who.requests.get(want)) is not None:
+            self._take_back(request)
+        until = now + min(max(retry_seconds, 0.0), MAX_RETRY_MS / 1000)
+        who.rests_until = until if who.rests_until is None else max(who.rests_until, until)
+        who.pace.excuse(until)
+
+    # Time
+
+    def timer(self) -> float | None:
+        """Return when `tick` must be called next (seconds), or None."""
+        times = [peer.pace.deadline() for peer in self._peers.values() if peer.requests]
+        times += [peer.rests_until for peer in self._peers.values() if peer.rests_until is not None]
+        times += [peer.looks_again for peer in self._peers.values() if peer.looks_again is not None]
+        return min(times, default=None)
+
+    def tick(self, now: float) -> list[Event]:
+        """Do what is due. It may be called at any time."""
+        events: list[Event] = []
+        for peer in list(self._peers.values()):
+            if peer.requests and now >= peer.pace.deadline():
+                events.append(self._stall(peer, now))
+            elif self._is_ready_again(peer, now):
+                events.append(Ready(peer.name))
+        return events
+
+    # How far it is
+
+    @property
+    def done(self) -> bool:
+        """All that was added is kept; so it is, too, before the first stream is added."""
+        return self._chunks_missing == 0
+
+    @property
+    def stuck(self) -> bool:
+        """Something is missing, nobody owes it, and no known peer claims it; peers that rest count as known."""
+        return self._chunks_missing > 0 and not self._asked and not self._board.is_free_somewhere()
+
+    def look(self) -> Progress:
+        """Return how far it is; O(peers)."""
+        return Progress(
+            chunks=len(self._ledger),
+            chunks_missing=self._chunks_missing,
+            bytes_missing=self._bytes_missing,
+            bytes_received=sum(self._received.values()),
+            bytes_wasted=self._bytes_wasted,
+            received=dict(self._received),
+            peers={
+                name: PeerProgress(
+                    peer.pace.standing,
+                    self._received.get(name, 0),
+                    peer.pace.rate,
+                    peer.pace.window,
+                    peer.owed_bytes,
+                )
+                for name, peer in self._peers.items()
+            },
+        )
+
+    # Asking
+
+    def _fit(self, position: int, count: int, size: int, room: int) -> int:
+        """Return how many chunks fit `size` bytes; the first need only fit `room`."""
+        lengths = self._ledger.lengths
+        total = lengths[position]
+        if total > room or count <= 0:
+            return 0
+        fitting = 1
+        while fitting < count and (total := total + lengths[position + fitting]) <= size:
+            fitting += 1
+        return fitting
+
+    def _ask(self, peer: Peer, position: int, count: int, now: float) -> Request:
+        stream, first = self._ledger.place(position)
+        self._ticket += 1
+        request = Request(peer, Want(stream, first, count, self._ticket), position, (1 << count) - 1)
+        asked = self._asked
+        for chunk in range(position, position + count):
+            asked[chunk] = (*asked.get(chunk, ()), request)
+        peer.open(request, sum(self._ledger.lengths[position : position + count]), now)
+        peer.looks_again = None
+        return request
+
+    def _help(self, peer: Peer, now: float) -> list[Want]:
+        """Ask an idle peer for what will come last from others (specs/scheduler.md, "End")."""
+        if (peer.looks_again is not None and now < peer.looks_again) or self._board.is_free_somewhere():
+            return []
+        peer.looks_again = None
+        others = sorted(
+            (p for p in self._peers.values() if p.requests and p is not peer), key=lambda p: -p.finish_in(now)
+        )
+        wants: list[Want] = []
+        for request in (r for other in others for r in reversed(other.requests.values())):
+            while peer.room() > 0 and (run := self._copyable(peer, request)) is not None:
+                position, count, size = run
+                if request.peer.finish_in(now) < peer.pace.seconds_for(peer.owed_bytes + size) + _GAIN:
+                    # Those that follow are sooner done; but a peer that falls silent is late in the end.
+                    peer.looks_again = now + _GAIN
+                    return wants
+                wants.append(self._ask(peer, position, count, now).want)
+                for chunk in range(position, position + count):
+                    self._share(chunk, self._asked[chunk])
+        return wants
+
+    def _copyable(self, peer: Peer, request: Request) -> tuple[int, int, int] | None:
+        """Return (position, count, bytes) of the last run of a request that `peer` could be asked for, too."""
+        held = self._board.holds(peer.holdings.claims, request.position, request.want.count)
+        mask = request.due & ~request.shared & held
+        end = first = mask.bit_length()
+        room, left, total = min(peer.room(), peer.pace.run_bytes), peer.chunks_left(), 0
+        while first and mask >> (first - 1) & 1 and end - first < left:
+            length = self._ledger.lengths[request.position + first - 1]
+            if total + length > (room if total else peer.room()):
+                break
+            total += length
+            first -= 1
+        return (request.position + first, end - first, total) if end > first else None
+
+    @staticmethod
+    def _share(position: int, requests: tuple[Request, ...]) -> None:
+        """Note in the requests for a chunk whether there are two."""
+        for request in requests:
+            bit = _bit(request, position)
+            request.shared = request.shared | bit if len(requests) > 1 else request.shared & ~bit
+
+    # Settling
+
+    def _keep(self, sender: str, position: int) -> Outcome:
+        size = self._ledger.lengths[position]
+        if self._kept[position]:
+            self._bytes_wasted += size
+            return Outcome.DUPLICATE
+        self._kept[position] = 1
+        self._chunks_missing -= 1
+        self._bytes_missing -= size
+        self._received[sender] = self._received.get(sender, 0) + size
+        requests = self._asked.pop(position, ())
+        if not requests:  # it was given up, and came late
+            self._board.take(position, 1)
+        for request in requests:
+            request.shared &= ~_bit(request, position)
+            if request.peer.name != sender:
+                request.moot |= _bit(request, position)
+                self._cancel_if_moot(request)
+        return Outcome.ACCEPTED
+
+    def _settle(self, request: Request, mask: int) -> None:
+        request.moot &= ~mask
+        request.peer.settle(request, mask, self._ledger.lengths)
+        self._cancel_if_moot(request)
+
+    def _cancel_if_moot(self, request: Request) -> None:
+        if request.owed and not request.due:
+            request.peer.settle(request, request.owed, self._ledger.lengths)
+            self._cancelled.append((request.peer.name, request.want))
+
+    def _take_back(self, request: Request) -> None:
+        """Close a request; what nobody else owes is free again."""
+        free = 0
+        for position in positions(request, request.due):
+            if others := tuple(other for other in self._asked[position] if other is not request):
+                self._asked[position] = others
+                self._share(position, others)
+            else:
+                del self._asked[position]
+                free |= _bit(request, position)
+        self._board.give_back(request.position, free)
+        request.peer.settle(request, request.owed, self._ledger.lengths)
+
+    def _take_back_all(self, peer: Peer) -> tuple[Want, ...]:
+        requests = list(peer.requests.values())
+        for request in requests:
+            self._take_back(request)
+        return tuple(request.want for request in requests)
+
+    # Stalling
+
+    def _stall(self, peer: Peer, now: float) -> Stalled:
+        wants = self._take_back_all(peer)
+        if peer.pace.stalled(now) is Standing.DROPPED:
+            self.remove_peer(peer.name)
+            return Stalled(peer.name, wants, dropped=True)
+        peer.rests_until = now + REST
+        return Stalled(peer.name, wants, dropped=False)
+
+    @staticmethod
+    def _is_ready_again(peer: Peer, now: float) -> bool:
+        is_ready = False
+        if peer.rests_until is not None and now >= peer.rests_until:
+            peer.rests_until, is_ready = None, True
+        if peer.looks_again is not None and now >= peer.looks_again:
+            peer.looks_again, is_ready = None, True
+        return is_ready
+
+
+def _bit(request: Request, position: int) -> int:
+    return 1 << (position - request.position)

@@ -1,0 +1,716 @@
+"""Two ends of an exchange over streams in memory: what arrives, what is refused, who is given up, with a clock that jumps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from blake3 import blake3
+from support.exchange import InPlaceStream, MemoryShelf, MemoryStream, OneStream, stream_pair
+from trio.testing import MockClock
+
+from samara.node.network.caps import TokenBucket
+from samara.node.network.exchange.client import ExchangeClient
+from samara.node.network.exchange.patience import Patience
+from samara.node.network.exchange.server import Service, serve_stream
+from samara.node.network.transport import PeerAddress
+from samara.protocol.errors import (
+    LocalProtocolError,
+    NetworkError,
+    NotFoundError,
+    PeerBusyError,
+    PeerRefusedError,
+    RemoteProtocolError,
+    StoreError,
+)
+from samara.protocol.exchange.frames import frame
+from samara.protocol.exchange.headers import encode
+from samara.protocol.exchange.messages import (
+    PROTOCOL,
+    Busy,
+    Chunk,
+    Have,
+    HaveRequest,
+    Hello,
+    Message,
+    Node,
+    NotFound,
+    Refusal,
+    Refused,
+    Unknown,
+    Want,
+)
+from samara.protocol.exchange.session import Acceptor, Answered, Ended, Opener, OpenerEvent
+from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
+from samara.protocol.ports import Availability, Records
+
+CONTENT = ContentId(b"c" * 32)
+RELEASE = ReleaseId(b"r" * 32)
+PUBLISHER = PublisherId(b"p" * 32)
+RECORDS = Records((b"genesis", b"second root"), b"release", b"head")
+
+
+def blob(seed: int, size: int) -> bytes:
+    return blake3(seed.to_bytes(8, "little")).digest(length=size)
+
+
+def shelf(**changes: Any) -> MemoryShelf:
+    streams = {0: [blob(0, 500)], 1: [blob(i, 1000 + i) for i in range(150)], 2: [blob(9, 1 << 20)] * 3 + [b"end"]}
+    return MemoryShelf(CONTENT, streams, release=(RELEASE, RECORDS), heads={(PUBLISHER, "tiny"): RECORDS}, **changes)
+
+
+@asynccontextmanager
+async def connected(
+    held: MemoryShelf,
+    *,
+    service: Service | None = None,
+    window: int = 1 << 20,
+    kind: type[MemoryStream] = MemoryStream,
+    **options: Any,
+) -> AsyncIterator[tuple[ExchangeClient, MemoryStream, MemoryStream]]:
+    ours, theirs = stream_pair(window, kind)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_stream, theirs, held, service or Service())
+        async with connect(ours, **options) as client:
+            yield client, ours, theirs
+
+
+def connect(stream: MemoryStream, **options: Any) -> Any:
+    return ExchangeClient.connect(OneStream(stream), PeerAddress("server"), **options)  # type: ignore[arg-type]
+
+
+async def take(client: ExchangeClient, stream: int, first: int, count: int) -> list[tuple[int, bytes]]:
+    return [(index, bytes(data)) async for index, data in client.want(CONTENT, stream, first, count)]
+
+
+# --- what arrives -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [MemoryStream, InPlaceStream])
+@pytest.mark.parametrize("window", [1000, 4 << 20])
+async def test_chunks_arrive_as_they_are_held(kind: type[MemoryStream], window: int) -> None:
+    held = shelf()
+    async with connected(held, kind=kind, window=window) as (client, ours, theirs):
+        assert await take(client, 1, 3, 64) == list(enumerate(held.streams[1]))[3:67]
+        assert await take(client, 2, 0, 4) == list(enumerate(held.streams[2]))
+        assert await take(client, 0, 0, 1) == [(0, held.streams[0][0])]
+        assert client.opened.max_outstanding == 32
+        assert client.peer == "server"
+    assert ours.was_closed
+    assert not ours.was_reset
+    assert not theirs.was_reset
+
+
+async def test_many_requests_at_once_are_all_answered() -> None:
+    held = shelf()
+    got: dict[int, list[tuple[int, bytes]]] = {}
+    async with connected(held) as (client, _, _):
+
+        async def fetch(first: int) -> None:
+            got[first] = await take(client, 1, first, 2)
+
+        async with trio.open_nursery() as nursery:
+            for first in range(0, 150, 2):  # more than may be outstanding: the rest waits its turn
+                nursery.start_soon(fetch, first)
+    assert [chunk for first in sorted(got) for chunk in got[first]] == list(enumerate(held.streams[1]))
+
+
+async def test_records_arrive_by_id_and_by_name() -> None:
+    async with connected(shelf()) as (client, _, _):
+        assert await client.records(RELEASE) == RECORDS
+        assert await client.latest(PUBLISHER, "tiny") == RECORDS
+        with pytest.raises(NotFoundError):
+            await client.latest(PUBLISHER, "other")
+
+
+async def test_records_above_one_payload_come_in_parts() -> None:
+    large = Records(tuple(blob(i, 1000) for i in range(200)), blob(1, 1 << 20), None)
+    async with connected(shelf(), service=Service()) as (client, _, theirs):
+        assert theirs.peer == "client"
+        held = shelf()
+        held.release = (RELEASE, large)
+    async with connected(held) as (client, _, _):
+        assert await client.records(RELEASE) == large
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        Records((), b"release"),
+        Records((b"",), b"release"),
+        Records((b"root",), bytes((1 << 20) + 1)),
+        Records((b"root",) * 257, b"release"),
+        Records((bytes(1 << 20),) * 4, b"release"),
+    ],
+)
+async def test_records_that_no_peer_would_take_are_refused(records: Records) -> None:
+    held = shelf()
+    held.release = (RELEASE, records)
+    async with connected(held) as (client, _, _):
+        with pytest.raises(PeerRefusedError) as refused:
+            await client.records(RELEASE)
+        assert refused.value.code == Refusal.LIMIT
+        assert await client.latest(PUBLISHER, "tiny") == RECORDS
+
+
+async def test_nodes_arrive_in_order() -> None:
+    held = shelf()
+    hashes = [held.add_node(blob(i, 60 + i)) for i in range(150)]
+    async with connected(held) as (client, _, _):
+        assert await client.nodes(CONTENT, hashes[::-1]) == [held.nodes[value] for value in hashes[::-1]]
+        assert await client.nodes(CONTENT, []) == []
+        with pytest.raises(NotFoundError):
+            await client.nodes(CONTENT, [*hashes[:70], Digest(bytes(32))])
+
+
+async def test_availability_arrives() -> None:
+    held = shelf(missing={(1, 0), (1, 149)})
+    async with connected(held) as (client, _, _):
+        assert await client.files_bits(CONTENT) == b"\x02"
+        assert await client.files_bits(CONTENT, files=2) == b"\x02"
+        assert await client.availability(CONTENT, 1) == Availability(150, b"\xfe" + b"\xff" * 17 + b"\x1f")
+        assert await client.availability(CONTENT, 2, chunks=4) == Availability(4, None)
+        with pytest.raises(NotFoundError):
+            await client.availability(CONTENT, 3)
+
+
+async def test_availability_above_one_page_comes_in_pages() -> None:
+    chunks = (2 << 20) + 13
+    bits = bytearray(blob(5, (chunks + 7) // 8))
+    bits[-1] &= 0x1F
+
+    class Wide(MemoryShelf):
+        def availability(self, content: ContentId, stream: int, peer: str) -> Availability | None:
+            return Availability(chunks, bytes(bits))
+
+    async with connected(Wide(CONTENT)) as (client, _, _):
+        assert await client.availability(CONTENT, 1, chunks=chunks) == Availability(chunks, bytes(bits))
+
+
+async def test_what_a_stranger_may_not_see_looks_like_nothing() -> None:
+    async def answers(held: MemoryShelf, content: ContentId, release: ReleaseId) -> list[tuple[type[Exception], str]]:
+        node = held.add_node(blob(1, 60))
+        async with connected(held) as (client, _, _):
+            asks: Sequence[Callable[[], Awaitable[object]]] = (
+                lambda: client.records(release),
+                lambda: client.nodes(content, [node]),
+                lambda: client.files_bits(content),
+                lambda: client.availability(content, 1),
+                lambda: client.want(content, 1, 0, 2).__anext__(),
+            )
+            errors: list[tuple[type[Exception], str]] = []
+            for ask in asks:
+                with pytest.raises(NotFoundError) as error:
+                    await ask()
+                errors.append((error.type, error.value.message))
+            return errors
+
+    private = await answers(shelf(stranger="client"), CONTENT, RELEASE)
+    assert private == await answers(shelf(), ContentId(b"x" * 32), ReleaseId(b"x" * 32))
+
+
+async def test_a_run_ends_at_the_first_chunk_that_is_missing() -> None:
+    async with connected(shelf(missing={(1, 20)})) as (client, _, _):
+        got = []
+        run = client.want(CONTENT, 1, 10, 64)
+        with pytest.raises(NotFoundError):
+            while True:
+                got.append((await run.__anext__())[0])
+        assert got == list(range(10, 20))
+        with pytest.raises(StopAsyncIteration):
+            await run.__anext__()
+        assert await take(client, 1, 0, 1)
+
+
+async def test_a_shelf_that_fails_has_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(first: int) -> None:
+        raise StoreError("the disk is gone")
+
+    async with connected(shelf(before_read=broken)) as (client, _, _):
+        with pytest.raises(NotFoundError):
+            await take(client, 1, 0, 1)
+        assert await client.records(RELEASE) == RECORDS
+    assert "the disk is gone" in caplog.text
+
+
+async def test_the_next_batch_is_read_while_one_is_sent() -> None:
+    held = shelf()
+    async with connected(held, window=64 << 10) as (client, ours, _):
+        async with client.want(CONTENT, 2, 0, 3) as first, client.want(CONTENT, 1, 0, 64) as second:
+            await first.__anext__()
+            await trio.testing.wait_all_tasks_blocked()
+            # The first run is not through, and the second is read already, but no further than one batch.
+            assert [read[0] for read in held.reads] in ([2, 1], [2, 1, 1])
+            assert ours.incoming.moved < 3 << 20 or second is not None
+
+
+# --- cancelling -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_that_is_left_early_is_cancelled_at_the_peer() -> None:
+    held = shelf()
+    async with connected(held, window=4096) as (client, ours, _):
+        async with client.want(CONTENT, 2, 0, 4) as run:
+            await run.__anext__()
+        before = ours.incoming.moved
+        assert await take(client, 0, 0, 1) == [(0, held.streams[0][0])]
+        assert ours.incoming.moved - before < 2 << 20  # the chunk that was under way, not all four
+
+
+async def test_a_cancelled_task_leaves_the_session_whole(autojump_clock: MockClock) -> None:
+    held = shelf()
+    async with connected(held, window=1000, service=Service(upload=TokenBucket(10_000))) as (client, _, _):
+        with trio.move_on_after(5) as scope:
+            await take(client, 2, 0, 4)
+        assert scope.cancelled_caught
+        assert await client.records(RELEASE) == RECORDS
+        assert client.is_open
+
+
+async def test_the_whole_of_it_can_be_cancelled() -> None:
+    with trio.move_on_after(0.2) as scope:
+        async with connected(shelf(), service=Service(upload=TokenBucket(1000))) as (client, ours, theirs):
+            await take(client, 2, 0, 4)
+    assert scope.cancelled_caught
+    assert ours.was_reset
+    assert theirs.was_reset
+
+
+async def test_an_error_of_the_caller_comes_out_as_it_is() -> None:
+    ours, theirs = stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_stream, theirs, shelf(), Service())
+        with pytest.raises(KeyError):
+            async with connect(ours):
+                raise KeyError
+
+
+async def test_after_the_block_nothing_can_be_asked() -> None:
+    async with connected(shelf()) as (client, _, _):
+        pass
+    assert not client.is_open
+    with pytest.raises(NetworkError):
+        await client.records(RELEASE)
+
+
+async def test_a_run_that_is_too_long_is_our_bug() -> None:
+    async with connected(shelf()) as (client, _, _):
+        with pytest.raises(LocalProtocolError):
+            await take(client, 1, 0, 65)
+        assert await take(client, 1, 0, 1)
+
+
+# --- a peer by hand: the acceptor's violations, and its silence -------------------------------------------------------
+
+
+Script = Callable[[MemoryStream, Acceptor], Awaitable[None]]
+
+
+def raw(message: Message, payload: bytes = b"", length: int | None = None) -> bytes:
+    return frame(encode(message, len(payload) if length is None else length)) + payload
+
+
+@asynccontextmanager
+async def against(script: Script, **options: Any) -> AsyncIterator[tuple[ExchangeClient, MemoryStream]]:
+    """A client whose peer says HELLO, waits for the first request, and then follows a script."""
+    ours, theirs = stream_pair()
+
+    async def peer() -> None:
+        acceptor = Acceptor(Hello())
+        await theirs.send_all(acceptor.hello())
+        while not acceptor.outstanding:
+            acceptor.receive(await theirs.receive_some(1 << 16))
+        await script(theirs, acceptor)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer)
+        async with connect(ours, **options) as client:
+            yield client, ours
+        nursery.cancel_scope.cancel()
+
+
+VIOLATIONS: dict[str, bytes] = {
+    "a length of 2^63": bytes.fromhex("80808080808080808001"),
+    "a payload of another length than a chunk may have": frame(b"\x08\x81\x80\x80\x02\x10\x01\x9a\x01\x02\x08\x00"),
+    "a chunk that was not asked": raw(Chunk(9, 0), b"x"),
+    "the second chunk first": raw(Chunk(1, 1), b"x"),
+    "a chunk after the last": b"".join(raw(Chunk(1, i), b"x") for i in range(5)),
+    "another kind of answer": raw(Node(1, 0), bytes(60)),
+    "a request": raw(Want(1, CONTENT, 1, 0, 1)),
+    "a second HELLO": raw(Hello()),
+    "a flood of headers": raw(NotFound(1)) * 1000,
+    "bytes that are no header": b"\x05hello",
+}
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+async def test_a_violation_resets_the_stream_and_reaches_all(name: str) -> None:
+    async def violate(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(VIOLATIONS[name])
+
+    failed: list[type[BaseException]] = []
+    async with against(violate) as (client, ours):
+
+        async def fetch(first: int) -> None:
+            try:
+                await take(client, 1, first, 4)
+                await client.records(RELEASE)
+            except (RemoteProtocolError, NotFoundError) as error:
+                failed.append(type(error))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetch, 0)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(fetch, 4)
+        assert RemoteProtocolError in failed
+        assert len(failed) == 2
+        assert not client.is_open
+        with pytest.raises(RemoteProtocolError):
+            await client.files_bits(CONTENT)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ours.was_reset
+
+
+async def test_short_bytes_at_the_end_are_a_violation() -> None:
+    async def end(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(Chunk(1, 0), b"only these", length=100))
+        await theirs.aclose()
+
+    async with against(end) as (client, _):
+        with pytest.raises(RemoteProtocolError, match="short"):
+            await take(client, 1, 0, 1)
+
+
+async def test_an_orderly_end_with_a_debt_is_a_loss() -> None:
+    async def end(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(Chunk(1, 0), b"whole"))
+        await theirs.aclose()
+
+    async with against(end) as (client, _):
+        got = []
+        with pytest.raises(NetworkError):
+            async for index, data in client.want(CONTENT, 1, 0, 2):
+                got.append((index, bytes(data)))
+        assert got == [(0, b"whole")]
+
+
+async def test_a_drop_in_the_middle_is_a_loss() -> None:
+    async def drop(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(Chunk(1, 0), b"x" * 50, length=100))
+        await trio.testing.wait_all_tasks_blocked()
+        await theirs.reset()
+
+    async with against(drop) as (client, _):
+        with pytest.raises(NetworkError):
+            await take(client, 1, 0, 1)
+
+
+async def test_a_node_with_another_hash_is_a_violation() -> None:
+    async def lie(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(Node(1, 0), blob(1, 60)))
+
+    async with against(lie) as (client, ours):
+        with pytest.raises(RemoteProtocolError):
+            await client.nodes(CONTENT, [Digest(blake3(blob(2, 60)).digest())])
+        await trio.testing.wait_all_tasks_blocked()
+        assert ours.was_reset
+
+
+@pytest.mark.parametrize("total", [7, 9, 16])
+async def test_another_number_of_chunks_is_a_violation(total: int) -> None:
+    async def lie(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(Have(1, total, 0, whole=True)))
+
+    async with against(lie) as (client, _):
+        with pytest.raises(RemoteProtocolError):
+            await client.availability(CONTENT, 1, chunks=8)
+
+
+async def test_all_files_held_is_all_bits_set() -> None:
+    async def whole(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(Have(1, 16, 0, whole=True)))
+
+    async with against(whole) as (client, _):
+        assert await client.files_bits(CONTENT, files=11) == b"\xff\xff"
+
+
+async def test_busy_says_when_to_come_back() -> None:
+    async def busy(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(Busy(1, 1500)))
+
+    async with against(busy) as (client, _):
+        with pytest.raises(PeerBusyError) as error:
+            await take(client, 1, 0, 1)
+        assert error.value.retry_after == 1.5
+        assert client.is_open
+
+
+async def test_a_refusal_of_a_later_version_is_a_refusal() -> None:
+    async def refuse(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(Refused(1, 999)))
+
+    async with against(refuse) as (client, _):
+        with pytest.raises(PeerRefusedError) as error:
+            await take(client, 1, 0, 1)
+        assert error.value.code == 999
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+async def quiet(theirs: MemoryStream, acceptor: Acceptor) -> None:
+    await trio.sleep_forever()
+
+
+async def test_a_peer_without_hello_is_given_up(autojump_clock: MockClock) -> None:
+    ours, _ = stream_pair()
+    began = trio.current_time()
+    with pytest.raises(NetworkError, match="no HELLO"):
+        async with connect(ours, timeout=10):
+            raise AssertionError("it never opened")
+    assert trio.current_time() - began == pytest.approx(10)
+    assert ours.was_reset
+
+
+async def test_a_peer_of_another_version_is_told_apart() -> None:
+    ours, theirs = stream_pair()
+    await theirs.send_all(Acceptor(Hello(versions=(2,))).hello())
+    with pytest.raises(RemoteProtocolError, match="no common version"):
+        async with connect(ours):
+            raise AssertionError("it never opened")
+
+
+async def test_a_peer_that_owes_an_answer_stalls(autojump_clock: MockClock) -> None:
+    async with against(quiet, patience=60) as (client, ours):
+        await trio.sleep(1000)  # nothing is owed: no hurry
+        began = trio.current_time()
+        with pytest.raises(NetworkError, match="stalls"):
+            await take(client, 1, 0, 1)
+        assert trio.current_time() - began == pytest.approx(60)
+    assert ours.was_reset
+
+
+@pytest.mark.parametrize(("rate", "stalls"), [(7 << 10, True), (9 << 10, False)])
+async def test_a_peer_must_move_at_some_rate(rate: int, stalls: bool, autojump_clock: MockClock) -> None:
+    size = 1 << 20
+
+    async def trickle(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        for index in range(5):
+            whole = raw(Chunk(1, index), bytes(size))
+            for start in range(0, len(whole), rate):
+                await trio.sleep(1)
+                await theirs.send_all(whole[start : start + rate])
+
+    async with against(trickle, patience=60) as (client, _):
+        if stalls:
+            with pytest.raises(NetworkError, match="stalls"):
+                await take(client, 1, 0, 5)
+            assert 60 < trio.current_time() < 600
+        else:
+            assert len(await take(client, 1, 0, 5)) == 5
+
+
+async def test_our_own_cap_is_no_stall(autojump_clock: MockClock) -> None:
+    async with connected(shelf(), download=TokenBucket(2000), patience=60) as (client, _, _):
+        began = trio.current_time()
+        assert len(await take(client, 2, 0, 1)) == 1
+        assert trio.current_time() - began == pytest.approx((1 << 20) / 2000, rel=0.3)
+
+
+async def test_the_upload_cap_holds(autojump_clock: MockClock) -> None:
+    async with connected(shelf(), service=Service(upload=TokenBucket(1_000_000))) as (client, ours, _):
+        began = trio.current_time()
+        await take(client, 2, 0, 4)
+        assert trio.current_time() - began == pytest.approx(3.15, rel=0.02)
+
+
+@asynccontextmanager
+async def serving(service: Service, held: MemoryShelf | None = None) -> AsyncIterator[tuple[MemoryStream, list[Any]]]:
+    """A server whose opener is played by hand; what `serve_stream` raised is in the list when it has ended."""
+    ours, theirs = stream_pair(1 << 16)
+    ended: list[Any] = []
+
+    async def serve() -> None:
+        try:
+            await serve_stream(theirs, held or shelf(), service)
+        except RemoteProtocolError as error:
+            ended.append(error)
+        else:
+            ended.append(None)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        yield ours, ended
+        nursery.cancel_scope.cancel()
+
+
+async def open_by_hand(ours: MemoryStream) -> Opener:
+    opener = Opener(Hello())
+    await ours.send_all(opener.hello())
+    while opener.opened is None:
+        opener.receive(await ours.receive_some(1 << 16))
+    return opener
+
+
+async def test_the_server_gives_up_silence(autojump_clock: MockClock) -> None:
+    async with serving(Service(handshake=10)) as (ours, ended):
+        await trio.sleep(9.9)
+        assert ended == []
+        await trio.sleep(0.2)
+        assert ended == [None]
+        assert ours.incoming.broken
+
+
+async def test_the_server_closes_what_is_idle(autojump_clock: MockClock) -> None:
+    async with serving(Service(idle=30)) as (ours, ended):
+        opener = await open_by_hand(ours)
+        await trio.sleep(29)
+        await ours.send_all(opener.ask(HaveRequest(1, CONTENT, None)))
+        await trio.sleep(29)
+        await ours.send_all(b"\x05")  # a byte that begins a frame is no request
+        await trio.sleep(0.9)
+        assert ended == []
+        await trio.sleep(0.2)
+        assert ended == [None]
+        assert not ours.incoming.broken
+
+
+async def test_the_server_gives_up_who_does_not_read(autojump_clock: MockClock) -> None:
+    async with serving(Service(window=60)) as (ours, ended):
+        opener = await open_by_hand(ours)
+        await ours.send_all(opener.ask(Want(1, CONTENT, 2, 0, 4)))
+        await trio.sleep(60 + 128 - 1)  # the window, and the time that 1 MiB may take at the least rate
+        assert ended == []
+        await trio.sleep(10)
+        assert ended == [None]
+        assert ours.incoming.broken
+
+
+async def test_the_server_waits_for_who_reads_slowly(autojump_clock: MockClock) -> None:
+    async with serving(Service(window=60)) as (ours, ended):
+        opener = await open_by_hand(ours)
+        await ours.send_all(opener.ask(Want(1, CONTENT, 2, 0, 4)))
+        while opener.outstanding:
+            opener.receive(await ours.receive_some(9 << 10))
+            await trio.sleep(1)
+        assert ended == []
+
+
+async def test_the_server_raises_what_counts_against_the_peer() -> None:
+    async with serving(Service()) as (ours, ended):
+        opener = await open_by_hand(ours)
+        many = b"".join(raw(HaveRequest(i, CONTENT, None)) for i in range(1, 2000))
+        with trio.move_on_after(5), pytest.raises(NetworkError):
+            while True:  # whoever floods and does not read is refused at the 33rd that is not answered
+                await ours.send_all(many)
+                many = many[:0] + raw(Hello())
+        await trio.testing.wait_all_tasks_blocked()
+        assert [type(error) for error in ended] == [RemoteProtocolError]
+        assert ours.incoming.broken
+        assert opener.outstanding == 0
+
+
+async def events(ours: MemoryStream, opener: Opener, until: int) -> list[OpenerEvent]:
+    got: list[OpenerEvent] = []
+    while sum(isinstance(event, Ended) or (isinstance(event, Answered) and event.last) for event in got) < until:
+        got += opener.receive(await ours.receive_some(1 << 16))
+    return got
+
+
+async def test_the_server_ends_what_was_cancelled() -> None:
+    async with serving(Service()) as (ours, ended):
+        opener = await open_by_hand(ours)
+        mail = opener.ask(Want(1, CONTENT, 2, 0, 4)) + opener.ask(Want(2, CONTENT, 2, 0, 4)) + opener.cancel(2)
+        await ours.send_all(mail + opener.cancel(1))
+        assert {type(event) for event in await events(ours, opener, 2)} == {Ended}
+        assert opener.outstanding == 0
+        assert ended == []
+
+
+async def test_the_server_refuses_what_it_does_not_know() -> None:
+    async with serving(Service()) as (ours, _):
+        await open_by_hand(ours)
+        await ours.send_all(raw(Unknown(7)) + raw(HaveRequest(8, CONTENT, 1, first=1 << 20)))
+        answers = raw(Refused(7, Refusal.UNKNOWN)) + raw(Refused(8, Refusal.OUT_OF_RANGE))
+        heard = b""
+        while len(heard) < len(answers):
+            heard += await ours.receive_some(1 << 16)
+        assert heard == answers
+
+
+async def test_the_server_answers_to_the_end_when_the_opener_has_ended() -> None:
+    async with serving(Service()) as (ours, ended):
+        opener = await open_by_hand(ours)
+        await ours.send_all(opener.ask(Want(1, CONTENT, 1, 0, 64)) + opener.ask(HaveRequest(2, CONTENT, 1)))
+        ours.outgoing.ended = True
+        ours.outgoing.wake()
+        got = await events(ours, opener, 2)
+        assert sum(isinstance(event, Answered) for event in got) == 65
+        assert await ours.receive_some(1) == b""
+        assert ended == [None]
+
+
+async def test_who_gets_no_slot_hears_busy() -> None:
+    service = Service(slots=trio.CapacityLimiter(1), busy_retry=3)
+    async with serving(service) as (first, _), serving(service) as (second, _):
+        one, other = await open_by_hand(first), await open_by_hand(second)
+        await first.send_all(one.ask(Want(1, CONTENT, 2, 0, 4)))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await second.send_all(other.ask(Want(1, CONTENT, 1, 0, 1)) + other.ask(HaveRequest(2, CONTENT, 1)))
+        answers = await events(second, other, 2)
+        assert [getattr(event, "answer", None) for event in answers] == [Busy(1, 3000), Have(2, 150, 0, whole=True)]
+        await events(first, one, 1)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await second.send_all(other.ask(Want(3, CONTENT, 1, 0, 1)))
+        assert isinstance((await events(second, other, 1))[0], Answered)
+        assert service.slots.borrowed_tokens <= 1
+    assert service.slots.borrowed_tokens == 0
+
+
+async def test_a_shelf_that_hands_out_too_much_is_our_bug() -> None:
+    held = shelf()
+    held.streams[1][0] = bytes((1 << 20) + 1)
+    ours, theirs = stream_pair()
+
+    async def ask() -> None:
+        async with connect(ours) as client:
+            with pytest.raises(NetworkError):
+                await take(client, 1, 0, 1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        with pytest.raises(LocalProtocolError):
+            await serve_stream(theirs, held, Service())
+
+
+async def test_the_stream_is_opened_for_the_protocol() -> None:
+    ours, theirs = stream_pair()
+    network = OneStream(ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_stream, theirs, shelf(), Service(agent="samara test"))
+        async with ExchangeClient.connect(network, PeerAddress("server")) as client:  # type: ignore[arg-type]
+            assert client.opened.peer.agent == "samara test"
+    assert network.opened == [(PeerAddress("server"), PROTOCOL)]
+    assert PROTOCOL == "/samara/exchange/1"
+
+
+# --- patience ---------------------------------------------------------------------------------------------------------
+
+
+def test_patience_is_spent_and_earned_back() -> None:
+    patience = Patience(60, 1000)
+    assert patience.allow() == 60
+    patience.spend(40, 0)
+    assert patience.allow() == 20
+    patience.spend(10, 5000)
+    assert patience.allow() == 15
+    assert patience.allow(3000) == 18
+    patience.spend(0, 10**9)
+    assert patience.allow() == 60
+    patience.spend(100, 0)
+    assert patience.allow() == 0
+    patience.renew()
+    assert patience.allow() == 60

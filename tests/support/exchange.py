@@ -1,0 +1,193 @@
+"""Two ends of an exchange in memory: streams with a window, a network of one peer, a shelf that holds real bytes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+from blake3 import blake3
+
+from samara.node.network.transport import PeerAddress
+from samara.protocol.errors import NetworkError
+from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
+from samara.protocol.ports import Availability, Records
+
+
+class Pipe:
+    """One direction: bytes in order, at most `window` of them under way."""
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.parts: deque[memoryview] = deque()
+        self.held = 0
+        self.moved = 0
+        self.ended = False
+        self.broken = False
+        self.changed = trio.Event()
+
+    def wake(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def put(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        rest = memoryview(data)
+        while rest:
+            while self.held >= self.window and not self.broken and not self.ended:
+                await self.changed.wait()
+            if self.broken or self.ended:
+                raise NetworkError("the stream is gone")
+            part = rest[: self.window - self.held]
+            rest = rest[len(part) :]
+            # Immutable parts are passed on as they are; what the sender may reuse is copied, as a transport would.
+            self.parts.append(part if isinstance(part.obj, bytes) else memoryview(bytes(part)))
+            self.held += len(part)
+            self.wake()
+
+    async def get(self, max_bytes: int) -> memoryview:
+        await trio.lowlevel.checkpoint()
+        while not self.parts and not self.ended and not self.broken:
+            await self.changed.wait()
+        if self.broken:
+            raise NetworkError("the stream was reset")
+        if not self.parts:
+            return memoryview(b"")
+        part = self.parts[0][:max_bytes]
+        if len(part) == len(self.parts[0]):
+            self.parts.popleft()
+        else:
+            self.parts[0] = self.parts[0][len(part) :]
+        self.held -= len(part)
+        self.moved += len(part)
+        self.wake()
+        return part
+
+
+class MemoryStream:
+    """A `transport.Stream` in memory."""
+
+    def __init__(self, peer: str, incoming: Pipe, outgoing: Pipe) -> None:
+        self._peer = peer
+        self.incoming = incoming
+        self.outgoing = outgoing
+        self.was_reset = False
+        self.was_closed = False
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        return bytes(await self.incoming.get(max_bytes))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.outgoing.put(data)
+
+    async def aclose(self) -> None:
+        self.was_closed = True
+        for pipe in (self.incoming, self.outgoing):
+            pipe.ended = True
+            pipe.wake()
+        await trio.lowlevel.checkpoint()
+
+    async def reset(self) -> None:
+        self.was_reset = True
+        for pipe in (self.incoming, self.outgoing):
+            pipe.broken = True
+            pipe.wake()
+        await trio.lowlevel.checkpoint()
+
+
+class InPlaceStream(MemoryStream):
+    """A stream that can also receive into a buffer."""
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        part = await self.incoming.get(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def stream_pair(window: int = 1 << 20, kind: type[MemoryStream] = MemoryStream) -> tuple[MemoryStream, MemoryStream]:
+    """Return the ends of the opener (its peer is "server") and of the acceptor (its peer is "client")."""
+    up, down = Pipe(window), Pipe(window)
+    return kind("server", down, up), kind("client", up, down)
+
+
+class OneStream:
+    """A network that opens one given stream; all that `ExchangeClient.connect` needs of one."""
+
+    def __init__(self, stream: MemoryStream) -> None:
+        self.stream = stream
+        self.opened: list[tuple[PeerAddress, str]] = []
+
+    async def open_stream(self, peer: PeerAddress, protocol: str, *, timeout: float) -> MemoryStream:
+        await trio.lowlevel.checkpoint()
+        self.opened.append((peer, protocol))
+        return self.stream
+
+
+@dataclass
+class MemoryShelf:
+    """A shelf of one content, held in memory, for everyone but `stranger`."""
+
+    content: ContentId
+    streams: dict[int, list[bytes]] = field(default_factory=dict)
+    missing: set[tuple[int, int]] = field(default_factory=set)
+    nodes: dict[Digest, bytes] = field(default_factory=dict)
+    release: tuple[ReleaseId, Records] | None = None
+    heads: dict[tuple[PublisherId, str], Records] = field(default_factory=dict)
+    stranger: str = ""
+    before_read: Callable[[int], None] = lambda first: None
+    reads: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def add_node(self, node: bytes) -> Digest:
+        value = Digest(blake3(node).digest())
+        self.nodes[value] = node
+        return value
+
+    def _shows(self, content: ContentId, peer: str) -> bool:
+        return content == self.content and peer != self.stranger
+
+    def records(self, release: ReleaseId, peer: str) -> Records | None:
+        if self.release is None or self.release[0] != release or peer == self.stranger:
+            return None
+        return self.release[1]
+
+    def latest(self, publisher: PublisherId, name: str, peer: str) -> Records | None:
+        return None if peer == self.stranger else self.heads.get((publisher, name))
+
+    def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
+        return self.nodes.get(node) if self._shows(content, peer) else None
+
+    def files(self, content: ContentId, peer: str) -> bytes | None:
+        if not self._shows(content, peer):
+            return None
+        whole = [
+            all((n, i) not in self.missing for i in range(len(self.streams[n]))) for n in sorted(self.streams) if n
+        ]
+        return pack_bits(whole)
+
+    def availability(self, content: ContentId, stream: int, peer: str) -> Availability | None:
+        if not self._shows(content, peer) or stream not in self.streams:
+            return None
+        held = [(stream, i) not in self.missing for i in range(len(self.streams[stream]))]
+        return Availability(len(held), None if all(held) else pack_bits(held))
+
+    def read(self, content: ContentId, stream: int, first: int, count: int, peer: str) -> Sequence[bytes] | None:
+        self.before_read(first)
+        self.reads.append((stream, first, count))
+        if not self._shows(content, peer):
+            return None
+        chunks = []
+        for index in range(first, min(first + count, len(self.streams.get(stream, ())))):
+            if (stream, index) in self.missing:
+                break
+            chunks.append(self.streams[stream][index])
+        return chunks or None
+
+
+def pack_bits(bits: Sequence[bool]) -> bytes:
+    """Lowest bit of byte 0 first; the naive way."""
+    return sum(1 << i for i, bit in enumerate(bits) if bit).to_bytes((len(bits) + 7) // 8, "little")
