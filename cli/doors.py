@@ -1,21 +1,21 @@
 """Which door an operation goes through: a running node's, or a node of this process.
 
-A query reads the index by itself. Anything else goes to the node that holds the home; when none does, this process holds it
-for as long as the operation takes.
+A query reads the index by itself. Anything else goes to the node that holds the home; when none does, this process
+holds it for as long as the operation takes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from samara.node.doors.client import call_node, connect
+from samara.node.doors.client import Connection, call_node, connect
 from samara.node.operations.base import Operation, Query, Report
-from samara.node.settings import load_settings
+from samara.node.settings import StoreSettings, load_settings
 from samara.node.store.home import Home
 from samara.node.store.store import Store
-from samara.protocol.errors import HomeBusyError
+from samara.protocol.errors import HomeBusyError, NotFoundError
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -44,9 +44,7 @@ def ask(query: Query[Request, Result], request: Request) -> Result:
         store.close()
 
 
-def _open_store(home: Home, settings: Any) -> Store:
-    from samara.protocol.errors import NotFoundError
-
+def _open_store(home: Home, settings: StoreSettings) -> Store:
     try:
         return Store(home, settings, writable=False)
     except NotFoundError:
@@ -65,7 +63,7 @@ def call(operation: Operation[Request, Result], request: Request, report: Report
     """
     home = Home.find()
 
-    def in_node(connection: Any) -> Result:
+    def in_node(connection: Connection) -> Result:
         return call_node(connection, operation, request, report)
 
     async def here(node: Node) -> Result:
@@ -73,11 +71,10 @@ def call(operation: Operation[Request, Result], request: Request, report: Report
         await node.wait_idle()
         return result
 
-    result: Result = _reach(home, in_node, here)
-    return result
+    return _reach(home, in_node, here)
 
 
-def hold(work: Callable[[Node], Any], beside: Callable[[Any], Any]) -> Any:
+def hold(work: Callable[[Node], Awaitable[Result]], beside: Callable[[Connection], Result]) -> Result:
     """Hold the home while `work` runs, or let `beside` have the connection to the node that holds it.
 
     Args:
@@ -87,7 +84,7 @@ def hold(work: Callable[[Node], Any], beside: Callable[[Any], Any]) -> Any:
     return _reach(Home.find(), beside, work)
 
 
-def _reach(home: Home, in_node: Callable[[Any], Any], here: Callable[[Node], Any]) -> Any:
+def _reach(home: Home, in_node: Callable[[Connection], Result], here: Callable[[Node], Awaitable[Result]]) -> Result:
     deadline = time.monotonic() + _WAIT_FOR_HOLDER
     while True:
         with connect(home) as connection:

@@ -65,7 +65,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="samara")
 def cli() -> None:
-    """Samara moves AI models from machine to machine, verified, and runs them where they land.
+    r"""Samara moves AI models from machine to machine, verified, and runs them where they land.
 
     \b
     Share a model:    samara seed model.gguf

@@ -1,9 +1,12 @@
-"""All operations of this program: the node's, and the stick's, which are put in here since neither room knows the other."""
+"""All operations of this program: the node's, and the stick's, which are put in here since neither room knows the
+other.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from samara.cli import stick
 from samara.node.operations import fetch, library, network, publish, queries, run
 from samara.node.operations.base import AnyOperation, Query
 
@@ -27,5 +30,7 @@ def all_operations() -> list[AnyOperation]:
         network.PEERS,
         network.STATUS,
         network.DOCTOR,
+        stick.EXPORT,
+        stick.IMPORT,
         *(query.operation() for query in asked),
     ]

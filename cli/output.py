@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -16,13 +16,16 @@ from samara.node.operations.base import Event, Notice, Progress, Report, Text
 if TYPE_CHECKING:
     import rich.progress
 
-__all__ = ["emit_json", "human_bytes", "json_option", "say", "show_events", "table"]
+__all__ = ["emit_json", "human_bytes", "json_option", "printable", "say", "show_events", "table"]
+
+_STEERING: Final = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_UNPRINTABLE: Final = {code: "\ufffd" for code in _STEERING if chr(code) not in "\n\t"}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 """The `--json` flag of every command that reports."""
 
 
-def emit_json(value: Any) -> None:
+def emit_json(value: object) -> None:
     """Print a result as one JSON object."""
     print(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
 
@@ -39,6 +42,11 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def printable(text: str) -> str:
+    """Return text from outside without what could steer a terminal: control and bidirectional characters."""
+    return text.translate(_UNPRINTABLE)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -88,7 +96,7 @@ class _Events:
         elif isinstance(event, Text):
             self._stop_bars()
             if self._text:
-                print(event.text, end="", flush=True)
+                print(printable(event.text), end="", flush=True)
         elif isinstance(event, Progress) and self._bars:
             self._bar(event)
 

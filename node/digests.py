@@ -1,7 +1,8 @@
 """Checks the whole-file digests of what was fetched, slowly and in the background.
 
-Chunk verification proves that a file is what its chunk list says; it does not prove that the SHA-256 and BLAKE3 in the table
-are those of the file. A mismatch means that the publisher signed a lie: the release is condemned (specs/content.md).
+Chunk verification proves that a file is what its chunk list says; it does not prove that the SHA-256 and BLAKE3 in
+the table are those of the file. A mismatch means that the publisher signed a lie: the release is condemned
+(specs/content.md).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Final
 import trio
 
 from samara.node.store.contents import Place
-from samara.node.store.store import Store
 from samara.node.store.scan import scan_file
+from samara.node.store.store import Store
 from samara.protocol.errors import StoreError
 
 __all__ = ["check_digests", "check_file"]

@@ -1,7 +1,7 @@
 """The settings of a node: `config.toml` in the home, each with an environment variable, checked when read.
 
-The variable of `network.listen` is `SAMARA_NETWORK_LISTEN`; lists are separated by spaces there. Rates and sizes are numbers
-of bytes, or text with a unit ("512 MiB", "2 MB", "20 Mbit").
+The variable of `network.listen` is `SAMARA_NETWORK_LISTEN`; lists are separated by spaces there. Rates and sizes are
+numbers of bytes, or text with a unit ("512 MiB", "2 MB", "20 Mbit").
 """
 
 from __future__ import annotations

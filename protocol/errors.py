@@ -142,7 +142,7 @@ class ModelHeaderError(VerificationError):
 
 
 class StickError(VerificationError):
-    """A stick is not laid out as it must be, holds what it must not, or does not keep what was written (specs/stick.md)."""
+    """A stick is not laid out as it must be, holds what it must not, or does not keep what was written (stick.md)."""
 
 
 class UntrustedError(SamaraError):

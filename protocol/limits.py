@@ -285,10 +285,13 @@ STICK_PART: Final = 4095 * MIB
 """Bytes of a part that is written: FAT32 takes 4 GiB less one byte."""
 
 MIN_STICK_PART: Final = 64 * KIB
-"""Bytes of a part that are accepted at least: 4 TiB in smaller ones are more files than FAT32 has."""
+"""Bytes of a part that are accepted at least; nobody needs them that small but tests."""
 
 MAX_STICK_PART: Final = (1 << 32) - 1
 """Bytes of a part that are accepted at most."""
+
+MAX_STICK_PARTS: Final = 4096
+"""Parts of one file: 16 TiB in parts of 4,095 MiB, four times what the longest chunk list holds."""
 
 # Model headers (protocol/formats)
 
@@ -317,8 +320,8 @@ MAX_TENSOR_DIMENSIONS: Final = 16
 MAX_HEADER_VALUE: Final = 4 * MIB
 """Bytes of one string in a safetensors `__metadata__`; trainers embed thumbnails of about 1 MB there."""
 
-MAX_HEADER_METADATA: Final = 16 * MIB
-"""Characters of all strings in a safetensors `__metadata__`: each is looked at, and they cost 10 to 50 ns a byte."""
+MAX_HEADER_METADATA: Final = 8 * MIB
+"""Bytes of a safetensors `__metadata__`: each is looked at, and they cost 10 to 100 ns a byte."""
 
 MAX_HEADER_KEYS: Final = 16_384
 """Key-value pairs of one header; models have 20 to 60, and every key is held to find doubles."""

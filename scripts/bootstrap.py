@@ -156,6 +156,14 @@ def link_checkout() -> None:
     (site / "samara.pth").write_text(f"{ROOT / 'src'}\n", encoding="locale")
 
 
+def drop_old_stubs() -> None:
+    """Let mypy see trio's own types: trio-typing, which libp2p imports, brings stubs of an old trio that hide them."""
+    import shutil  # here, since the second start is to be fast
+
+    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(VENV)}))
+    shutil.rmtree(site / "trio-stubs", ignore_errors=True)
+
+
 def set_up(profile: str) -> None:
     """Bring `.venv` to the state of a lock; the stamp is written last. The development lock contains the other."""
     check_machine()
@@ -167,6 +175,7 @@ def set_up(profile: str) -> None:
     for name in ("build.txt", LOCKS[profile]):
         pip_install(ROOT / "requirements" / name)
     link_checkout()
+    drop_old_stubs()
     done = ("dev", "run") if profile == "dev" else ("run",)
     partial = STAMP.with_suffix(".new")
     partial.write_text(json.dumps({name: key_of(name) for name in done}), encoding="utf-8")

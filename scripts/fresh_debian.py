@@ -2,7 +2,7 @@
 """Proves the README's two commands on a Debian that has nothing else: no compiler, no headers, no root for the user.
 
     sudo scripts/fresh_debian.py                     ./samara demo
-    sudo scripts/fresh_debian.py --tests             ./samara demo, then ./check --tests
+    sudo scripts/fresh_debian.py --tests             ./samara demo, then ./check
     sudo scripts/fresh_debian.py -- ./samara --help  any command, in the checkout
 
 It makes a minimal Debian with debootstrap and the packages that the README names, copies what is committed into the
@@ -162,7 +162,7 @@ def main() -> int:
     asked = parser.parse_args()
     if sys.platform != "linux" or os.geteuid() != 0:
         parser.error("this needs root on Linux: debootstrap and chroot do")
-    commands = [" ".join(asked.command) or "./samara demo", *(["./check --tests"] if asked.tests else [])]
+    commands = [" ".join(asked.command) or "./samara demo", *(["./check"] if asked.tests else [])]
     if asked.root:
         asked.root.mkdir(parents=True, exist_ok=True)
         return prove(asked.root.resolve(), commands, suite=asked.suite, uncommitted=asked.uncommitted)

@@ -86,7 +86,9 @@ def _sample(demo: _Demo) -> Path:
 
 def _run(demo: _Demo, model: Path, prompt: str) -> dict[str, Any]:
     with _seeder(demo, model) as published:
-        demo.say(f"Alice      seeds {published['name']}, {human_bytes(published['bytes'])}, {published['chunks']} chunks")
+        demo.say(
+            f"Alice      seeds {published['name']}, {human_bytes(published['bytes'])}, {published['chunks']} chunks"
+        )
         demo.say(f"           {published['link'][:100]}…")
         killed = _fetch_and_kill(demo, published["link"], published["bytes"])
         demo.say(f"Bob        fetches it, and is killed (SIGKILL) with {human_bytes(killed)} on his disk")

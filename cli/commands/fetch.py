@@ -14,7 +14,9 @@ __all__ = ["fetch_command"]
 
 @click.command("fetch")
 @click.argument("ref")
-@click.option("--include", metavar="GLOB", multiple=True, help="Only files whose path or name matches; may be repeated.")
+@click.option(
+    "--include", metavar="GLOB", multiple=True, help="Only files whose path or name matches; may be repeated."
+)
 @click.option("--to", metavar="DIR", default="", help="Put the files into DIR instead of the home.")
 @click.option("--peer", metavar="MULTIADDR", multiple=True, help="Ask this peer first: /ip4/…/tcp/…/p2p/…")
 @click.option("--dry-run", is_flag=True, help="Only say what it would cost, file by file.")
@@ -24,7 +26,7 @@ __all__ = ["fetch_command"]
 def fetch_command(
     ref: str, include: tuple[str, ...], to: str, peer: tuple[str, ...], dry_run: bool, patience: float, as_json: bool
 ) -> None:
-    """Fetch the release that REF names; every byte is verified.
+    r"""Fetch the release that REF names; every byte is verified.
 
     Stopped, it goes on where it was with the same command. Nothing that is held here is fetched.
 

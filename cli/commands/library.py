@@ -84,7 +84,7 @@ def queue_command(as_json: bool) -> None:
 @click.argument("targets", metavar="[PATH|REF]...", nargs=-1)
 @json_option
 def verify_command(targets: tuple[str, ...], as_json: bool) -> None:
-    """Hash again what is here, and say who signed it; without arguments, all that is held.
+    r"""Hash again what is here, and say who signed it; without arguments, all that is held.
 
     Exits with 4 when a byte is wrong or a file is missing.
 
@@ -175,7 +175,12 @@ def _print_shown(shown: Shown) -> None:
     facts = [
         ("release", shown.release),
         ("content", shown.content),
-        ("publisher", f"{shown.publisher} ({shown.publisher_id})" if shown.publisher != shown.publisher_id else shown.publisher_id),
+        (
+            "publisher",
+            f"{shown.publisher} ({shown.publisher_id})"
+            if shown.publisher != shown.publisher_id
+            else shown.publisher_id,
+        ),
         ("issued", shown.issued),
         ("licence", shown.license + ("" if shown.redistribute else " (not passed on)")),
         ("size", f"{human_bytes(shown.bytes)} in {shown.files} file{'s' * (shown.files != 1)}"),
@@ -200,4 +205,3 @@ def _print_verified(one: Verified) -> None:
     for signer in one.signers:
         who = signer.name if signer.trusted else "somebody you have no name for"
         say(f"  signed by {who}, {signer.key}" + ("" if one.standing == "current" else f" ({one.standing} key)"))
-

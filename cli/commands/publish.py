@@ -23,7 +23,9 @@ def publish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--kind", type=click.Choice(["model", "dataset", "adapter", "collection"]), help="Default: by the files."
         ),
-        click.option("--license", "license_", metavar="SPDX", default="", help="Its licence; default: read from the files."),
+        click.option(
+            "--license", "license_", metavar="SPDX", default="", help="Its licence; default: read from the files."
+        ),
         click.option("--yes", is_flag=True, help="Yes, I may pass this on, whatever its licence says or does not say."),
         click.option(
             "--visibility",
@@ -67,8 +69,8 @@ def print_published(row: PublishedRow) -> None:
 @click.argument("path")
 @publish_options
 @json_option
-def publish_command(path: str, as_json: bool, **options: Any) -> None:
-    """Hash and sign the file or folder at PATH, where it lies.
+def publish_command(path: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as click hands them over
+    r"""Hash and sign the file or folder at PATH, where it lies.
 
     Nothing is copied. The same bytes published again are the same release.
 

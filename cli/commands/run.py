@@ -31,7 +31,7 @@ def run_command(
     target: str, prompt: str | None, file: str, system: str, raw: bool, max_tokens: int, temperature: float,
     seed: int | None, context: int | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Generate text with a model, on the CPU. Without PROMPT it is read from stdin.
+    r"""Generate text with a model, on the CPU. Without PROMPT it is read from stdin.
 
     \b
     samara run tiny-chat.gguf "What is a samara?"

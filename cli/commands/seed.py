@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
@@ -11,11 +12,10 @@ import trio
 
 from samara.cli.commands.publish import print_published, publish_options, request_of
 from samara.cli.doors import ask, hold
-from samara.cli.output import emit_json, say, show_events
-from samara.cli.output import json_option
+from samara.cli.output import emit_json, json_option, say, show_events
 from samara.cli.targets import target_of
 from samara.node.app import Node
-from samara.node.doors.client import call_node
+from samara.node.doors.client import Connection, call_node
 from samara.node.operations.publish import PUBLISH, PublishedRow, PublishRequest
 from samara.node.operations.queries import SHOW, ShowRequest
 from samara.node.store.home import Home
@@ -29,8 +29,8 @@ __all__ = ["node_command", "seed_command"]
 @publish_options
 @click.option("--qr", is_flag=True, help="Draw the link as a QR code.")
 @json_option
-def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: Any) -> None:
-    """Publish what is a path, then serve to others until Ctrl-C.
+def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as click hands them over
+    r"""Publish what is a path, then serve to others until Ctrl-C.
 
     Beside a running node it publishes, prints the link, and returns.
 
@@ -47,13 +47,13 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
             ask(SHOW, ShowRequest(target.text))  # refuses what is not here
     with show_events(quiet=as_json) as report:
 
-        def beside(connection: Any) -> None:
+        def beside(connection: Connection) -> None:
             if len(requests) > 1:
                 raise UsageError("beside a running node, one path at a time", hint="Call samara seed once for each.")
             for request in requests:
                 _print([call_node(connection, PUBLISH, request, report)], qr, as_json, "", ())
 
-        async def work(node: Node) -> bool:
+        async def work(node: Node) -> None:
             service = await node.network()
             rows = [await node.run(PUBLISH, request, report) for request in requests]
             _print(rows, qr, as_json, service.host.peer, service.link_addresses())
@@ -61,7 +61,6 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
             if not as_json:
                 say("Seeding. Leave this running; Ctrl-C stops it.")
             await trio.sleep_forever()
-            return True
 
         _stay(work, beside)
 
@@ -69,31 +68,30 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
 @click.command("node")
 @json_option
 def node_command(as_json: bool) -> None:
-    """Run the node until Ctrl-C: serve what is held, and go on with queued fetches.
+    r"""Run the node until Ctrl-C: serve what is held, and go on with queued fetches.
 
     \b
     samara node
     SAMARA_NETWORK_UPLOAD="2 MB" samara node
     """
 
-    def beside(_: Any) -> None:
+    def beside(_: Connection) -> None:
         holder = Home.find().holder()
         raise HomeBusyError(
             f"{Home.find().root} is held by process {holder.pid if holder else '?'}",
             hint="A node runs already: its commands work beside it. Stop it first, or use another $SAMARA_HOME.",
         )
 
-    async def work(node: Node) -> bool:
+    async def work(node: Node) -> None:
         service = await node.network()
         await node.fetches.take_up()
         _print([], False, as_json, service.host.peer, service.link_addresses())
         await trio.sleep_forever()
-        return True
 
     _stay(work, beside)
 
 
-def _stay(work: Any, beside: Any) -> None:
+def _stay(work: Callable[[Node], Awaitable[None]], beside: Callable[[Connection], None]) -> None:
     try:
         hold(work, beside)
     except KeyboardInterrupt:
@@ -117,7 +115,7 @@ def _print(rows: list[PublishedRow], qr: bool, as_json: bool, peer: str, address
             say(f"This node is {peer}")
         for address in addresses:
             say(f"  at {address}")
-    click.get_text_stream("stdout").flush()
+    sys.stdout.flush()
 
 
 def _draw(link: str) -> None:

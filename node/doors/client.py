@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 
@@ -14,13 +14,17 @@ from samara.node.operations.base import Event, Operation
 from samara.node.store.home import Home
 from samara.protocol.errors import OperationError
 
-__all__ = ["call_node", "connect"]
+__all__ = ["Connection", "call_node", "connect"]
 
+Request = TypeVar("Request")
 Result = TypeVar("Result")
+
+Connection = tuple[socket.socket, str]
+"""A connected socket, and the token that the node expects."""
 
 
 @contextlib.contextmanager
-def connect(home: Home) -> Iterator[tuple[socket.socket, str] | None]:
+def connect(home: Home) -> Iterator[Connection | None]:
     """Connect to the node that holds a home; yields None when none answers, else the socket and its token."""
     holder = home.holder()
     found = _dial(holder.door) if holder and holder.door else None
@@ -32,9 +36,9 @@ def connect(home: Home) -> Iterator[tuple[socket.socket, str] | None]:
 
 
 def call_node(
-    connection: tuple[socket.socket, str],
-    operation: Operation[Any, Result],
-    request: Any,
+    connection: Connection,
+    operation: Operation[Request, Result],
+    request: Request,
     report: Callable[[Event], None],
 ) -> Result:
     """Let the running node do an operation, and wait for its result.
@@ -58,7 +62,7 @@ def call_node(
                 report(line.event)
 
 
-def _dial(door: str) -> tuple[socket.socket, str] | None:
+def _dial(door: str) -> Connection | None:
     kind, _, where = door.partition(":")
     try:
         if kind == "unix":

@@ -1,8 +1,8 @@
 """The local door: a running node answers operations on a socket that only its user can open.
 
-A Unix socket of mode 0600 in a folder of mode 0700, in the runtime directory since paths in a long home exceed the system's
-limit; where there are none, a loopback port with a token that stands in the home's lock file. Each connection carries one
-operation. An operation that detaches goes on when its caller leaves; any other is cancelled.
+A Unix socket of mode 0600 in a folder of mode 0700, in the runtime directory since paths in a long home exceed the
+system's limit; where there are none, a loopback port with a token that stands in the home's lock file. Each
+connection carries one operation. An operation that detaches goes on when its caller leaves; any other is cancelled.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 from samara import __version__
 from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, ResultLine, error_line
-from samara.node.operations.base import Event, Operation
+from samara.node.operations.base import AnyOperation, Event
 from samara.node.store.home import Home
 from samara.protocol.errors import OperationError, SamaraError, StoreError, UsageError
 
@@ -107,7 +107,7 @@ class _Caller:
             _log.debug("door: %s", call.operation)
         await self._run(operation, request)
 
-    def _understand(self, line: bytes) -> tuple[Call, Operation[Any, Any], Any]:
+    def _understand(self, line: bytes) -> tuple[Call, AnyOperation, object]:
         try:
             call = msgspec.json.decode(line, type=Call)
             if not hmac.compare_digest(call.token, self._token):
@@ -117,7 +117,7 @@ class _Caller:
         except msgspec.MsgspecError as error:
             raise UsageError(f"the local door did not understand its caller: {error}") from error
 
-    async def _run(self, operation: Operation[Any, Any], request: Any) -> None:
+    async def _run(self, operation: AnyOperation, request: object) -> None:
         # Events of a slow reader are dropped, not queued without end: each stands for itself.
         send, receive = trio.open_memory_channel[Event](_EVENT_BACKLOG)
 

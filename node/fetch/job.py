@@ -2,15 +2,17 @@
 
     peers (finder) ──► a task a peer: records ► file table ► chunk lists ► chunks ──► intake ──► files
 
-Every peer's task takes part in every step: whoever is first with valid bytes wins, so that one slow or lying peer holds up
-nothing. What a peer sends is verified before it is used; a peer that sends something wrong is left and remembered.
+Every peer's task takes part in every step: whoever is first with valid bytes wins, so that one slow or lying peer
+holds up nothing. What a peer sends is verified before it is used; a peer that sends something wrong is left and
+remembered.
 
-Order of verification (specs/content.md, specs/records.md): the release by its id and signature, the table by the content id
-and the release's subject, each list by its root in the table, each chunk by its list.
+Order of verification (specs/content.md, specs/records.md): the release by its id and signature, the table by the
+content id and the release's subject, each list by its root in the table, each chunk by its list.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -40,8 +42,9 @@ from samara.protocol.errors import (
 )
 from samara.protocol.ids import ContentId, digest, format_record
 from samara.protocol.ports import Records, StreamNeed
-from samara.protocol.records import PublisherChain, VerifiedRelease, Visibility, verify_release
-from samara.protocol.routing import routing_key
+from samara.protocol.records import PublisherChain, VerifiedHead, VerifiedRelease, Visibility, verify_release
+from samara.protocol.records.announced import decode_announced_head
+from samara.protocol.routing import head_key, routing_key
 from samara.protocol.table import FileTable, verify_table
 
 if TYPE_CHECKING:
@@ -140,6 +143,7 @@ class FetchJob:
         self._take_visibility()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._finder.run, found)
+            nursery.start_soon(self._look_up_name, network)
             nursery.start_soon(self._meet, network, peers, nursery)
             nursery.start_soon(self._commit_now_and_then)
             nursery.start_soon(self._tell_progress)
@@ -255,6 +259,24 @@ class FetchJob:
 
     # --- records and table ---
 
+    async def _look_up_name(self, network: NetworkService) -> None:
+        """Find out from the DHT which release a name means, so that those who have it can be looked for."""
+        goal = self._goal
+        while goal.release is None and goal.publisher is not None and goal.name is not None and network.routing:
+            key = head_key(goal.publisher, goal.name)
+            with contextlib.suppress(NetworkError):
+                value = await network.routing.get_value(key)
+                head = decode_announced_head(key, value) if value is not None else None
+                if head is not None and self._finder is not None and not self._is_rollback(head):
+                    self._finder.look_for(routing_key("release", head.head.release))
+                    return
+            await trio.sleep(_FIRST_PAUSE)
+
+    def _is_rollback(self, head: VerifiedHead) -> bool:
+        """Whether a head is older than one that was seen here: then whoever offers it is behind, or lies."""
+        known = self._store.catalog.newest_head(head.head.publisher, head.head.name)
+        return known is not None and head.head.sequence < known[1]
+
     async def _learn_release(self, client: ExchangeClient) -> None:
         if self._verified is not None:
             return
@@ -272,6 +294,8 @@ class FetchJob:
             publisher=goal.publisher if goal.release is None else None,
             known=PublisherChain.verify(known) if known else None,
         )
+        if goal.release is None and verified.head is not None and self._is_rollback(verified.head):
+            raise NotFoundError(f"{client.peer} has only an older release of {goal.name}")
         if goal.version not in {None, verified.release.version}:
             raise NotFoundError(f"{client.peer} has version {verified.release.version}, not {goal.version}")
         if self._verified is None:
@@ -351,7 +375,7 @@ class FetchJob:
             needs = await trio.to_thread.run_sync(intake.needs)
             # From here on others look: nothing is awaited before all of it is true.
             self._intake, self._unlisted = intake, len(needs)
-            self._swarm = Swarm(verified.release.content, intake, rotate=_rotation(self._node))
+            self._swarm = Swarm(verified.release.content, intake, len(table), rotate=_rotation(self._node))
             self._total = sum(need.size for need in needs)
             for need in needs:
                 await self._open_stream(table, need)

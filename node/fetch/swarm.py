@@ -1,7 +1,7 @@
 """The chunks of one fetch, from several peers at once: drives the scheduler of `samara.protocol.scheduler`.
 
-Each peer has one session and as many requests on it as the scheduler gives out. A chunk is verified and written by the intake
-in a worker thread before the scheduler hears of it. A wrong chunk ends the session of its peer.
+Each peer has one session and as many requests on it as the scheduler gives out. A chunk is verified and written by
+the intake in a worker thread before the scheduler hears of it. A wrong chunk ends the session of its peer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import trio
 
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.store.intake import StoreIntake
+from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import (
     ChunkError,
@@ -27,6 +28,9 @@ from samara.protocol.ids import ContentId
 from samara.protocol.scheduler import Failure, Outcome, Scheduler, Stalled, Want
 
 __all__ = ["Swarm", "WrongChunkError"]
+
+_BATCH: Final = limits.MIB
+"""Bytes that are verified and written in one call of a worker thread: a call costs as much as hashing 200 KB."""
 
 _LOOK_AGAIN: Final = 5.0
 """Seconds between two looks at what a peer that does not hold everything has got by now."""
@@ -42,15 +46,18 @@ class Swarm:
     Args:
         content: Which content.
         intake: Where to.
+        files: How many files the content has.
         rotate: A number that differs between nodes, so that several fetchers begin at different places.
     """
 
-    def __init__(self, content: ContentId, intake: StoreIntake, rotate: int) -> None:
+    def __init__(self, content: ContentId, intake: StoreIntake, files: int, rotate: int) -> None:
         self._content = content
         self._intake = intake
+        self._files = files
         self._scheduler = Scheduler(rotate=rotate)
         self._streams: dict[int, int] = {}
         self._news = trio.Event()
+        self._new_streams = trio.Event()
         self._requests: dict[tuple[str, Want], trio.CancelScope] = {}
         self._dropped: set[str] = set()
         self.received = 0
@@ -67,6 +74,8 @@ class Swarm:
         """Want these chunks of a stream."""
         self._streams[stream] = len(chunks)
         self._scheduler.add_stream(stream, missing, chunks.length)
+        self._new_streams.set()
+        self._new_streams = trio.Event()
         self._tell()
 
     async def fetch_from(self, client: ExchangeClient, *, wrong_before: int) -> None:
@@ -104,8 +113,8 @@ class Swarm:
     async def _keep_asking_what_it_has(self, client: ExchangeClient) -> None:
         whole: set[int] = set()
         while True:
-            news = self._news
-            bits = await client.files_bits(self._content)
+            new_streams = self._new_streams
+            bits = await client.files_bits(self._content, files=self._files)
             for stream, count in list(self._streams.items()):
                 if stream in whole:
                     continue
@@ -117,11 +126,8 @@ class Swarm:
                     found = await client.availability(self._content, stream, chunks=count)
                     self._scheduler.set_availability(client.peer, stream, found.bits)
             self._tell()
-            known = len(self._streams)
             with trio.move_on_after(_LOOK_AGAIN):
-                while len(self._streams) == known:
-                    await news.wait()
-                    news = self._news
+                await new_streams.wait()
 
     async def _request(self, client: ExchangeClient, want: Want) -> None:
         peer = client.peer
@@ -129,8 +135,13 @@ class Swarm:
             self._requests[peer, want] = scope
             try:
                 async with client.want(self._content, want.stream, want.first, want.count) as run:
+                    batch: list[tuple[int, bytearray]] = []
                     async for index, data in run:
-                        await self._keep(peer, want.stream, index, data)
+                        batch.append((index, data))
+                        last = index + 1 == want.first + want.count
+                        if last or sum(len(data) for _, data in batch) >= _BATCH:
+                            await self._keep(peer, want.stream, batch)
+                            batch = []
             except NotFoundError:
                 self._scheduler.failed(peer, want, Failure.NOT_FOUND, trio.current_time())
             except PeerRefusedError:
@@ -141,19 +152,29 @@ class Swarm:
                 self._requests.pop((peer, want), None)
                 self._tell()
 
-    async def _keep(self, peer: str, stream: int, index: int, data: bytearray) -> None:
-        try:
-            await trio.to_thread.run_sync(self._intake.put, stream, index, data)
-        except ChunkError as error:
-            self._scheduler.wrong(peer, stream, index, trio.current_time())
+    async def _keep(self, peer: str, stream: int, batch: list[tuple[int, bytearray]]) -> None:
+        kept, error = await trio.to_thread.run_sync(self._put, stream, batch)
+        now = trio.current_time()
+        for index, data in batch[:kept]:
+            if self._scheduler.received(peer, stream, index, len(data), now) is Outcome.ACCEPTED:
+                self.received += len(data)
+                self.by_peer[peer] = self.by_peer.get(peer, 0) + len(data)
+        if error is not None:
+            self._scheduler.wrong(peer, stream, batch[kept][0], now)
+            self._tell()
             raise WrongChunkError(f"{peer} sent a wrong chunk: {error.message}") from error
-        outcome = self._scheduler.received(peer, stream, index, len(data), trio.current_time())
-        if outcome is Outcome.ACCEPTED:
-            self.received += len(data)
-            self.by_peer[peer] = self.by_peer.get(peer, 0) + len(data)
         for other, want in self._scheduler.cancelled():
             self._cancel(other, want)
         self._tell()
+
+    def _put(self, stream: int, batch: list[tuple[int, bytearray]]) -> tuple[int, ChunkError | None]:
+        """Verify and write; return how many were right, and what was wrong with the next one."""
+        for kept, (index, data) in enumerate(batch):
+            try:
+                self._intake.put(stream, index, data)
+            except ChunkError as error:
+                return kept, error
+        return len(batch), None
 
     def _tick(self) -> None:
         for event in self._scheduler.tick(trio.current_time()):

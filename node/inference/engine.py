@@ -106,7 +106,7 @@ class XllamaCpp:
         Raises:
             EngineError: The child could not be started, failed, or died.
         """
-        with tempfile.TemporaryDirectory(prefix="samara-", ignore_cleanup_errors=True) as scratch:
+        with tempfile.TemporaryDirectory(prefix="samara-engine-", ignore_cleanup_errors=True) as scratch:
             process = await self._spawn()
             last_words = bytearray()
             try:

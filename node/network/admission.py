@@ -2,8 +2,8 @@
 
 Invariants:
 1. There are never more connections than `total`, dials and handshakes under way included.
-2. Others open at most `MAX_INBOUND_SHARE` of them, few from one address and one subnet; the rest stays for our dials. So
-   a flood from one place takes some of the places, and never all; who is connected stays so.
+2. Others open at most `MAX_INBOUND_SHARE` of them, few from one address and one subnet; the rest stays for our dials.
+   So a flood from one place takes some of the places, and never all; who is connected stays so.
 """
 
 from __future__ import annotations

@@ -15,6 +15,10 @@ import trio
 __all__ = ["TokenBucket"]
 
 _BURST_SECONDS: Final = 0.1
+_SHORTEST_WAIT: Final = 1e-6
+"""Seconds: a debt so small that the clock cannot tell it from now would be waited for forever. What is overslept is
+saved, so the average stays exact."""
+
 _SMALLEST_PIECE: Final = 2 << 10
 _LARGEST_PIECE: Final = 1 << 20
 
@@ -36,6 +40,8 @@ class TokenBucket:
         self._filled_at: float | None = None  # None until first used: the clock may not run yet
         self._turn = trio.Lock()
         self._changed = trio.Event()
+        self.passed = 0
+        """Bytes that were let through so far."""
 
     @property
     def rate(self) -> float | None:
@@ -50,7 +56,7 @@ class TokenBucket:
         return max(_SMALLEST_PIECE, min(int(self._rate * _BURST_SECONDS), _LARGEST_PIECE))
 
     def set_rate(self, rate: float | None) -> None:
-        """Change the cap; whoever waits is served at the new rate from now on.
+        """Change the cap, from the loop's own thread; whoever waits is served at the new rate from now on.
 
         Args:
             rate: Bytes a second, above 0, or None for no cap.
@@ -68,6 +74,7 @@ class TokenBucket:
         """Wait until `count` bytes may move. When cancelled, they count as not moved."""
         if self._rate is None and not self._turn.locked():
             await trio.lowlevel.checkpoint_if_cancelled()
+            self.passed += count
             return
         async with self._turn:
             self._fill()
@@ -77,6 +84,7 @@ class TokenBucket:
             except BaseException:
                 self._level += count
                 raise
+        self.passed += count
 
     async def _out_of_debt(self) -> None:
         while self._rate is not None:
@@ -84,7 +92,7 @@ class TokenBucket:
             if self._level >= 0:
                 return
             changed = self._changed
-            with trio.move_on_after(-self._level / self._rate):
+            with trio.move_on_after(max(-self._level / self._rate, _SHORTEST_WAIT)):
                 await changed.wait()
         self._level = 0.0
 

@@ -21,6 +21,8 @@ from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TMuxerOptions, TProtocol, TSecurityOptions
 from libp2p.exceptions import BaseLibp2pError
+from libp2p.io.abc import ReadWriteCloser
+from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
@@ -39,7 +41,7 @@ __all__ = ["MuxedConnection", "MuxedStream", "Upgrader"]
 _log = logging.getLogger(__name__)
 
 _GOODBYE: Final = 1.0
-_WINDOW_POLL: Final = 0.005
+_WINDOW_POLL: Final = 0.001
 
 
 def secure_channels(key_pair: KeyPair) -> TSecurityOptions:
@@ -50,6 +52,32 @@ def secure_channels(key_pair: KeyPair) -> TSecurityOptions:
 def muxers() -> TMuxerOptions:
     """Return the muxers that are offered, the preferred one first."""
     return {TProtocol(YAMUX): Yamux}
+
+
+@final
+class _Socket(ReadWriteCloser):
+    """A connection, with the one error that libp2p takes for its end."""
+
+    def __init__(self, tcp: TcpStream) -> None:
+        self._tcp = tcp
+
+    async def read(self, n: int | None = None) -> bytes:
+        try:
+            return await self._tcp.read(n)
+        except NetworkError as error:
+            raise ConnectionClosedError(error.message, transport="tcp") from error
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._tcp.write(data)
+        except NetworkError as error:
+            raise ConnectionClosedError(error.message, transport="tcp") from error
+
+    async def close(self) -> None:
+        await self._tcp.close()
+
+    def get_remote_address(self) -> tuple[str, int]:
+        return self._tcp.remote.host, self._tcp.remote.port
 
 
 @final
@@ -95,7 +123,8 @@ class MuxedStream:
         try:
             while rest:
                 # Yamux itself gives up a stream whose window stays shut for 5 s; how long to wait is not its business.
-                while stream.send_window <= 0 and not stream.closed and not stream.send_closed:
+                # It has no event for that, so this polls.
+                while stream.send_window <= 0 and not stream.closed and not stream.send_closed:  # noqa: ASYNC110
                     await trio.sleep(_WINDOW_POLL)
                 part = rest[: max(1, stream.send_window)]
                 await stream.write(part)  # type: ignore[arg-type]
@@ -205,7 +234,7 @@ class Upgrader:
         Raises:
             NetworkError: It failed, or the peer is not the expected one.
         """
-        raw = RawConnection(tcp, expected is not None)  # type: ignore[arg-type]
+        raw = RawConnection(_Socket(tcp), expected is not None)
         try:
             wanted = None if expected is None else ID.from_base58(expected)
             secure = await self._upgrader.upgrade_security(raw, wanted is not None, wanted)

@@ -1,69 +1,155 @@
-"""The network of a node: its host, the exchange on it, discovery, announcements, and the caps that all sessions share."""
+"""The network of a node: its host, the exchange on it, and what keeps the library findable.
+
+    run_network
+    ├─ open_network         host, mDNS, DHT, reachability (node/network/opening.py)
+    ├─ exchange             a task a stream, on the host
+    └─ publish              follows the library: which keys are announced, which heads are kept in the DHT
+
+What is announced: the contents and releases that are public and that this node passes on, and the heads of its own
+names. Never a chunk, and nothing that is unlisted or private.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Final
 
 import trio
 
 from samara import __version__
 from samara.node.network.caps import TokenBucket
+from samara.node.network.dht import ValueRule
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.server import Service, serve_stream
+from samara.node.network.opening import NetworkConfig, OpenNetwork, open_network
 from samara.node.network.transport import Network, PeerAddress, Reachability, Routing, Stream
 from samara.node.settings import NetworkSettings
 from samara.node.store.home import Home
 from samara.node.store.store import Store
-from samara.protocol.errors import RemoteProtocolError
+from samara.node.supervise import supervise
+from samara.protocol.errors import NetworkError, RemoteProtocolError, VerificationError
 from samara.protocol.exchange.messages import PROTOCOL
+from samara.protocol.records.announced import decode_announced_head, encode_announced_head, newest_announced
+from samara.protocol.routing import head_key, routing_key
 
 __all__ = ["NetworkService", "run_network"]
 
 _log = logging.getLogger(__name__)
-_AGENT = f"samara/{__version__}"
+
+_AGENT: Final = f"samara/{__version__}"
+_HEADS_AGAIN: Final = 6 * 3600.0
+"""Seconds between two puts of the same head: a fourth of what others keep it for."""
+_RETRY: Final = 30.0
+_SETTLE: Final = 3.0
+"""Seconds in which a freshly opened network hears from the LAN and is dialled back."""
 
 
 class NetworkService:
     """What the rest of a node does with its network."""
 
-    def __init__(self, host: Network, routing: Routing | None, settings: NetworkSettings, store: Store) -> None:
-        self.host = host
-        self.routing = routing
+    def __init__(self, network: OpenNetwork, settings: NetworkSettings, store: Store) -> None:
+        self._network = network
         self._store = store
+        self._changed = trio.Event()
         self.upload = TokenBucket(settings.upload)
         self.download = TokenBucket(settings.download)
         self._service = Service(upload=self.upload, agent=_AGENT)
-        self.changed = trio.Event()
-        self.sent = 0
-        self.received = 0
+
+    @property
+    def host(self) -> Network:
+        """Listens, dials, multiplexes."""
+        return self._network.host
+
+    @property
+    def routing(self) -> Routing | None:
+        """The DHT; None when it is off."""
+        return self._network.routing
 
     def library_changed(self) -> None:
-        """Announce what is shared now."""
-        self.changed.set()
-        self.changed = trio.Event()
+        """Follow the library: it shares something else now."""
+        self._changed.set()
 
     def link_addresses(self) -> tuple[str, ...]:
-        """Multiaddrs with `/p2p/…` to put into a link."""
-        return tuple(f"{address}/p2p/{self.host.peer}" for address in self.host.listening())
+        """Multiaddrs with `/p2p/…` to put into a link: where others reached us, else where we listen."""
+        addresses = self.host.reachability().reachable or self.host.listening()
+        farther = [address for address in addresses if not address.startswith(("/ip4/127.", "/ip6/::1/"))]
+        return tuple(f"{address}/p2p/{self.host.peer}" for address in farther or addresses)
 
     @contextlib.asynccontextmanager
     async def connect(self, peer: PeerAddress) -> AsyncIterator[ExchangeClient]:
-        """Open a session of the exchange to a peer."""
+        """Open a session of the exchange to a peer.
+
+        Raises:
+            NetworkError: It cannot be reached.
+            RemoteProtocolError: It broke the rules.
+        """
         async with ExchangeClient.connect(self.host, peer, agent=_AGENT, download=self.download) as client:
             yield client
 
     async def probe_reachability(self) -> Reachability:
-        """Return who can reach this node."""
+        """Return who can reach this node, after a while in which others could be asked."""
+        with trio.move_on_after(_SETTLE):
+            while not self.host.reachability().reachable:  # noqa: ASYNC110 - the host tells nobody of a new one
+                await trio.sleep(0.1)
         return self.host.reachability()
 
     async def serve(self, stream: Stream) -> None:
-        """Serve one inbound stream of the exchange."""
+        """Serve one inbound stream of the exchange; a peer that breaks the rules is remembered."""
         try:
             await serve_stream(stream, self._store.shelf, self._service)
         except RemoteProtocolError as error:
             _log.warning("%s broke the rules: %s", stream.peer, error.message)
+            await trio.to_thread.run_sync(self._store.catalog.count_wrong, stream.peer, error.message)
+            self.host.set_banned(self._store.catalog.banned())
+            raise
+
+    async def publish(self) -> None:
+        """Keep what is shared announced, and the heads of our own names in the DHT, until cancelled."""
+        put: dict[str, tuple[bytes, float]] = {}
+        while True:
+            self._changed = trio.Event()
+            keys, heads = await trio.to_thread.run_sync(_shared, self._store)
+            if self._network.announcer is not None:
+                self._network.announcer.set_keys(keys)
+            late = [await self._put_head(key, value, put) for key, value in heads.items()]
+            with trio.move_on_after(_RETRY if any(late) else _HEADS_AGAIN):
+                await self._changed.wait()
+
+    async def _put_head(self, key: str, value: bytes, put: dict[str, tuple[bytes, float]]) -> bool:
+        """Put a head unless it was put lately; return whether it must be tried again soon."""
+        before = put.get(key)
+        now = trio.current_time()
+        if self.routing is None or (before and before[0] == value and now - before[1] < _HEADS_AGAIN):
+            return False
+        try:
+            await self.routing.put_value(key, value)
+        except (NetworkError, VerificationError) as error:
+            _log.info("a head could not be put into the DHT: %s", error.message)
+            return True
+        put[key] = (value, now)
+        return False
+
+
+def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
+    """Return the DHT keys of what is shared, and the values of our own heads by key."""
+    keys: set[bytes] = set()
+    heads: dict[str, bytes] = {}
+    for held in store.catalog.releases():
+        online = any(place.state == "online" for place in store.contents.places(held.content))
+        if not held.shared or held.visibility != "public" or not online:
+            continue
+        keys |= {routing_key("release", held.id), routing_key("content", held.content)}
+        head = store.catalog.newest_head(held.publisher, held.name)
+        if held.own and head is not None:
+            roots = store.catalog.roots(held.publisher)
+            heads[head_key(held.publisher, held.name)] = encode_announced_head(roots, head[3])
+    return keys, heads
+
+
+def _validate_head(key: str, value: bytes) -> None:
+    decode_announced_head(key, value)
 
 
 async def run_network(
@@ -73,11 +159,24 @@ async def run_network(
     *,
     task_status: trio.TaskStatus[NetworkService] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run the network until cancelled."""
-    from samara.node.network.plain_host import open_plain
+    """Run the network of a node until cancelled.
 
-    async with open_plain(home.key("node"), settings.listen) as host:
-        service = NetworkService(host, None, settings, store)
-        host.serve(PROTOCOL, service.serve)
+    Raises:
+        NetworkError: It cannot listen.
+    """
+    config = NetworkConfig(
+        seed=home.key("node"),
+        listen=settings.listen,
+        bootstrap=settings.bootstrap,
+        dht=settings.dht,
+        mdns=settings.mdns,
+        agent=_AGENT,
+        connections=settings.connections,
+    )
+    rules = {"head": ValueRule(_validate_head, newest_announced)}
+    async with open_network(config, rules=rules) as network, trio.open_nursery() as nursery:
+        service = NetworkService(network, settings, store)
+        network.host.set_banned(store.catalog.banned())
+        network.host.serve(PROTOCOL, service.serve)
+        nursery.start_soon(supervise, "publish", service.publish)
         task_status.started(service)
-        await trio.sleep_forever()

@@ -3,8 +3,8 @@
 Invariants:
 1. A read of n bytes returns n bytes, or fewer only at the end. (libp2p gives up a message that arrives in more than a
    hundred pieces, as it does on a line with small packets.)
-2. A write, once begun, is finished or the socket is closed. What is written is encrypted under a counter: half of it, or
-   none of it, would break every stream of the connection. So cancelling does not interrupt it.
+2. A write, once begun, is finished or the socket is closed. What is written is encrypted under a counter: half of it,
+   or none of it, would break every stream of the connection. Who is cancelled has a last second to finish it.
 3. A socket that takes no byte for `STALLED_WRITE` seconds is closed.
 """
 
@@ -25,6 +25,8 @@ __all__ = ["TcpStream", "dial_tcp", "listen_tcp"]
 _RECEIVE: Final = 256 << 10
 _BACKLOG: Final = 64
 _DEAD_AFTER_MS: Final = 30_000
+_LAST_WORDS: Final = 1.0
+"""Seconds that a cancelled write has to finish; a living peer takes it in milliseconds."""
 
 
 @final
@@ -39,7 +41,6 @@ class TcpStream:
         self._stream = stream
         self._socket = stream.socket
         self._held = bytearray()
-        self._writing = trio.Lock()
         self.remote = _end(self._socket.getpeername())
         self.local = _end(self._socket.getsockname())
         _notice_dead_peers(self._socket)
@@ -67,34 +68,37 @@ class TcpStream:
         return out
 
     async def write(self, data: bytes) -> None:
-        """Write all of `data`; not interrupted by cancelling.
+        """Write all of `data`; one task at a time.
 
         Raises:
             NetworkError: The connection broke, or stalled and is closed now.
         """
-        with trio.CancelScope(shield=True):
-            async with self._writing:
-                try:
-                    await self._write(memoryview(data))
-                except (trio.ClosedResourceError, OSError) as error:
-                    raise NetworkError(f"the connection to {self.remote} broke: {error}") from error
+        rest = memoryview(data)
+        try:
+            while rest:
+                with trio.move_on_after(STALLED_WRITE) as waiting:
+                    rest = rest[await self._socket.send(rest) :]
+                if waiting.cancelled_caught:
+                    self._socket.close()
+                    raise NetworkError(f"{self.remote} took no byte for {STALLED_WRITE:.0f} s")
+        except trio.Cancelled:
+            await self._finish(rest)
+            raise
+        except (trio.ClosedResourceError, OSError) as error:
+            raise NetworkError(f"the connection to {self.remote} broke: {error}") from error
 
     async def close(self) -> None:
         """Close the socket at once; never raises."""
         self._socket.close()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def get_remote_address(self) -> tuple[str, int] | None:
-        """The remote end, as libp2p asks for it."""
-        return self.remote.host, self.remote.port
-
-    async def _write(self, rest: memoryview) -> None:
-        while rest:
-            with trio.move_on_after(STALLED_WRITE) as waiting:
+    async def _finish(self, rest: memoryview) -> None:
+        """Write what is left of an interrupted write, or close the socket."""
+        with trio.move_on_after(_LAST_WORDS, shield=True), contextlib.suppress(OSError, trio.ClosedResourceError):
+            while rest:
                 rest = rest[await self._socket.send(rest) :]
-            if waiting.cancelled_caught:
-                self._socket.close()
-                raise NetworkError(f"{self.remote} took no byte for {STALLED_WRITE:.0f} s")
+        if rest:
+            self._socket.close()
 
 
 async def dial_tcp(address: Address) -> TcpStream:

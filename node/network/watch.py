@@ -89,14 +89,30 @@ class Board(Generic[T]):
         """Take down a note."""
         self._notes.pop(name, None)
 
-    async def read(self) -> AsyncIterator[T]:
+    def read(self) -> AsyncIterator[T]:
         """Iterate over the notes that are there, then over each new or changed one; never ends by itself."""
-        seen = 0
+        return _Reader(self)
+
+    async def next_after(self, seen: int) -> tuple[int, T]:
+        """Return the oldest note of a later version than `seen`, and its version; wait for one."""
         while True:
             changed = self._changed
-            fresh = sorted((entry for entry in self._notes.values() if entry[0] > seen), key=lambda entry: entry[0])
-            seen = self._version
-            for _, note in fresh:
-                yield note
-            if not fresh:
-                await changed.wait()
+            fresh = (entry for entry in self._notes.values() if entry[0] > seen)
+            found = min(fresh, key=lambda entry: entry[0], default=None)
+            if found is not None:
+                await trio.lowlevel.checkpoint()
+                return found
+            await changed.wait()
+
+
+@final
+class _Reader(AsyncIterator[T]):
+    """An iterator, not a generator: it may be left where it is, as readers that found what they wanted do."""
+
+    def __init__(self, board: Board[T]) -> None:
+        self._board = board
+        self._seen = 0
+
+    async def __anext__(self) -> T:
+        self._seen, note = await self._board.next_after(self._seen)
+        return note

@@ -1,8 +1,8 @@
 """Operations: what Samara does, each defined once for all its doors.
 
-An operation is a request type, a result type and a handler. The handler gets the node, the request and a `report` for its
-events; terminal, socket, HTTP and Python doors hand requests in and events and results out, as the same JSON. Requests and
-results are frozen dataclasses of plain values; their field names are the JSON keys (specs/cli.md).
+An operation is a request type, a result type and a handler. The handler gets the node, the request and a `report` for
+its events; terminal, socket, HTTP and Python doors hand requests in and events and results out, as the same JSON.
+Requests and results are frozen dataclasses of plain values; their field names are the JSON keys (specs/cli.md).
 """
 
 from __future__ import annotations

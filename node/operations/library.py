@@ -131,8 +131,11 @@ class NameResult:
 
 async def _verify(node: Node, request: VerifyRequest, report: Report) -> Verified:
     stop = False
+    done = 0
 
-    def watch(done: int, path: str) -> None:
+    def watch(count: int, path: str) -> None:
+        nonlocal done
+        done += count
         trio.from_thread.run_sync(report, Progress("verifying", done, None, note=path))
 
     def work() -> Verified:
@@ -163,7 +166,7 @@ def verify_held(store: Store, ref: str, watch: Watch, cancelled: Callable[[], bo
     bad, done, hashed = [], 0, 0
     for stream, entry in enumerate(table, 1):
         path = place.root.joinpath(*entry.path.split("/"))
-        scanned = _scan(path, entry.size, done, watch, cancelled)
+        scanned = _scan(path, entry.size, watch, cancelled)
         if scanned is None or (scanned.blake3, scanned.sha256) != (entry.blake3, entry.sha256):
             bad.append(entry.path)
         elif store.writable:
@@ -186,7 +189,7 @@ def verify_path(store: Store, target: str, watch: Watch, cancelled: Callable[[],
     entries = []
     done = 0
     for file in files:
-        scanned = _scan(file.real, file.size, done, watch, cancelled)
+        scanned = _scan(file.real, file.size, watch, cancelled)
         if scanned is None:
             raise NotFoundError(f"{file.real} went away or changed while it was read", hint="Try again.")
         entries.append(FileEntry(file.path, scanned.size, scanned.blake3, scanned.sha256, scanned.root))
@@ -201,7 +204,9 @@ def verify_path(store: Store, target: str, watch: Watch, cancelled: Callable[[],
 def _holding(store: Store, wanted: FileEntry) -> HeldRelease | None:
     """A release that has a file of these bytes."""
     for held in store.catalog.releases():
-        if store.contents.has(held.content) and any(e.blake3 == wanted.blake3 for e in store.contents.table(held.content)):
+        if store.contents.has(held.content) and any(
+            e.blake3 == wanted.blake3 for e in store.contents.table(held.content)
+        ):
             return held
     return None
 
@@ -220,14 +225,12 @@ def _closest(store: Store, files: list[SourceFile], entries: list[FileEntry], do
     raise NotFoundError(f"no release that is known here has the bytes of {target}", hint="See samara ls.")
 
 
-def _scan(path: Path, size: int, before: int, watch: Watch, cancelled: Callable[[], bool]) -> ScannedFile | None:
+def _scan(path: Path, size: int, watch: Watch, cancelled: Callable[[], bool]) -> ScannedFile | None:
     """Hash one file; None when it is not there, or of another size."""
     if not path.is_file() or path.stat().st_size != size:
         return None
     with os_errors(f"cannot read {path}"), open(path, "rb", buffering=0) as file:
-        return scan_file(
-            file.fileno(), size, on_progress=lambda done: watch(before + done, path.name), cancelled=cancelled
-        )
+        return scan_file(file.fileno(), size, on_progress=lambda count: watch(count, path.name), cancelled=cancelled)
 
 
 def _believe_again(store: Store, place: Place, stream: int, path: Path) -> None:

@@ -123,8 +123,8 @@ async def _status(node: Node, request: StatusRequest, report: Report) -> StatusR
         len(service.host.peers()) if service else 0,
         len(node.store.catalog.releases()),
         await trio.to_thread.run_sync(node.store.home_bytes),
-        service.sent if service else 0,
-        service.received if service else 0,
+        int(service.upload.passed) if service else 0,
+        int(service.download.passed) if service else 0,
         node.fetches.running(),
     )
 
@@ -162,7 +162,9 @@ async def _listening(node: Node) -> Check:
     service = await node.network()
     listening = service.host.listening()
     if not listening:
-        return Check("listening", ok=False, message="no socket could be bound", hint="See network.listen in config.toml.")
+        return Check(
+            "listening", ok=False, message="no socket could be bound", hint="See network.listen in config.toml."
+        )
     return Check("listening", ok=True, message=" ".join(listening))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from samara.node.inference.fit import estimate
+from samara.node.inference.run import DEFAULT_CONTEXT
 from samara.node.operations.base import Notice, Operation, Progress, Report
 from samara.node.operations.refs import find_release, now_text, own_publisher
 from samara.node.store.files import read_at
@@ -92,6 +95,7 @@ class PublishedRow:
         chunks: Their chunks.
         path: Where it lies.
         new: It was signed now, not found again.
+        warnings: What a person should know of the files.
     """
 
     release: str
@@ -105,6 +109,7 @@ class PublishedRow:
     chunks: int
     path: str
     new: bool
+    warnings: tuple[str, ...]
 
 
 def link_of(release: VerifiedRelease, addresses: Sequence[str] = ()) -> str:
@@ -135,6 +140,8 @@ async def _publish(node: Node, request: PublishRequest, report: Report) -> Publi
         held = node.store.catalog.records(find_release(node.store, row.release).id)
         if held is not None:
             row = replace(row, link=link_of(verify_release(held, expected=None), service.link_addresses()))
+    for warning in row.warnings:
+        report(Notice(warning))
     if row.license == NO_LICENSE:
         report(Notice("The licence is not known; it is passed on because you said so (--yes)."))
     return row
@@ -157,7 +164,7 @@ def publish(
         StoreError: A file changed while it was read.
     """
     name, kind, visibility = _checked(request, files)
-    facts = _facts(files)
+    facts, warnings = _facts(files)
     license_, redistribute = _license(request, files, facts)
     published = publish_files(store.contents, root, files, on_progress=report, cancelled=cancelled)
     own = own_publisher(store)
@@ -181,10 +188,12 @@ def publish(
     release = found or _sign(store, replace(wanted, version=_version(store, wanted, request.version)), published)
     store.catalog.pin(release.id, pinned=True)
     store.catalog.allow(release.id, request.allow)
+    broken = "its header breaks the chunking rule, so it is cut like any file"
+    warnings += [f"{path}: {broken}" for path in published.generic]
     path = root if len(files) > 1 or Path(request.path).is_dir() else root / files[0].path
     return PublishedRow(
         format_record(release.id), link_of(release), format_content(published.content), name, release.release.version,
-        release.release.license, len(published.table), published.table.size, published.chunks, str(path), found is None,
+        release.release.license, len(published.table), published.table.size, published.chunks, str(path), found is None, tuple(warnings),
     )  # fmt: skip
 
 
@@ -211,18 +220,20 @@ def _guess_kind(files: Sequence[SourceFile]) -> Kind:
     return Kind.COLLECTION
 
 
-def _facts(files: Sequence[SourceFile]) -> ModelFacts | None:
-    """Facts of the first model file whose header can be believed."""
+def _facts(files: Sequence[SourceFile]) -> tuple[ModelFacts | None, list[str]]:
+    """Facts of the first model file whose header can be believed, and what is wrong with those before it."""
+    warnings: list[str] = []
     for file in files:
         with open(file.real, "rb", buffering=0) as opened:
             fd = opened.fileno()
             try:
-                facts = read_facts(lambda offset, length, fd=fd: _read(fd, offset, length), file.size)  # type: ignore[misc]
-            except ModelHeaderError:
+                facts = read_facts(functools.partial(_read, fd), file.size)
+            except ModelHeaderError as error:
+                warnings.append(f"{file.path}: {error.message}; samara run will refuse it")
                 continue
         if facts is not None:
-            return facts
-    return None
+            return facts, warnings
+    return None, warnings
 
 
 def _read(fd: int, offset: int, length: int) -> bytes:
@@ -239,6 +250,7 @@ def _format(facts: ModelFacts | None) -> Format:
         parameters=facts.parameters or None,
         quantization=facts.quantization or None,
         context_length=facts.context_length or None,
+        memory_bytes=estimate(facts, min(facts.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)).needed,
     )
 
 
@@ -309,14 +321,7 @@ def _sign(store: Store, wanted: Release, published: Published) -> VerifiedReleas
             issued=wanted.issued,
             keys=[own.key],
         )
-        store.catalog.add_head(
-            head.id,
-            publisher=own.publisher,
-            name=wanted.name,
-            sequence=head.head.sequence,
-            release=release.id,
-            envelope=head.envelope,
-        )
+        store.catalog.add_head(head)
     return release
 
 

@@ -14,7 +14,7 @@ from samara.protocol import limits
 from samara.protocol.errors import NotFoundError
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId
 from samara.protocol.ports import Records
-from samara.protocol.records import VerifiedRelease
+from samara.protocol.records import VerifiedHead, VerifiedRelease
 
 __all__ = ["Catalog", "HeldRelease", "QueuedFetch"]
 
@@ -117,6 +117,8 @@ class Catalog:
                 "INSERT OR IGNORE INTO root (publisher, version, envelope) VALUES (?,?,?)",
                 [(release.publisher, number, root) for number, root in enumerate(records.roots, 1)],
             )
+            if verified.head is not None:
+                self.add_head(verified.head)
 
     def release(self, release: ReleaseId) -> HeldRelease | None:
         """Return a release that is known here."""
@@ -181,14 +183,13 @@ class Catalog:
 
     # Heads
 
-    def add_head(
-        self, head: bytes, *, publisher: PublisherId, name: str, sequence: int, release: ReleaseId, envelope: bytes
-    ) -> None:
-        """Keep a verified head; `head` is its id."""
+    def add_head(self, head: VerifiedHead) -> None:
+        """Keep a verified head."""
+        said = head.head
         with self._index.write() as db:
             db.execute(
                 "INSERT OR IGNORE INTO head (id, publisher, name, sequence, release, envelope) VALUES (?,?,?,?,?,?)",
-                (head, publisher, name, sequence, release, envelope),
+                (head.id, said.publisher, said.name, said.sequence, said.release, head.envelope),
             )
 
     def newest_head(self, publisher: PublisherId, name: str) -> tuple[bytes, int, ReleaseId, bytes] | None:

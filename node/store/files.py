@@ -1,7 +1,7 @@
 """System calls on files, each behind one function, with a fallback for systems that lack it.
 
-Receiving never follows a symbolic link: a path below a place is walked part by part. Sync errors are final: the caller drops
-what it had not recorded and never tries the sync again.
+Receiving never follows a symbolic link: a path below a place is walked part by part. Sync errors are final: the
+caller drops what it had not recorded and never tries the sync again.
 """
 
 from __future__ import annotations

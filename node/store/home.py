@@ -1,7 +1,7 @@
 """The home folder: where it is, who holds it, and its two keys.
 
-One process holds a home at a time, by an operating-system lock that dies with it. The lock file says who, so that a second
-process can join it or name it. Keys are 32 random bytes in files of mode 0600.
+One process holds a home at a time, by an operating-system lock that dies with it. The lock file says who, so that a
+second process can join it or name it. Keys are 32 random bytes in files of mode 0600.
 """
 
 from __future__ import annotations

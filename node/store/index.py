@@ -1,7 +1,8 @@
 """The SQLite index: its schema, one connection that writes, and readers of their own for each thread.
 
-Nothing here knows what the rows mean; `catalog`, `contents` and `intake` do. A write is a transaction (`with index.write()
-as db`), serialised by a lock, so any thread may write. A home that cannot be written is opened read-only.
+Nothing here knows what the rows mean; `catalog`, `contents` and `intake` do. A write is a transaction (`with
+index.write() as db`), serialised by a lock, so any thread may write. A home that cannot be written is opened
+read-only.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ CREATE TABLE head (
     envelope BLOB NOT NULL);
 CREATE INDEX head_name ON head (publisher, name, sequence);
 CREATE TABLE content (
-    no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL, files INTEGER NOT NULL, "table" BLOB NOT NULL);
+    no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL, files INTEGER NOT NULL, "table" BLOB NOT
+    NULL);
 CREATE TABLE node (content INTEGER, hash BLOB, stream INTEGER, data BLOB NOT NULL, PRIMARY KEY (content, stream, hash));
 CREATE INDEX node_hash ON node (hash);
 CREATE TABLE place (

@@ -36,7 +36,6 @@ from samara.node.store.files import (
 )
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.scan import scan_file
-from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList, verify_list
 from samara.protocol.errors import ChunkError, DiskFullError, StoreError
 from samara.protocol.ids import ContentId, Digest, digest
@@ -237,7 +236,11 @@ class StoreIntake:
             self._contents.set_partial(self._place, {file.stream: bytes(file.bits)})
 
     def reuse(self, stream: int, budget: int) -> int:
-        """Copy chunks of a listed stream that are held anywhere, up to about `budget` bytes; return the bytes copied."""
+        """Copy chunks of a listed stream that are held anywhere, up to about `budget` bytes.
+
+        Returns:
+            Bytes copied; 0 when nothing more of it is held.
+        """
         file = self._files.get(stream)
         missing = self.missing(stream)
         chunks = self._contents.chunk_list(self.content, stream)

@@ -1,7 +1,7 @@
 """Publishing: a folder or a file becomes a content, where it lies.
 
-Links are followed when their target lies inside the folder, or in the `blobs/` beside `snapshots/<hex>` of a Hugging Face
-cache; others are refused, as are loops. What was hashed before and has not changed since is not hashed again.
+Links are followed when their target lies inside the folder, or in the `blobs/` beside `snapshots/<hex>` of a Hugging
+Face cache; others are refused, as are loops. What was hashed before and has not changed since is not hashed again.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def publish_files(
     lists: list[list[bytes]] = []
     stamps: list[Stamp] = []
     generic: list[str] = []
-    chunks = reused = done = 0
+    chunks = reused = 0
+    total = _Total(on_progress)
     for file in files:
         with os_errors(f"cannot read {file.real}"), open(file.real, "rb", buffering=0) as opened:
             now = stamp(opened.fileno())
@@ -128,11 +129,12 @@ def publish_files(
             if before is not None and before[1] == now:
                 entry, nodes, count = before[0], before[2], before[3]
                 reused += entry.size
+                total.add(file.path, entry.size)
             else:
                 scanned = scan_file(
                     opened.fileno(),
                     now.size,
-                    on_progress=functools.partial(_tell, on_progress, done, file.path) if on_progress else None,
+                    on_progress=functools.partial(total.add, file.path),
                     cancelled=cancelled,
                 )
                 entry = FileEntry(file.path, scanned.size, scanned.blake3, scanned.sha256, scanned.root)
@@ -143,7 +145,6 @@ def publish_files(
         lists.append(nodes)
         stamps.append(now)
         chunks += count
-        done += entry.size
     table = FileTable.of(entries)
     encoded = table.encode()
     table_list = list_table(encoded)
@@ -158,8 +159,17 @@ def publish_files(
     return Published(content, table, encoded, chunks, tuple(generic), reused)
 
 
-def _tell(on_progress: Callable[[int, str], None], before: int, path: str, done: int) -> None:
-    on_progress(before + done, path)
+class _Total:
+    """Adds up the bytes of several files."""
+
+    def __init__(self, on_progress: Callable[[int, str], None] | None) -> None:
+        self._on_progress = on_progress
+        self._done = 0
+
+    def add(self, path: str, count: int) -> None:
+        self._done += count
+        if self._on_progress is not None:
+            self._on_progress(self._done, path)
 
 
 def _known(contents: Contents, root: Path) -> dict[str, tuple[FileEntry, Stamp, list[bytes], int]]:

@@ -1,7 +1,7 @@
 """Verified reads of chunks from wherever a content lies.
 
-Every chunk is hashed before it is given out. A file that another program changed makes its place `edited`; a wrong chunk in a
-file that Samara wrote loses its bit, so that it is fetched anew. Nothing wrong is ever returned.
+Every chunk is hashed before it is given out. A file that another program changed makes its place `edited`; a wrong
+chunk in a file that Samara wrote loses its bit, so that it is fetched anew. Nothing wrong is ever returned.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ class Reader:
         self._contents = contents
 
     def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[memoryview] | None:
-        """Return verified chunks from `first` on: at least one, at most `count`, at most about 8 MiB; None when none."""
+        """Return verified chunks from `first` on.
+
+        Returns:
+            At least one, at most `count`, at most about 8 MiB; None when `first` is not held or went bad.
+        """
         chunks = self._contents.chunk_list(content, stream)
         if chunks is None or not 0 <= first < len(chunks):
             return None

@@ -1,7 +1,7 @@
 """What a peer may have: the sharing rules in front of the reader (implements `samara.protocol.ports.Shelf`).
 
-A content is shared when a release of it is: its publisher answered that it may be passed on, it is not condemned, and it is
-public, unlisted, or private with this peer on the list. Everything else looks the same from outside: not found.
+A content is shared when a release of it is: its publisher answered that it may be passed on, it is not condemned, and
+it is public, unlisted, or private with this peer on the list. Everything else looks the same from outside: not found.
 """
 
 from __future__ import annotations

@@ -116,8 +116,8 @@ class Store:
             to: The folder to put the files into; None is the home's own.
 
         Raises:
-            VerificationError: Records or table are wrong, contradict the publisher's roots known here, or are condemned.
-            StoreError: The place is in use, or a different file is in the way.
+            VerificationError: Records or table are wrong, contradict the publisher's roots known here, or are
+            condemned. StoreError: The place is in use, or a different file is in the way.
         """
         verified = self._verify(records)
         release = verified.release

@@ -50,7 +50,7 @@ _LENGTH_BYTES: Final = 8
 
 # Possessive throughout: a token is matched in one pass or not at all, so no input makes the matching slow.
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+")
-_STRING: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrtu])*+"')
+_STRING: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|(?:\\["\\/bfnrtu])++)*+"')
 _ENTRY: Final = re.compile(rb"\{[^{}]*+\}")
 _MARKS: Final = {mark: re.compile(re.escape(mark)) for mark in (b"{", b"}", b":", b",")}
 
@@ -108,6 +108,11 @@ class _Scanner:
         self._end = end
         self._buffer = b""
         self._at = 0
+
+    @property
+    def position(self) -> int:
+        """Offset in the file of the next byte that is matched."""
+        return self._offset - len(self._buffer) + self._at
 
     def token(self, pattern: re.Pattern[bytes], limit: int, what: str) -> bytes:
         """Return the next token, white space before it left out.
@@ -203,14 +208,13 @@ class _Keys:
 def _read_metadata(scanner: _Scanner) -> str | None:
     """Pass over the metadata, which must be strings by name; return the licence that it may state."""
     licence: str | None = None
-    total = 0
+    start = scanner.position
     for count, key in enumerate(scanner.keys_of_object(MAX_HEADER_KEY), 1):
         if count > MAX_HEADER_KEYS:
             raise ModelHeaderError(f"{_METADATA} has more than {MAX_HEADER_KEYS} keys")
         value = scanner.text(MAX_HEADER_VALUE, f"a string of {_METADATA}")
-        total += len(value)
-        if total > MAX_HEADER_METADATA:
-            raise ModelHeaderError(f"{_METADATA} has more than {MAX_HEADER_METADATA} characters")
+        if scanner.position - start > MAX_HEADER_METADATA:
+            raise ModelHeaderError(f"{_METADATA} has more than {MAX_HEADER_METADATA} bytes")
         if key in ("license", "modelspec.license"):
             licence = shown(value)
     return licence

@@ -70,7 +70,13 @@ class Holdings:
 
     def added(self, stream: int) -> None:
         """Claim what it holds of a stream that was added just now."""
-        if not self._everything and (self._holds_whole(stream) or stream in self._parts):
+        if self._everything:
+            return
+        if self._holds_whole(stream) or self._parts.get(stream, b"") is None:
+            for number, offset, width in split(*self._ledger.extent(stream)):
+                mask = ((1 << width) - 1) << offset
+                self._board.claim(self.claims, number, mask, mask)
+        elif stream in self._parts:
             self._reclaim([stream])
 
     def lacks(self, position: int, mask: int) -> None:
@@ -121,18 +127,17 @@ class Holdings:
         position = count = 0
         for stream in streams:
             raw = None if self._holds_whole(stream) else self._parts.get(stream, b"")
-            for segment in self._ledger.segments(stream):
-                if raw is None and segment.position == position + count:
-                    count += segment.width
-                    continue
-                if count:
-                    yield position, count, None, 0
-                position, count = segment.position, segment.width
-                if raw is not None:
-                    yield position, count, raw, segment.first
-                    position, count = position + count, 0
-        if count:
-            yield position, count, None, 0
+            if raw is not None:
+                for segment in self._ledger.segments(stream):
+                    yield segment.position, segment.width, raw, segment.first
+                continue
+            first, width = self._ledger.extent(stream)
+            if first == position + count:
+                count += width
+            else:
+                yield position, count, None, 0
+                position, count = first, width
+        yield position, count, None, 0
 
 
 def _streams(bits: bytes) -> Iterator[int]:

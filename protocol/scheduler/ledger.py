@@ -96,6 +96,13 @@ class Ledger:
                 return position
         raise LocalProtocolError(f"chunk {index} of stream {stream} was never wanted")
 
+    def extent(self, stream: int) -> tuple[int, int]:
+        """Return (first position, count) of all wanted chunks of a stream; the count is 0 when there are none."""
+        first, count = self._segments.get(stream, (0, 0))
+        if not count:
+            return 0, 0
+        return self._positions[first], self._end(first + count - 1) - self._positions[first]
+
     def segments(self, stream: int) -> Iterator[Segment]:
         """Iterate over the segments of a stream; none when it was not added."""
         first, count = self._segments.get(stream, (0, 0))

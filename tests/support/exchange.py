@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import trio
 from blake3 import blake3
@@ -13,6 +14,8 @@ from samara.node.network.transport import PeerAddress
 from samara.protocol.errors import NetworkError
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
 from samara.protocol.ports import Availability, Records
+
+T = TypeVar("T")
 
 
 class Pipe:
@@ -113,6 +116,12 @@ def stream_pair(window: int = 1 << 20, kind: type[MemoryStream] = MemoryStream) 
     """Return the ends of the opener (its peer is "server") and of the acceptor (its peer is "client")."""
     up, down = Pipe(window), Pipe(window)
     return kind("server", down, up), kind("client", up, down)
+
+
+async def at_once(call: Callable[[], T], /) -> T:
+    """Run a blocking call in the loop itself, so that a clock that jumps does not jump over a thread."""
+    await trio.lowlevel.checkpoint()
+    return call()
 
 
 class OneStream:

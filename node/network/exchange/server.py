@@ -20,12 +20,13 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar, final
+from typing import Final, Protocol, TypeVar, final
 
 import trio
 
 from samara.node.network.caps import TokenBucket
 from samara.node.network.exchange.patience import Patience
+from samara.node.network.exchange.slots import UploadSlots
 from samara.node.network.transport import Stream
 from samara.protocol.errors import NetworkError, SamaraError
 from samara.protocol.exchange.messages import (
@@ -62,7 +63,7 @@ from samara.protocol.limits import (
 )
 from samara.protocol.ports import Records, Shelf
 
-__all__ = ["Service", "serve_stream"]
+__all__ = ["Blocking", "Service", "WorkerThreads", "serve_stream"]
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +83,31 @@ _NODE_BATCH: Final = 8
 _JOIN: Final = 256 << 10
 """Payloads up to this size travel in one send with their neighbours; larger ones go as they are, uncopied."""
 
-_Batch = list[tuple[Answer, bytes]]
+_Batch = list[tuple[Answer, bytes | memoryview]]
+
+
+class Blocking(Protocol):
+    """Runs a call that blocks beside the loop. A simulation runs it at once: threads know no simulated time."""
+
+    async def __call__(self, call: Callable[[], T], /) -> T:
+        """Run `call`, and return or raise what it does."""
+        ...
+
+
+@final
+class WorkerThreads:
+    """Runs blocking calls in worker threads.
+
+    Args:
+        most: Threads at a time.
+    """
+
+    def __init__(self, most: int = 8) -> None:
+        self._limiter = trio.CapacityLimiter(most)
+
+    async def __call__(self, call: Callable[[], T], /) -> T:
+        """Run `call`. When cancelled it is left to end by itself: a session need not wait for a slow disk."""
+        return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
 
 
 @final
@@ -91,8 +116,8 @@ class Service:
     """What all sessions of a node share, and how long they wait.
 
     Attributes:
-        workers: Worker threads that read for sessions.
-        slots: Sessions that may be served chunks at a time; the others hear BUSY.
+        blocking: Runs the calls of the shelf, which block.
+        slots: Who is served chunks, and who hears BUSY.
         upload: The cap on what goes up.
         agent: What we say that we run.
         busy_retry: Seconds after which a busy peer is to ask again.
@@ -102,8 +127,8 @@ class Service:
         rate: Bytes a second that a peer must read in the long run.
     """
 
-    workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(8))
-    slots: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(16))
+    blocking: Blocking = field(default_factory=WorkerThreads)
+    slots: UploadSlots = field(default_factory=UploadSlots)
     upload: TokenBucket = field(default_factory=TokenBucket)
     agent: str = ""
     busy_retry: float = 2.0
@@ -140,7 +165,6 @@ class _ServerSession:
         self._receiving: trio.CancelScope | None = None
         self._sending = trio.CancelScope()  # one for all sends: making one for each costs more than a small chunk
         self._idle_since = 0.0
-        self._holds_slot = False
         self._to_fetch, self._fetching = trio.open_memory_channel[Request | Unknown](math.inf)  # bounded by the machine
         self._to_write, self._writing = trio.open_memory_channel[_Batch](0)
 
@@ -242,7 +266,7 @@ class _ServerSession:
             # What cannot be read is not here; a word of its own would tell what exists.
             await self._emit((NotFound(request.id), b""))
 
-    async def _emit(self, *answers: tuple[Answer, bytes]) -> None:
+    async def _emit(self, *answers: tuple[Answer, bytes | memoryview]) -> None:
         await self._to_write.send(list(answers))
 
     async def _ask_shelf(self, call: Callable[[], T]) -> T:
@@ -253,8 +277,7 @@ class _ServerSession:
                 _log.warning("the shelf failed to serve %s: %s", self._stream.peer, error)
                 raise _ShelfFailed from error
 
-        # A read that nobody waits for any more ends by itself; the session need not wait for a slow disk.
-        return await trio.to_thread.run_sync(guarded, limiter=self._service.workers, abandon_on_cancel=True)
+        return await self._service.blocking(guarded)
 
     async def _answer_want(self, want: Want) -> None:
         if not self._hold_slot():
@@ -302,7 +325,7 @@ class _ServerSession:
             held = await self._ask_shelf(lambda: self._shelf.availability(content, stream, peer))
             bits, total = (None, 0) if held is None else (held.bits, held.chunks)
         if total == 0:
-            answer: tuple[Answer, bytes] = NotFound(asked.id), b""
+            answer: tuple[Answer, bytes | memoryview] = NotFound(asked.id), b""
         elif total > MAX_STREAM_CHUNKS:
             answer = Refused(asked.id, Refusal.LIMIT), b""
         elif asked.first >= total:
@@ -346,7 +369,7 @@ class _ServerSession:
         self._nursery_scope.cancel()
 
     async def _send_batch(self, batch: _Batch) -> None:
-        parts: list[bytes] = []  # headers and small payloads that travel in one send
+        parts: list[bytes | memoryview] = []  # headers and small payloads that travel in one send
         joined = 0
         for answer, payload in batch:
             if not self._acceptor.is_outstanding(answer.id):
@@ -367,7 +390,7 @@ class _ServerSession:
                 self._patience.renew()
         await self._send(b"".join(parts))
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
             piece = rest[: self._service.upload.piece]
@@ -382,18 +405,10 @@ class _ServerSession:
     # --- slots ---
 
     def _hold_slot(self) -> bool:
-        if not self._holds_slot:
-            try:
-                self._service.slots.acquire_on_behalf_of_nowait(self)
-            except trio.WouldBlock:
-                return False
-            self._holds_slot = True
-        return True
+        return self._service.slots.take(self, self._service.upload.rate, trio.current_time())
 
     def _release_slot(self) -> None:
-        if self._holds_slot:
-            self._holds_slot = False
-            self._service.slots.release_on_behalf_of(self)
+        self._service.slots.give_back(self)
 
 
 class _ShelfFailed(Exception):  # noqa: N818 - never leaves this module

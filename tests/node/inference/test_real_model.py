@@ -225,8 +225,9 @@ trio.run(main)
 
 
 @pytest.mark.parametrize("moment", ["loading", "generating"])
-def test_the_child_dies_with_a_parent_that_is_killed(moment: str, smollm2: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(samara.__file__).parents[1])}
+def test_the_child_dies_with_a_parent_that_is_killed(moment: str, smollm2: Path, tmp_path: Path) -> None:
+    # What a killed parent cannot remove, an empty directory, shall lie here.
+    environment = os.environ | {"PYTHONPATH": str(Path(samara.__file__).parents[1]), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", textwrap.dedent(PARENT), str(smollm2)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as parent:
         assert parent.stdout is not None

@@ -1,0 +1,81 @@
+"""export and import: releases on removable media."""
+
+from __future__ import annotations
+
+import click
+
+from samara.cli.doors import call
+from samara.cli.output import emit_json, human_bytes, json_option, say, show_events
+from samara.cli.stick import EXPORT, IMPORT, Carried, ExportRequest, ImportRequest
+from samara.cli.targets import absolute
+from samara.protocol import errors
+
+__all__ = ["export_command", "import_command"]
+
+
+@click.command("export")
+@click.argument("folder", metavar="DIR")
+@click.argument("refs", metavar="REF...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="You have the right to hand it on, although its publisher did not say so.")
+@json_option
+def export_command(folder: str, refs: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Write releases to DIR, as on a USB stick: plain files, and all that is needed to verify them.
+
+    It goes into a folder "samara" below DIR. Files over 4 GB are written in parts, so that FAT32 can hold them. All is
+    read back before it counts. Stopped, it goes on where it was with the same command.
+
+    \b
+    samara export /media/usb alice/tiny-chat
+    samara export E:\\ alice/tiny-chat@2 me/notes
+    """
+    with show_events(quiet=as_json) as report:
+        carried = call(EXPORT, ExportRequest(absolute(folder), refs, yes), report)
+    _finish(carried, as_json, "written and read back", "written now")
+
+
+@click.command("import")
+@click.argument("folder", metavar="DIR")
+@click.option("--to", metavar="DIR", default="", help="Put each release into a folder of its own below this one.")
+@json_option
+def import_command(folder: str, to: str, as_json: bool) -> None:
+    """Take all releases from DIR, as from a USB stick, verifying every byte.
+
+    What is wrong or cut off is named, and does not keep the rest from coming in. Stopped, it goes on where it was with the
+    same command. What came in is kept and, if its publisher allows it, passed on.
+
+    \b
+    samara import /media/usb
+    samara import E:\\ --to ./models
+    """
+    with show_events(quiet=as_json) as report:
+        carried = call(IMPORT, ImportRequest(absolute(folder), absolute(to) if to else ""), report)
+    _finish(carried, as_json, "every byte verified", "read from there")
+
+
+def _finish(carried: Carried, as_json: bool, done: str, moved: str) -> None:
+    if as_json:
+        emit_json(carried)
+    else:
+        _print(carried, done, moved)
+    if code := _exit_code(carried):
+        raise SystemExit(code)
+
+
+def _print(carried: Carried, done: str, moved: str) -> None:
+    for row in carried.releases:
+        say(f"{row.name} {row.version}, {human_bytes(row.bytes)}, {done}")
+        say(f"  path     {row.path}")
+        say(f"  by       {row.publisher}" + ("" if row.trusted else "  (somebody you have no name for)"))
+        if row.moved < row.bytes:
+            say(f"  {human_bytes(row.moved)} {moved}; the rest was there already")
+    for skip in carried.skipped:
+        say(f"SKIPPED {skip.name}: {skip.message}")
+        if skip.hint:
+            say(f"  {skip.hint}")
+
+
+def _exit_code(carried: Carried) -> int:
+    """The code of the worst that was skipped; a cut-off export on a stick is no failure when something else came in."""
+    codes = [getattr(errors, skip.error).exit_code for skip in carried.skipped]
+    wrong = [code for code in codes if code != errors.NotFoundError.exit_code]
+    return max(wrong, default=0 if carried.releases else max(codes, default=0))

@@ -1,0 +1,271 @@
+"""export and import as operations: the node's store handed to `samara.sneakernet`, since neither room knows the other.
+
+One release that cannot be carried does not stop the others: it is in `skipped`, with its error. When nothing came through and
+only one thing failed, that error is the operation's own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import trio
+
+from samara.node.operations.base import Operation, Progress, Report
+from samara.node.operations.refs import find_release, publisher_text
+from samara.node.store.catalog import HeldRelease
+from samara.node.store.store import Store
+from samara.protocol.errors import NotFoundError, SamaraError, StoppedError, StoreError, VerificationError
+from samara.protocol.ids import format_record
+from samara.protocol.ports import Intake, Records
+from samara.sneakernet.exporting import export_release
+from samara.sneakernet.importing import Entry, import_release, list_releases
+from samara.sneakernet.steps import Cancelled, Step, Watch
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = [
+    "EXPORT",
+    "IMPORT",
+    "Carried",
+    "CarriedRow",
+    "ExportRequest",
+    "ImportRequest",
+    "SkippedRow",
+    "export_all",
+    "import_all",
+]
+
+_TELL_EVERY: Final = 0.1
+"""Seconds between two progress events: a hundred thousand small files need no event each."""
+
+Done = TypeVar("Done")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What to write to a stick.
+
+    Attributes:
+        folder: Absolute path of the stick: where `samara/` lies or is made.
+        refs: REFs of releases that are held here.
+        yes: The user may hand them on, whatever their publishers said.
+    """
+
+    folder: str
+    refs: tuple[str, ...]
+    yes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What to take from a stick: all that is on it.
+
+    Attributes:
+        folder: Absolute path of the stick.
+        to: Absolute path below which each release gets a folder; empty puts them into the home.
+    """
+
+    folder: str
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedRow:
+    """A release that was carried (specs/cli.md).
+
+    Attributes:
+        release: Release id.
+        name: Its name.
+        version: Its version.
+        path: Where its files lie now.
+        bytes: Bytes of its files.
+        moved: Bytes that were written to the stick, or read from it; the others were there already.
+        publisher: Petname or id of who signed it.
+        trusted: The publisher has a petname here, or is this home.
+    """
+
+    release: str
+    name: str
+    version: str
+    path: str
+    bytes: int
+    moved: int
+    publisher: str
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRow:
+    """A release that could not be carried.
+
+    Attributes:
+        name: Its name, or its label on the stick.
+        error: Class of the error.
+        message: What happened.
+        hint: What to do next.
+    """
+
+    name: str
+    error: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What an export or an import did."""
+
+    releases: tuple[CarriedRow, ...]
+    skipped: tuple[SkippedRow, ...]
+
+
+def export_all(
+    store: Store, request: ExportRequest, *, watch: Watch | None = None, cancelled: Cancelled | None = None
+) -> Carried:
+    """Write releases to a stick. Blocks.
+
+    Raises:
+        LinkError: A REF is malformed.
+        NotFoundError: A REF names nothing that is known here.
+        StoppedError: `cancelled` said so.
+    """
+    found = {held.id: held for held in (find_release(store, ref) for ref in request.refs)}
+
+    def carry(held: HeldRelease) -> CarriedRow:
+        if held.condemned:
+            raise VerificationError(f"{held.name} is condemned: {held.condemned}", hint="Do not hand it on.")
+        if store.complete_place(held.content) is None:
+            raise StoreError(
+                f"{held.name} is not whole here, or its files were changed",
+                hint="samara verify finds what is wrong; samara fetch brings what is missing.",
+            )
+        yes = request.yes or held.own
+        done = export_release(store, held.id, Path(request.folder), yes=yes, on_progress=watch, cancelled=cancelled)
+        return _row(store, held, str(done.path), done.written)
+
+    return _all(((held.name, held) for held in found.values()), carry, [])
+
+
+def import_all(
+    store: Store, request: ImportRequest, *, watch: Watch | None = None, cancelled: Cancelled | None = None
+) -> Carried:
+    """Take all that is on a stick, and pin it. Blocks.
+
+    Raises:
+        NotFoundError: There is no stick, or nothing on it.
+        VerificationError: The stick as a whole is not what it must be.
+        StoppedError: `cancelled` said so.
+    """
+    listing = list_releases(Path(request.folder), cancelled=cancelled)
+    if not listing.entries and not listing.skipped:
+        raise NotFoundError(f"there is no release on the stick at {request.folder}", hint="samara export puts some.")
+
+    def carry(entry: Entry) -> CarriedRow:
+        here = None if request.to else _whole_here(store, entry)
+        moved = 0
+        if here is None:
+            library = _StoreTo(store, Path(request.to) / entry.label) if request.to else store
+            done = import_release(library, Path(request.folder), entry, on_progress=watch, cancelled=cancelled)
+            here, moved = done.path, done.read
+        store.catalog.pin(entry.release, pinned=True)
+        held = store.catalog.release(entry.release)
+        if held is None:
+            raise StoreError(f"{entry.name} went away while it came in", hint="Run the same command again.")
+        return _row(store, held, here, moved)
+
+    skipped = [(skip.label, skip.error) for skip in listing.skipped]
+    return _all(((entry.name, entry) for entry in listing.entries), carry, skipped)
+
+
+def _all(
+    items: Iterable[tuple[str, Done]], carry: Callable[[Done], CarriedRow], skipped: list[tuple[str, SamaraError]]
+) -> Carried:
+    rows: list[CarriedRow] = []
+    for name, item in items:
+        try:
+            rows.append(carry(item))
+        except StoppedError:
+            raise
+        except SamaraError as error:
+            skipped.append((name, error))
+    if not rows and len(skipped) == 1:
+        raise skipped[0][1]
+    return Carried(tuple(rows), tuple(SkippedRow(name, type(e).__name__, e.message, e.hint) for name, e in skipped))
+
+
+def _whole_here(store: Store, entry: Entry) -> str | None:
+    """Where a release lies that is known and whole here already, so that no second copy is made."""
+    held = store.catalog.release(entry.release)
+    if held is None or held.condemned or not store.contents.has(held.content):
+        return None
+    place = store.complete_place(held.content)
+    table = store.contents.table(held.content)
+    if place is None:
+        return None
+    return str(place.root / table[0].path if len(table) == 1 else place.root)
+
+
+def _row(store: Store, held: HeldRelease, path: str, moved: int) -> CarriedRow:
+    trusted = held.own or held.publisher in store.catalog.petnames()
+    publisher = publisher_text(store, held.publisher)
+    return CarriedRow(format_record(held.id), held.name, held.version, path, held.bytes, moved, publisher, trusted)
+
+
+class _StoreTo:
+    """A store that takes contents into a folder of the user's (implements `samara.protocol.ports.Library`)."""
+
+    def __init__(self, store: Store, to: Path) -> None:
+        self._store = store
+        self._to = to
+        self.records = store.records
+        self.nodes = store.nodes
+        self.read = store.read
+        self.close_intake = store.close_intake
+
+    def open_intake(
+        self, records: Records, table_nodes: Sequence[bytes], table: bytes, wanted: Sequence[int] | None
+    ) -> Intake:
+        return self._store.open_intake(records, table_nodes, table, wanted, self._to)
+
+
+async def _in_thread(report: Report, work: Callable[[Watch, Cancelled], Carried]) -> Carried:
+    """Do blocking work in a thread that ends at its next step when its caller is cancelled."""
+    told = 0.0
+    phase = ""
+
+    def watch(step: Step) -> None:
+        nonlocal told, phase
+        now = time.monotonic()
+        if step.phase != phase or step.done >= step.total or now >= told + _TELL_EVERY:
+            told, phase = now, step.phase
+            trio.from_thread.run_sync(report, Progress(step.phase, step.done, step.total, note=step.note))
+
+    def cancelled() -> bool:
+        trio.from_thread.check_cancelled()  # raises `trio.Cancelled` through the work, which cleans up
+        return False
+
+    return await trio.to_thread.run_sync(work, watch, cancelled)
+
+
+async def _export(node: Node, request: ExportRequest, report: Report) -> Carried:
+    return await _in_thread(
+        report, lambda watch, cancelled: export_all(node.store, request, watch=watch, cancelled=cancelled)
+    )
+
+
+async def _import(node: Node, request: ImportRequest, report: Report) -> Carried:
+    try:
+        return await _in_thread(
+            report, lambda watch, cancelled: import_all(node.store, request, watch=watch, cancelled=cancelled)
+        )
+    finally:
+        node.library_changed()
+
+
+EXPORT = Operation("export", ExportRequest, Carried, _export)
+IMPORT = Operation("import", ImportRequest, Carried, _import)

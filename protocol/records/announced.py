@@ -1,0 +1,82 @@
+"""A head as the DHT keeps it: with its publisher's root chain, since who validates it there cannot fetch (specs/records.md §6).
+
+    value = item+        item = length (u32, little-endian) ‖ envelope
+    The items are the roots, genesis first, and then the head.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from samara.protocol.errors import EnvelopeError, StatementError, VerificationError
+from samara.protocol.limits import MAX_ENVELOPE, MAX_KAD_VALUE, MAX_ROOT_CHAIN
+from samara.protocol.records.head import VerifiedHead, newer_head, verify_head
+from samara.protocol.records.root import PublisherChain
+from samara.protocol.routing import head_key
+
+__all__ = ["decode_announced_head", "encode_announced_head", "newest_announced"]
+
+_LENGTH: Final = struct.Struct("<I")
+
+
+def encode_announced_head(roots: Sequence[bytes], head: bytes) -> bytes:
+    """Return the value under which a head is kept.
+
+    Args:
+        roots: Envelopes of the root chain, genesis first.
+        head: Envelope of the head.
+    """
+    return b"".join(_LENGTH.pack(len(item)) + item for item in (*roots, head))
+
+
+def decode_announced_head(key: str, value: bytes) -> VerifiedHead:
+    """Verify a value as the DHT gave it.
+
+    Args:
+        key: The key that it was found under.
+        value: Its bytes.
+
+    Raises:
+        VerificationError: Malformed, wrongly signed, signed by keys that speak for the publisher no more, or another
+            name's head.
+    """
+    items = _items(value)
+    if len(items) < 2:
+        raise EnvelopeError("an announced head without its roots")
+    chain = PublisherChain.verify(items[:-1])
+    head = verify_head(items[-1], chain)
+    if head_key(head.head.publisher, head.head.name) != key:
+        raise StatementError("a head under the key of another name")
+    return head
+
+
+def newest_announced(key: str, values: Sequence[bytes]) -> int:
+    """Return the index of the newest of valid values; of a fork, the one that came first."""
+    best = 0
+    for index, value in enumerate(values):
+        known, offered = decode_announced_head(key, values[best]), decode_announced_head(key, value)
+        try:
+            if newer_head(known, offered).id != known.id:
+                best = index
+        except VerificationError:
+            continue
+    return best
+
+
+def _items(value: bytes) -> list[bytes]:
+    if len(value) > MAX_KAD_VALUE:
+        raise EnvelopeError(f"an announced head of {len(value)} bytes: at most {MAX_KAD_VALUE}")
+    items: list[bytes] = []
+    at = 0
+    while at < len(value):
+        if at + _LENGTH.size > len(value) or len(items) > MAX_ROOT_CHAIN:
+            raise EnvelopeError("an announced head that is cut off, or of too many roots")
+        (length,) = _LENGTH.unpack_from(value, at)
+        at += _LENGTH.size
+        if not 0 < length <= min(MAX_ENVELOPE, len(value) - at):
+            raise EnvelopeError("an announced head whose lengths contradict its size")
+        items.append(value[at : at + length])
+        at += length
+    return items

@@ -1,0 +1,182 @@
+"""Pages, board and ledger held against naive references that look at every chunk."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samara.protocol.errors import LocalProtocolError
+from samara.protocol.limits import MAX_CHUNK, MAX_RUN, MAX_STREAM_CHUNKS
+from samara.protocol.scheduler.board import Board, Claims
+from samara.protocol.scheduler.ledger import Ledger
+from samara.protocol.scheduler.pages import FULL, PAGE, Page
+
+WIDE = st.integers(0, (1 << 100) - 1)
+
+
+@given(st.lists(WIDE, max_size=12), st.data())
+def test_a_page_counts_as_counting_one_by_one_does(claims: list[int], data: st.DataObject) -> None:
+    page = Page()
+    for mask in claims:
+        page.add(mask)
+    gone = data.draw(st.sets(st.sampled_from(range(len(claims))))) if claims else set()
+    for number in gone:
+        page.subtract(claims[number])
+    counts = [sum(mask >> bit & 1 for n, mask in enumerate(claims) if n not in gone) for bit in range(100)]
+
+    assert page.claimed() == sum(1 << bit for bit, count in enumerate(counts) if count)
+    if among := data.draw(WIDE):
+        fewest = min(count for bit, count in enumerate(counts) if among >> bit & 1)
+        rarest = sum(1 << bit for bit, count in enumerate(counts) if among >> bit & 1 and count == fewest)
+        assert page.rarest(among) == (rarest, fewest)
+    offset, most = data.draw(st.integers(0, 90)), data.draw(st.integers(0, 20))
+    few = sum(1 << bit for bit, count in enumerate(counts[offset:]) if count <= most and among >> (offset + bit) & 1)
+    assert page.at_most(offset, among >> offset, most) == few
+
+
+class NaiveBoard:
+    """Sets of positions instead of bits."""
+
+    def __init__(self, starts: list[int], size: int) -> None:
+        self.starts, self.size = set(starts), size
+        self.free = set(range(size))
+        self.claims: dict[Claims, set[int]] = {}
+
+    def copies(self, position: int) -> int:
+        return sum(position in held for held in self.claims.values())
+
+    def check(self, board: Board, who: Claims) -> None:
+        found = board.find(who)
+        candidates = self.free & self.claims[who]
+        if not candidates:
+            assert found is None
+            return
+        assert found is not None
+        first, count = found
+        fewest = min(map(self.copies, candidates))
+        assert first in candidates
+        assert self.copies(first) == fewest
+
+        def goes_on(position: int) -> bool:
+            is_same_page = position // PAGE == first // PAGE
+            return position in candidates and is_same_page and self.copies(position) <= 2 * fewest
+
+        run = itertools.takewhile(lambda p: p == first or (goes_on(p) and p not in self.starts), itertools.count(first))
+        assert count == min(MAX_RUN, len(list(itertools.islice(run, MAX_RUN))))
+
+
+@given(
+    widths=st.lists(st.sampled_from([1, 2, 3, 60, 70, 4090, 4096, 5000]), min_size=1, max_size=4),
+    rotate=st.integers(0, 1 << 33),
+    data=st.data(),
+)
+def test_the_board_finds_what_looking_at_every_chunk_finds(widths: list[int], rotate: int, data: st.DataObject) -> None:
+    board = Board(rotate)
+    starts = [sum(widths[:n]) for n in range(len(widths))]
+    size = sum(widths)
+    naive = NaiveBoard(starts, size)
+    early = board.join()
+    board.claim_rest(early, everything=True)
+    for start, width in zip(starts, widths, strict=True):
+        board.grow(start, width)
+    naive.claims[early] = set(range(size))
+    places = st.one_of(st.integers(0, size - 1), st.sampled_from(starts), st.just(size - 1))
+
+    for _ in range(data.draw(st.integers(1, 12))):
+        match data.draw(st.sampled_from(["join", "claim", "leave", "take", "give back", "find"])):
+            case "join":
+                naive.claims[board.join()] = set()
+            case "claim" if naive.claims:
+                who = data.draw(st.sampled_from(list(naive.claims)))
+                position, width = data.draw(places), data.draw(st.integers(1, 80))
+                positions = {p for p in range(position, min(position + width, size)) if p // PAGE == position // PAGE}
+                mask = sum(1 << p % PAGE for p in positions)
+                is_held = data.draw(st.booleans())
+                board.claim(who, position // PAGE, mask, mask if is_held else 0)
+                naive.claims[who] = naive.claims[who] | positions if is_held else naive.claims[who] - positions
+            case "leave" if naive.claims:
+                who = data.draw(st.sampled_from(list(naive.claims)))
+                board.leave(who)
+                del naive.claims[who]
+            case "take" if naive.claims:
+                who = data.draw(st.sampled_from(list(naive.claims)))
+                if found := board.find(who):
+                    board.take(*found)
+                    board.move_on(sum(found))
+                    naive.free -= set(range(found[0], sum(found)))
+            case "give back" if taken := sorted(set(range(size)) - naive.free):
+                position = data.draw(st.sampled_from(taken))
+                board.give_back(position, 1)
+                naive.free.add(position)
+            case _:
+                pass
+        for who in naive.claims:
+            naive.check(board, who)
+        somewhere = any(naive.free & held for held in naive.claims.values())
+        assert board.is_free_somewhere() == somewhere
+
+
+def test_what_is_to_come_is_claimed_by_those_who_hold_everything_alone() -> None:
+    board = Board()
+    everything, part = board.join(), board.join()
+    board.claim_rest(everything, everything=True)
+    board.grow(0, 10)
+    board.claim(part, 0, FULL, 0b111)
+    board.claim(everything, 0, 0b1000, 0)
+    board.grow(10, PAGE)
+    assert board.holds(everything, 0, 12) == 0b1111_1111_0111
+    assert board.holds(part, 0, 12) == 0b111
+    board.claim_rest(everything, everything=False)
+    board.grow(10 + PAGE, 3)
+    assert board.holds(everything, 10 + PAGE, 3) == 0
+    assert board.find(part) == (0, 3)
+
+
+@given(st.lists(st.sets(st.integers(0, 60), max_size=20), max_size=6))
+def test_the_ledger_is_a_list_of_chunks(streams: list[set[int]]) -> None:
+    ledger = Ledger()
+    row: list[tuple[int, int]] = []
+    for stream, wanted in enumerate(streams):
+        first = len(row)
+        row += [(stream, index) for index in sorted(wanted)]
+        segments = list(ledger.add(stream, sorted(wanted), lambda index: index + 1))
+        assert sum(segment.width for segment in segments) == len(wanted)
+        assert list(ledger.segments(stream)) == segments
+        assert ledger.extent(stream) == ((first, len(wanted)) if wanted else (0, 0))
+    assert [ledger.place(position) for position in range(len(ledger))] == row
+    assert [ledger.position(*chunk) for chunk in row] == list(range(len(row)))
+    assert list(ledger.lengths) == [index + 1 for _, index in row]
+    for chunk in set(itertools.product(range(7), range(61))) - set(row):
+        with pytest.raises(LocalProtocolError, match="never wanted"):
+            ledger.position(*chunk)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_range_is_what_its_list_is(stride: int) -> None:
+    wanted = range(5, 50, stride)
+    short, long = Ledger(), Ledger()
+    assert list(short.add(1, wanted, lambda _: 1)) == list(long.add(1, list(wanted), lambda _: 1))
+
+
+@pytest.mark.parametrize(
+    ("missing", "length"),
+    [
+        ([1, 1], 1),
+        ([2, 1], 1),
+        ([-1], 1),
+        (range(-1, 3), 1),
+        ([MAX_STREAM_CHUNKS], 1),
+        (range(MAX_STREAM_CHUNKS, MAX_STREAM_CHUNKS + 1), 1),
+        ([0], 0),
+        ([0], MAX_CHUNK + 1),
+    ],
+)
+def test_what_is_no_chunk_is_our_bug_and_adds_nothing(missing: list[int] | range, length: int) -> None:
+    ledger = Ledger()
+    with pytest.raises(LocalProtocolError):
+        ledger.add(1, missing, lambda _: length)
+    assert len(ledger) == 0
+    assert 1 not in ledger

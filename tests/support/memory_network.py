@@ -1,0 +1,349 @@
+"""A network in memory: `transport.Network` between hosts of one process, with lines that can be slow, cut and mended.
+
+    world = MemoryNetwork()
+    async with world.join("alice") as alice, world.join("bob") as bob:
+        alice.serve("/echo/1", echo)
+        stream = await bob.open_stream(alice.address, "/echo/1", timeout=5)
+
+What is true of the libp2p host is true here: a stream holds a bounded number of bytes, a handler that raises has its
+stream reset and is counted, a peer that is gone or banned cannot be reached, and every failure is a `NetworkError`. All
+waiting is trio's, so a test with a clock that jumps simulates hours. Nothing is encrypted: who `peer` is, the world says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, final
+
+import trio
+
+from samara.node.network.transport import PeerAddress, PeerState, Reachability, StreamHandler
+from samara.protocol.errors import NetworkError
+
+__all__ = ["Line", "MemoryHost", "MemoryNetwork", "MemoryStream"]
+
+_WINDOW: Final = 4 << 20
+"""Bytes of one direction of a stream that may be under way."""
+
+
+@final
+@dataclass(slots=True)
+class Line:
+    """What lies between two hosts, the same both ways. May be changed at any time.
+
+    Attributes:
+        latency: Seconds from end to end.
+        rate: Bytes a second of each stream and direction; None is no limit.
+        up: Streams can be opened. `MemoryNetwork.cut` also breaks those that are open.
+    """
+
+    latency: float = 0.0
+    rate: float | None = None
+    up: bool = True
+
+
+@final
+class _Pipe:
+    """One direction of a stream: bytes in order, each piece with the time at which it arrives."""
+
+    def __init__(self, line: Line, window: int) -> None:
+        self._line = line
+        self._window = window
+        self._pieces: deque[tuple[float, memoryview]] = deque()
+        self._held = 0
+        self._free_at = -math.inf  # when the line has sent all that was given to it
+        self._ended = False
+        self._broken = False
+        self._changed = trio.Event()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more can be put in."""
+        return self._ended or self._broken
+
+    def end(self) -> None:
+        """No more bytes follow."""
+        self._ended = True
+        self._wake()
+
+    def break_off(self) -> None:
+        """Lose what is under way, and fail whoever waits."""
+        self._broken = True
+        self._pieces.clear()
+        self._wake()
+
+    async def put(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        rest = memoryview(data)
+        while rest:
+            while self._held >= self._window and not self._broken and not self._ended:
+                await self._changed.wait()
+            if self._broken or self._ended:
+                raise NetworkError("the stream is gone")
+            piece, rest = rest[: self._window - self._held], rest[self._window - self._held :]
+            # What its sender may use again is copied, as a socket would.
+            kept = piece if isinstance(piece.obj, bytes) else memoryview(bytes(piece))
+            now = trio.current_time()
+            self._free_at = max(now, self._free_at) + (len(piece) / self._line.rate if self._line.rate else 0.0)
+            self._pieces.append((self._free_at + self._line.latency, kept))
+            self._held += len(piece)
+            self._wake()
+
+    async def get(self, max_bytes: int) -> memoryview:
+        await trio.lowlevel.checkpoint()
+        while not self._broken:
+            if not self._pieces and self._ended:
+                return memoryview(b"")
+            arrives = self._pieces[0][0] if self._pieces else math.inf
+            if arrives <= trio.current_time():
+                break
+            with trio.move_on_at(arrives):
+                await self._changed.wait()
+        if self._broken:
+            raise NetworkError("the stream was reset")
+        at, piece = self._pieces.popleft()
+        taken, rest = piece[:max_bytes], piece[max_bytes:]
+        if rest:
+            self._pieces.appendleft((at, rest))
+        self._held -= len(taken)
+        self._wake()
+        return taken
+
+
+@final
+class MemoryStream:
+    """One end of a stream (implements `transport.Stream`, and receives in place)."""
+
+    def __init__(self, peer: str, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self._peer = peer
+        self._incoming = incoming
+        self._outgoing = outgoing
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        return bytes(await self._incoming.get(max_bytes))
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        piece = await self._incoming.get(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._outgoing.put(data)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether either direction may still carry something."""
+        return not (self._incoming.is_over and self._outgoing.is_over)
+
+    async def aclose(self) -> None:
+        self._outgoing.end()
+        self._incoming.break_off()
+        await trio.lowlevel.checkpoint()
+
+    async def reset(self) -> None:
+        self.break_off()
+        await trio.lowlevel.checkpoint()
+
+    def break_off(self) -> None:
+        """End it at once, both ways."""
+        self._outgoing.break_off()
+        self._incoming.break_off()
+
+
+@final
+@dataclass(slots=True)
+class _Connection:
+    """The streams between two hosts that have met."""
+
+    dialler: str
+    streams: list[MemoryStream] = field(default_factory=list)
+
+    def add(self, stream: MemoryStream) -> None:
+        self.streams = [stream, *(s for s in self.streams if s.is_open)]
+
+    def break_off(self) -> None:
+        for stream in self.streams:
+            stream.break_off()
+        self.streams.clear()
+
+
+@final
+class MemoryHost:
+    """A host (implements `transport.Network`); made by `MemoryNetwork.join`."""
+
+    def __init__(self, world: MemoryNetwork, peer: str, nursery: trio.Nursery) -> None:
+        self._world = world
+        self._peer = peer
+        self._nursery = nursery
+        self._handlers: dict[str, StreamHandler] = {}
+        self._banned: frozenset[str] = frozenset()
+        self.failures: Counter[str] = Counter()
+        """Handlers that raised, by the class of what they raised."""
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    @property
+    def address(self) -> PeerAddress:
+        """What others need to reach this host."""
+        return PeerAddress(self._peer, self.listening())
+
+    def listening(self) -> tuple[str, ...]:
+        return (f"/memory/{self._peer}",)
+
+    def reachability(self) -> Reachability:
+        return Reachability(self.listening(), self.listening(), 1)
+
+    def peers(self) -> Sequence[PeerState]:
+        met = self._world.connections_of(self._peer)
+        return [PeerState(p, f"/memory/{p}", inbound=c.dialler == p, agent="memory") for p, c in met.items()]
+
+    def serve(self, protocol: str, handler: StreamHandler) -> None:
+        self._handlers[protocol] = handler
+
+    async def open_stream(self, peer: PeerAddress, protocol: str, *, timeout: float) -> MemoryStream:
+        line = self._world.line(self._peer, peer.peer)
+        with trio.move_on_after(timeout):
+            await trio.sleep(2 * line.latency)
+            return self._world.connect(self, peer.peer, protocol)
+        raise NetworkError(f"{peer.peer} did not answer within {timeout} s")
+
+    async def disconnect(self, peer: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._world.disconnect(self._peer, peer)
+
+    def set_banned(self, peers: frozenset[str]) -> None:
+        self._banned = peers
+        for peer in peers:
+            self._world.disconnect(self._peer, peer)
+
+    async def found_nearby(self) -> AsyncIterator[PeerAddress]:
+        seen = {self._peer}
+        while True:
+            newcomers = self._world.newcomers
+            for host in self._world.nearby():
+                if host.peer not in seen:
+                    seen.add(host.peer)
+                    yield host.address
+            await newcomers.wait()
+
+    def accept(self, dialler: str, protocol: str) -> StreamHandler:
+        """Return what serves `protocol` for a peer.
+
+        Raises:
+            NetworkError: It is banned here, or nothing does.
+        """
+        if dialler in self._banned:
+            raise NetworkError(f"{self._peer} refuses the connection")
+        if protocol not in self._handlers:
+            raise NetworkError(f"{self._peer} does not speak {protocol}")
+        return self._handlers[protocol]
+
+    def refuses(self, peer: str) -> bool:
+        """Whether this host has banned a peer."""
+        return peer in self._banned
+
+    def begin(self, handler: StreamHandler, stream: MemoryStream) -> None:
+        """Let a handler serve an inbound stream."""
+        self._nursery.start_soon(self._serve, handler, stream)
+
+    async def _serve(self, handler: StreamHandler, stream: MemoryStream) -> None:
+        try:
+            await handler(stream)
+        except Exception as error:  # the border where a stream's task ends: the host goes on
+            self.failures[type(error).__name__] += 1
+            await stream.reset()
+
+
+@final
+class MemoryNetwork:
+    """The world that hosts meet in.
+
+    Args:
+        lan: Hosts find each other as by mDNS.
+        window: Bytes of one direction of a stream that may be under way.
+    """
+
+    def __init__(self, *, lan: bool = False, window: int = _WINDOW) -> None:
+        self._lan = lan
+        self._window = window
+        self._hosts: dict[str, MemoryHost] = {}
+        self._lines: dict[frozenset[str], Line] = {}
+        self._met: dict[frozenset[str], _Connection] = {}
+        self.newcomers = trio.Event()
+        """Is set, and replaced, when a host joins."""
+
+    @contextlib.asynccontextmanager
+    async def join(self, peer: str) -> AsyncIterator[MemoryHost]:
+        """Put a host into the world for as long as the block runs."""
+        if peer in self._hosts:
+            raise ValueError(f"{peer} is here already")
+        async with trio.open_nursery() as nursery:
+            host = self._hosts[peer] = MemoryHost(self, peer, nursery)
+            self.newcomers.set()
+            self.newcomers = trio.Event()
+            try:
+                yield host
+            finally:
+                del self._hosts[peer]
+                for other in self.connections_of(peer):
+                    self.disconnect(peer, other)
+                nursery.cancel_scope.cancel()
+
+    def line(self, one: str, other: str) -> Line:
+        """Return what lies between two hosts, to look at or to change."""
+        return self._lines.setdefault(frozenset({one, other}), Line())
+
+    def cut(self, one: str, other: str) -> None:
+        """Break what is open between two hosts, and let nothing be opened until `mend`."""
+        self.line(one, other).up = False
+        self.disconnect(one, other)
+
+    def mend(self, one: str, other: str) -> None:
+        """Let two hosts meet again."""
+        self.line(one, other).up = True
+
+    def nearby(self) -> list[MemoryHost]:
+        """The hosts that announce themselves on the LAN."""
+        return list(self._hosts.values()) if self._lan else []
+
+    def connections_of(self, peer: str) -> dict[str, _Connection]:
+        """The connections of a host, by the other end."""
+        return {other: c for pair, c in self._met.items() if peer in pair for other in pair - {peer}}
+
+    def connect(self, dialler: MemoryHost, peer: str, protocol: str) -> MemoryStream:
+        """Open a stream.
+
+        Raises:
+            NetworkError: The peer is not here, the line is cut, or one of both refuses.
+        """
+        acceptor = self._hosts.get(peer)
+        line = self.line(dialler.peer, peer)
+        if acceptor is None or acceptor is dialler or not line.up or dialler.refuses(peer):
+            raise NetworkError(f"{peer} cannot be reached")
+        handler = acceptor.accept(dialler.peer, protocol)
+        up, down = _Pipe(line, self._window), _Pipe(line, self._window)
+        ours, theirs = MemoryStream(peer, down, up), MemoryStream(dialler.peer, up, down)
+        connection = self._met.setdefault(frozenset({dialler.peer, peer}), _Connection(dialler.peer))
+        connection.add(ours)
+        acceptor.begin(handler, theirs)
+        return ours
+
+    def disconnect(self, one: str, other: str) -> None:
+        """Break all streams between two hosts; they may meet again."""
+        connection = self._met.pop(frozenset({one, other}), None)
+        if connection is not None:
+            connection.break_off()
