@@ -1,7 +1,7 @@
 """export and import as operations: the node's store handed to `samara.sneakernet`, since neither room knows the other.
 
-One release that cannot be carried does not stop the others: it is in `skipped`, with its error. When nothing came through and
-only one thing failed, that error is the operation's own.
+One release that cannot be carried does not stop the others: it is in `skipped`, with its error. When nothing came
+through and only one thing failed, that error is the operation's own.
 """
 
 from __future__ import annotations

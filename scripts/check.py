@@ -92,7 +92,10 @@ def main() -> int:
     steps = [] if asked.tests else lint_steps(fix=asked.fix)
     if not asked.lint:
         steps.append(test_step(fast=asked.fast, arguments=rest))
-    failed = [step.name for step in steps if not step.run()]
+    try:
+        failed = [step.name for step in steps if not step.run()]
+    except KeyboardInterrupt:
+        return 130
     if failed:
         print(f"check: failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

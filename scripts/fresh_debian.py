@@ -170,6 +170,8 @@ def main() -> int:
     try:
         root.chmod(0o755)  # the user must be able to enter it
         return prove(root, commands, suite=asked.suite, uncommitted=asked.uncommitted)
+    except KeyboardInterrupt:
+        return 130
     finally:
         subprocess.run(["rm", "-rf", "--one-file-system", root], check=False)
 

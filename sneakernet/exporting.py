@@ -24,6 +24,7 @@ from samara.protocol.errors import (
     SamaraError,
     StickError,
     StoreError,
+    UsageError,
 )
 from samara.protocol.ids import ReleaseId, digest, format_record
 from samara.protocol.ports import Library
@@ -103,9 +104,12 @@ def export_release(
         ReadOnlyError: The stick cannot be written.
         StickError: Something is in the way, or bytes do not come back as they were written.
         StoppedError: `cancelled` said so.
+        UsageError: `part_size` is out of bounds.
 
     Source: specs/stick.md §4.
     """
+    if not limits.MIN_STICK_PART <= part_size <= limits.MAX_STICK_PART:
+        raise UsageError(f"parts of {part_size} bytes: {limits.MIN_STICK_PART} to {limits.MAX_STICK_PART} are possible")
     source = _Source.of(library, release)
     if not source.verified.release.redistribute and not yes:
         raise LicenseError(
@@ -305,36 +309,41 @@ class _Export:
         chunks = self._source.chunks(stream)
         parts = self._files.parts(stream, entry)
         with self._stick.open(parts) as file:
-            first = 0
-            while (first := self._pass_right(file, chunks, first, entry.path)) < len(chunks):
-                self._must_write(parts, write)
-                first = self._copy(file, stream, chunks, first)
+            for first, end in runs(chunks, range(len(chunks))):
+                wrong = self._wrong(file, chunks, first, end, entry.path)
+                for start, stop in runs(chunks, wrong):
+                    self._must_write(parts, write)
+                    self._copy(file, stream, chunks, start, stop)
             self._fit(file, parts, write)
 
-    def _pass_right(self, file: StickFile, chunks: ChunkList, first: int, note: str) -> int:
-        """Return the first chunk from `first` on that is not right on the stick; how many there are if all are."""
-        for start, end in runs(chunks, range(first, len(chunks))):
-            at = chunks.offset(start)
-            data = memoryview(_read(file, at, chunks.offset(end - 1) + chunks.length(end - 1) - at))
-            for index in range(start, end):
-                begin = chunks.offset(index) - at
-                piece = data[begin : begin + chunks.length(index)]
-                if len(piece) < chunks.length(index) or digest(piece) != chunks.hash(index):
-                    return index
-                self._steps.add(len(piece), note)
-        return len(chunks)
+    def _wrong(self, file: StickFile, chunks: ChunkList, first: int, end: int, note: str) -> list[int]:
+        """Return which chunks of a run are not right on the stick, and count the others as done."""
+        at = chunks.offset(first)
+        data = memoryview(_read(file, at, chunks.offset(end - 1) + chunks.length(end - 1) - at))
+        wrong: list[int] = []
+        right = 0
+        for index in range(first, end):
+            begin = chunks.offset(index) - at
+            piece = data[begin : begin + chunks.length(index)]
+            if len(piece) == chunks.length(index) and digest(piece) == chunks.hash(index):
+                right += len(piece)
+            else:
+                wrong.append(index)
+        self._steps.add(right, note)
+        return wrong
 
-    def _copy(self, file: StickFile, stream: int, chunks: ChunkList, first: int) -> int:
-        """Write some chunks from `first` on; return the one after them."""
+    def _copy(self, file: StickFile, stream: int, chunks: ChunkList, first: int, end: int) -> None:
+        """Write chunks that lie beside each other, as the store gives them: verified."""
         entry = self._source.table[stream - 1]
-        found = self._source.library.read(self._source.verified.release.content, stream, first, limits.MAX_RUN)
-        if not found:
-            raise _lacking(self._source.verified, entry.path)
-        for index, data in enumerate(found, first):
-            file.write(data, chunks.offset(index))
-            self._written_bytes += len(data)
-            self._steps.add(len(data), entry.path)
-        return first + len(found)
+        while first < end:
+            found = self._source.library.read(self._source.verified.release.content, stream, first, end - first)
+            if not found:
+                raise _lacking(self._source.verified, entry.path)
+            for data in found:
+                file.write(data, chunks.offset(first))
+                self._written_bytes += len(data)
+                self._steps.add(len(data), entry.path)
+                first += 1
 
     def _fit(self, file: StickFile, parts: list[Part], write: bool) -> None:
         if not file.fits():

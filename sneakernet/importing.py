@@ -29,7 +29,7 @@ from samara.protocol.errors import (
     TableError,
     VerificationError,
 )
-from samara.protocol.ids import ContentId, ReleaseId, format_record
+from samara.protocol.ids import ContentId, ReleaseId
 from samara.protocol.ports import Intake, Library, Records, StreamNeed
 from samara.protocol.records import VerifiedRelease, verify_release
 from samara.protocol.table import FileTable, verify_table
@@ -353,9 +353,9 @@ class _Import:
             try:
                 self._intake.put(need.stream, index, piece)
                 taken += len(piece)
-            except ChunkError as error:
-                missing = len(piece) < chunks.length(index)
-                self._bad.setdefault(need.path, "bytes are missing" if missing else error.message)
+            except ChunkError:
+                what = "wrong" if len(piece) == chunks.length(index) else "missing, or cut short"
+                self._bad.setdefault(need.path, f"chunk {index} is {what}")
         self._read += taken
         self._count(taken, need.path)
         return True
@@ -380,8 +380,8 @@ class _Import:
 def _damaged(verified: VerifiedRelease, bad: dict[str, str]) -> ChunkError:
     named = "; ".join(f"{path}: {why}" for path, why in list(bad.items())[:_NAMED])
     more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    many = "1 file is" if len(bad) == 1 else f"{len(bad)} files are"
     return ChunkError(
-        f"{len(bad)} file{'s' * (len(bad) != 1)} of {verified.release.name} ({format_record(verified.id)})"
-        f" are damaged on the stick: {named}{more}",
+        f"{many} damaged on the stick, of {verified.release.name}: {named}{more}",
         hint="What is right came in. Import it from another copy, or fetch the rest: samara fetch REF",
     )

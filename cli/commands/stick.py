@@ -26,7 +26,7 @@ def export_command(folder: str, refs: tuple[str, ...], yes: bool, as_json: bool)
 
     \b
     samara export /media/usb alice/tiny-chat
-    samara export E:\\ alice/tiny-chat@2 me/notes
+    samara export E:/ alice/tiny-chat@2 me/notes
     """
     with show_events(quiet=as_json) as report:
         carried = call(EXPORT, ExportRequest(absolute(folder), refs, yes), report)
@@ -40,12 +40,12 @@ def export_command(folder: str, refs: tuple[str, ...], yes: bool, as_json: bool)
 def import_command(folder: str, to: str, as_json: bool) -> None:
     """Take all releases from DIR, as from a USB stick, verifying every byte.
 
-    What is wrong or cut off is named, and does not keep the rest from coming in. Stopped, it goes on where it was with the
-    same command. What came in is kept and, if its publisher allows it, passed on.
+    What is wrong or cut off is named, and does not keep the rest from coming in. Stopped, it goes on where it was with
+    the same command. What came in is kept and, if its publisher allows it, passed on.
 
     \b
     samara import /media/usb
-    samara import E:\\ --to ./models
+    samara import E:/ --to ./models
     """
     with show_events(quiet=as_json) as report:
         carried = call(IMPORT, ImportRequest(absolute(folder), absolute(to) if to else ""), report)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 from samara.node.network.admission import Admission
+from samara.node.network.background import open_background
 from samara.node.network.dialler import dial
 from samara.node.network.interfaces import expand
 from samara.node.network.messages import MessageStream
@@ -451,13 +452,10 @@ async def open_host(
     from samara.node.network.libp2p_upgrade import Upgrader  # imports libp2p, which costs a second
 
     upgrader = Upgrader(seed)
-    async with trio.open_nursery() as nursery:
+    async with open_background() as nursery:
         host = Host(upgrader, Admission(connections, connections_per_ip), nursery, agent, streams_per_peer)
-        try:
-            await host.listen(listen)
-            yield host
-        finally:
-            nursery.cancel_scope.cancel()
+        await host.listen(listen)
+        yield host
 
 
 async def _pong(stream: Stream) -> None:

@@ -17,9 +17,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import trio
-
 from samara.node.network.announcer import Announcer
+from samara.node.network.background import open_background
 from samara.node.network.dht import Dht, ValueRule
 from samara.node.network.mdns import Nearby
 from samara.node.network.reachability import Reach
@@ -104,7 +103,7 @@ async def open_network(
             connections_per_ip=config.connections_per_ip,
             streams_per_peer=config.streams_per_peer,
         ) as host,
-        trio.open_nursery() as nursery,
+        open_background() as nursery,
     ):
         reach = Reach(host)
         host.report_reachability(reach.reachability)
@@ -119,10 +118,7 @@ async def open_network(
             nursery.start_soon(supervise, "dht", dht.run)
             nursery.start_soon(supervise, "announcer", announcer.run)
             nursery.start_soon(supervise, "addresses", _Follower(reach, announcer).run)
-        try:
-            yield OpenNetwork(host, dht, announcer)
-        finally:
-            nursery.cancel_scope.cancel()
+        yield OpenNetwork(host, dht, announcer)
 
 
 @dataclass(frozen=True, slots=True)

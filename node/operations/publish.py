@@ -192,9 +192,19 @@ def publish(
     warnings += [f"{path}: {broken}" for path in published.generic]
     path = root if len(files) > 1 or Path(request.path).is_dir() else root / files[0].path
     return PublishedRow(
-        format_record(release.id), link_of(release), format_content(published.content), name, release.release.version,
-        release.release.license, len(published.table), published.table.size, published.chunks, str(path), found is None, tuple(warnings),
-    )  # fmt: skip
+        release=format_record(release.id),
+        link=link_of(release),
+        content=format_content(published.content),
+        name=name,
+        version=release.release.version,
+        license=release.release.license,
+        files=len(published.table),
+        bytes=published.table.size,
+        chunks=published.chunks,
+        path=str(path),
+        new=found is None,
+        warnings=tuple(warnings),
+    )
 
 
 def _checked(request: PublishRequest, files: Sequence[SourceFile]) -> tuple[str, Kind, Visibility]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from samara.node.store.files import os_errors
+from samara.node.store.files import move_into_place, os_errors, sync_folder
 from samara.protocol.errors import HomeBusyError, StoreError
 
 __all__ = ["Holder", "Home", "HomeLock"]
@@ -88,12 +88,9 @@ class Home:
             StoreError: The file is damaged.
         """
         path = self.root / f"{name}.key"
-        with os_errors(f"cannot make the key {path}"), contextlib.suppress(FileExistsError):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(fd, "wb") as file:
-                file.write(secrets.token_bytes(_KEY_BYTES))
-                file.flush()
-                os.fsync(fd)
+        if not path.exists():
+            with os_errors(f"cannot make the key {path}"):
+                _make_key(path)
         with os_errors(f"cannot read the key {path}"):
             seed = path.read_bytes()
         if len(seed) != _KEY_BYTES:
@@ -107,6 +104,22 @@ class Home:
             return Holder(int(said["pid"]), str(said["door"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def _make_key(path: Path) -> None:
+    """Make a key file that is whole or not there at all, whenever this process dies and however full the disk is."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with open(fd, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+            file.flush()
+            os.fsync(fd)
+        with contextlib.suppress(StoreError):  # another process made one first: that one counts
+            move_into_place(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 class HomeLock:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from samara.protocol.errors import NotFoundError, ReadOnlyError, StoreError
+from samara.protocol.errors import DiskFullError, NotFoundError, ReadOnlyError, StoreError
 
 __all__ = ["Index"]
 
@@ -81,10 +81,16 @@ class Index:
                 self._prepare()
             self._check_version()
         except sqlite3.Error as error:
+            self.close()
+            if _is_full(error):
+                raise _typed(error) from error
             raise StoreError(
                 f"the index {path} cannot be opened: {error}",
                 hint="Move index.sqlite away and publish or fetch again: the files themselves are not touched.",
             ) from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close every connection; no thread may use the index afterwards."""
@@ -113,7 +119,7 @@ class Index:
                 self._writer.execute("COMMIT")
             except sqlite3.Error as error:
                 self._rollback()
-                raise StoreError(f"the index could not be written: {error}") from error
+                raise _typed(error) from error
             except BaseException:
                 self._rollback()
                 raise
@@ -121,12 +127,18 @@ class Index:
     @property
     def read(self) -> sqlite3.Connection:
         """This thread's connection for reading."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
+        own: _ThreadsOwn | None = getattr(self._local, "own", None)
+        if own is None:
             with self._lock:
-                connection = self._connect()
-            self._local.connection = connection
-        return connection
+                own = _ThreadsOwn(self._connect(), self._let_go)
+            self._local.own = own
+        return own.connection
+
+    def _let_go(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if connection in self._open:
+                self._open.remove(connection)
+                connection.close()
 
     def _rollback(self) -> None:
         if self._writer.in_transaction:
@@ -148,16 +160,55 @@ class Index:
     def _prepare(self) -> None:
         self._writer.execute("PRAGMA journal_mode = WAL")
         self._writer.execute("PRAGMA synchronous = FULL")
-        if self._writer.execute("PRAGMA user_version").fetchone()[0] == 0:
+        if self._version() == 0:
             with self.write() as db:
+                if self._version() != 0:  # another process was faster
+                    return
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {_VERSION}")
 
-    def _check_version(self) -> None:
+    def _version(self) -> int:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    def _check_version(self) -> None:
+        version = self._version()
+        if version == 0:  # whoever made the file died before it made the tables
+            raise NotFoundError(f"there is no Samara home at {self._path.parent}", hint="Fetch or seed something.")
         if version != _VERSION:
             raise StoreError(f"the index is of version {version}, this Samara knows {_VERSION}", hint="Update Samara.")
+
+
+class _ThreadsOwn:
+    """A thread's connection. The thread's locals are dropped when it ends, and with them this: worker threads come and
+    go all day, and each would leave two open files behind.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, let_go: Callable[[sqlite3.Connection], None]) -> None:
+        self.connection = connection
+        self._let_go = let_go
+
+    def __del__(self) -> None:
+        self._let_go(self.connection)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of an extended code says where
+
+
+def _typed(error: sqlite3.Error) -> StoreError:
+    what = f"the index could not be written: {error}"
+    code = _code(error)
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFullError(what, hint="Free some room and run the same command again: it goes on where it stopped.")
+    if code == sqlite3.SQLITE_READONLY:
+        return ReadOnlyError(what, hint="Choose a home that you may write, with $SAMARA_HOME.")
+    return StoreError(what)
 
 
 def _writable_folder(folder: Path) -> bool:

@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
@@ -251,7 +252,8 @@ async def _run_network(
     *,
     task_status: trio.TaskStatus[NetworkService],
 ) -> None:
-    service = NetworkService(host, None, settings, store)
+    opened: Any = SimpleNamespace(host=host, routing=None, announcer=None)
+    service = NetworkService(opened, settings, store)
     host.serve(PROTOCOL, service.serve)
     task_status.started(service)
     await trio.sleep_forever()

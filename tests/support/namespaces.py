@@ -15,7 +15,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,13 +34,13 @@ class Machine:
     address: str
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
-        """Start a process here; it is killed when the LAN is torn down."""
+    def start(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start a process here, with more in its environment; it is killed when the LAN is torn down."""
         process = subprocess.Popen(
             ["ip", "netns", "exec", self.name, *command],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(_ROOT / "src"), str(_ROOT / "tests")))},
+            env={**os.environ, **(env or {}), "PYTHONPATH": os.pathsep.join((str(_ROOT / "src"), str(_ROOT / "tests")))},
             cwd=_ROOT,
         )
         self.processes.append(process)

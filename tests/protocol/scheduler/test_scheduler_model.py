@@ -1,4 +1,4 @@
-"""Every order of calls, held against a model that keeps plain sets of chunks. Pages have 8 chunks here, to meet their ends."""
+"""Every order of calls, held against a model of plain sets of chunks. Pages have 8 chunks here, to meet their ends."""
 
 from __future__ import annotations
 
