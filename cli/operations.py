@@ -20,6 +20,7 @@ def all_operations() -> list[AnyOperation]:
         publish.PUBLISH,
         fetch.FETCH,
         fetch.DRY_RUN,
+        fetch.DROP,
         library.VERIFY,
         library.PIN,
         library.UNPIN,

@@ -271,10 +271,9 @@ class _Export:
     # Writing, and reading back: the same walk
 
     def _make_top(self) -> None:
-        self._blob([Part(MARK, len(encode_mark()))], [encode_mark()], write=True)
-        text = README_TEXT.encode()
-        if self._size(Part(README, len(text))) == 0:
-            self._blob([Part(README, len(text))], [text], write=True)
+        for path, data in ((MARK, encode_mark()), (README, README_TEXT.encode())):
+            if self._size(Part(path, 0)) != len(data) or self._stick.read(path, most=len(data)) != data:
+                self._write_small(path, data)
 
     def _visit(self, *, write: bool) -> None:
         for parts, blocks in self._blobs():
@@ -300,21 +299,20 @@ class _Export:
         with self._stick.open(parts) as file:
             for block in blocks:
                 if _read(file, offset, len(block)) != block:
-                    self._must_write(parts, write)
+                    self._must_write(file.path_at(offset), write=write)
                     file.write(block, offset)
                 offset += len(block)
-            self._fit(file, parts, write)
+            self._fit(file, write=write)
 
     def _file(self, stream: int, entry: FileEntry, *, write: bool) -> None:
         chunks = self._source.chunks(stream)
-        parts = self._files.parts(stream, entry)
-        with self._stick.open(parts) as file:
+        with self._stick.open(self._files.parts(stream, entry)) as file:
             for first, end in runs(chunks, range(len(chunks))):
                 wrong = self._wrong(file, chunks, first, end, entry.path)
                 for start, stop in runs(chunks, wrong):
-                    self._must_write(parts, write)
+                    self._must_write(file.path_at(chunks.offset(start)), write=write)
                     self._copy(file, stream, chunks, start, stop)
-            self._fit(file, parts, write)
+            self._fit(file, write=write)
 
     def _wrong(self, file: StickFile, chunks: ChunkList, first: int, end: int, note: str) -> list[int]:
         """Return which chunks of a run are not right on the stick, and count the others as done."""
@@ -345,17 +343,17 @@ class _Export:
                 self._steps.add(len(data), entry.path)
                 first += 1
 
-    def _fit(self, file: StickFile, parts: list[Part], write: bool) -> None:
-        if not file.fits():
-            self._must_write(parts, write)
+    def _fit(self, file: StickFile, *, write: bool) -> None:
+        if (unfit := file.unfit()) is not None:
+            self._must_write(unfit, write=write)
             file.fit()
         self._written += file.written
 
-    def _must_write(self, parts: list[Part], write: bool) -> None:
+    def _must_write(self, path: str, *, write: bool) -> None:
         """Something is not right: while writing, the commit record goes before it is; afterwards, the stick is bad."""
         if not write:
             raise StickError(
-                f"{self._stick.where(parts[0].path)}: what comes back is not what was written",
+                f"{self._stick.where(path)}: what comes back is not what was written",
                 hint="This stick is failing, or smaller than it says. Do not trust it: use another.",
             )
         if not self._touched:
@@ -366,12 +364,16 @@ class _Export:
 
     def _write_commit(self) -> None:
         data = self._commit.encode()
-        with self._stick.open([Part(self._names.commit, len(data))]) as file:
-            file.write(data, 0)
-            file.fit()
+        self._write_small(self._names.commit, data)
         self._stick.sync([self._names.commit])
         if self._stick.read(self._names.commit, most=limits.MAX_STICK_MARK) != data:
-            self._must_write([Part(self._names.commit, len(data))], write=False)
+            self._must_write(self._names.commit, write=False)
+
+    def _write_small(self, path: str, data: bytes) -> None:
+        with self._stick.open([Part(path, len(data))]) as file:
+            file.write(data, 0)
+            file.fit()
+        self._written += file.written
 
 
 def _read(file: StickFile, offset: int, length: int) -> bytes:

@@ -249,9 +249,14 @@ class StickFile:
                     self._unsynced = 0
             view = view[count:]
 
-    def fits(self) -> bool:
-        """Whether every part is there, and has its size."""
-        return all(self._size(part) == part.size for part in self._parts)
+    def path_at(self, offset: int) -> str:
+        """Return the path of the part that holds the byte at `offset`."""
+        number, _start, _count = next(self._runs(offset, 1))
+        return self._parts[number].path
+
+    def unfit(self) -> str | None:
+        """Return the path of the first part that is not there, or not as long as it should be; None when all are."""
+        return next((part.path for part in self._parts if self._size(part) != part.size), None)
 
     def fit(self) -> None:
         """Make every part as long as it should be; call it when all bytes are written."""

@@ -67,9 +67,15 @@ def show_command(ref: str, as_json: bool) -> None:
 
 
 @click.command("queue")
+@click.option("--drop", type=int, metavar="NO", help="Stop this fetch and take it out; what it committed stays.")
 @json_option
-def queue_command(as_json: bool) -> None:
+def queue_command(drop: int | None, as_json: bool) -> None:
     """List the fetches that are not done."""
+    if drop is not None:
+        from samara.node.operations.fetch import DROP, DropRequest
+
+        with show_events(quiet=as_json) as report:
+            call(DROP, DropRequest(drop), report)
     queued = ask(QUEUE, QueueRequest())
     if as_json:
         emit_json(queued)

@@ -43,7 +43,7 @@ def status_command(as_json: bool) -> None:
         say(f"traffic    {human_bytes(status.sent)} sent, {human_bytes(status.received)} received")
         for address in status.listening:
             say(f"listening  {address}" + ("  (reached by others)" if address in status.reachable else ""))
-    say(f"holds      {status.releases} releases, {human_bytes(status.bytes)} in the home")
+    say(f"holds      {status.releases} release{'s' * (status.releases != 1)}, {human_bytes(status.bytes)} in the home")
     say(f"fetches    {status.fetches} under way")
 
 

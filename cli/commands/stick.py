@@ -27,7 +27,7 @@ def export_command(folder: str, refs: tuple[str, ...], yes: bool, as_json: bool)
     \b
     samara export /media/usb alice/tiny-chat
     samara export E:/ alice/tiny-chat@2 me/notes
-    """
+    """  # noqa: D301 - click wants the character
     with show_events(quiet=as_json) as report:
         carried = call(EXPORT, ExportRequest(absolute(folder), refs, yes), report)
     _finish(carried, as_json, "written and read back", "written now")
@@ -46,7 +46,7 @@ def import_command(folder: str, to: str, as_json: bool) -> None:
     \b
     samara import /media/usb
     samara import E:/ --to ./models
-    """
+    """  # noqa: D301 - click wants the character
     with show_events(quiet=as_json) as report:
         carried = call(IMPORT, ImportRequest(absolute(folder), absolute(to) if to else ""), report)
     _finish(carried, as_json, "every byte verified", "read from there")

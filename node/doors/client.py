@@ -51,7 +51,8 @@ def call_node(
     with sock.makefile("rb") as lines:
         _read(lines)
         raw = msgspec.Raw(msgspec.json.encode(request))
-        sock.sendall(msgspec.json.encode(Call(operation.name, raw, token)) + b"\n")
+        with _until_it_stops():
+            sock.sendall(msgspec.json.encode(Call(operation.name, raw, token)) + b"\n")
         while True:
             line = _read(lines)
             if isinstance(line, ResultLine):
@@ -76,11 +77,22 @@ def _dial(door: str) -> Connection | None:
 
 
 def _read(lines: IO[bytes]) -> Line:
-    line = lines.readline(MAX_LINE)
-    if not line.endswith(b"\n"):
-        raise OperationError("the running node stopped before it was done", hint="Run the same command again.")
+    with _until_it_stops():
+        line = lines.readline(MAX_LINE)
+        if not line.endswith(b"\n"):
+            raise ConnectionResetError
     try:
         found: Line = msgspec.json.decode(line, type=Line)
         return found
     except msgspec.MsgspecError as error:
         raise OperationError(f"the running node speaks another language: {error}", hint="Restart it.") from error
+
+
+@contextlib.contextmanager
+def _until_it_stops() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OperationError(
+            "the running node stopped before it was done", hint="Run the same command again."
+        ) from error

@@ -17,7 +17,7 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import trio
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["open_door", "serve_door"]
 
 _log = logging.getLogger(__name__)
-_EVENT_BACKLOG = 256
+_EVENT_BACKLOG: Final = 256
+_CALL_TIMEOUT: Final = 10.0
+"""Seconds in which a caller must have made its call: it is on this machine, and knows what it wants."""
 
 
 @contextlib.asynccontextmanager
@@ -81,8 +83,12 @@ async def serve_door(node: Node, listener: trio.SocketListener, door: str) -> No
 
     async def answer(stream: trio.SocketStream) -> None:
         async with stream:
-            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            try:
                 await _Caller(node, stream, token).serve()
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the caller left
+            except* Exception:  # the border where a caller's task ends: the node goes on
+                _log.exception("a caller of the local door was left without an answer")
 
     await trio.serve_listeners(answer, [listener])
 
@@ -97,24 +103,22 @@ class _Caller:
 
     async def serve(self) -> None:
         await self._say(HelloLine(__version__, os.getpid()))
-        with trio.move_on_after(10):
-            line = await self._read_line()
-            try:
-                call, operation, request = self._understand(line)
-            except SamaraError as error:
-                await self._say(error_line(error))
-                return
-            _log.debug("door: %s", call.operation)
+        try:
+            call, operation, request = self._understand(await self._read_line())
+        except SamaraError as error:
+            await self._say(error_line(error))
+            return
+        _log.debug("door: %s", call.operation)
         await self._run(operation, request)
 
     def _understand(self, line: bytes) -> tuple[Call, AnyOperation, object]:
         try:
             call = msgspec.json.decode(line, type=Call)
-            if not hmac.compare_digest(call.token, self._token):
+            if not hmac.compare_digest(call.token.encode(), self._token.encode()):
                 raise UsageError("the local door was called without its token")
             operation = self._node.operation(call.operation)
             return call, operation, msgspec.json.decode(call.request, type=operation.request)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise UsageError(f"the local door did not understand its caller: {error}") from error
 
     async def _run(self, operation: AnyOperation, request: object) -> None:
@@ -156,12 +160,16 @@ class _Caller:
 
     async def _read_line(self) -> bytes:
         buffer = bytearray()
-        while not buffer.endswith(b"\n") and len(buffer) < MAX_LINE:
-            data = await self._stream.receive_some(65536)
-            if not data:
-                break
-            buffer += data
-        return bytes(buffer)
+        with trio.move_on_after(_CALL_TIMEOUT):
+            while not buffer.endswith(b"\n"):
+                data = await self._stream.receive_some(65536)
+                buffer += data
+                if not data or len(buffer) > MAX_LINE:
+                    break
+            if len(buffer) > MAX_LINE:
+                raise UsageError(f"a call at the local door has at most {MAX_LINE} bytes")
+            return bytes(buffer)
+        raise UsageError(f"nobody called within {_CALL_TIMEOUT:.0f} s at the local door")
 
     async def _say(self, line: HelloLine | EventLine | ResultLine | ErrorLine) -> None:
         await self._stream.send_all(msgspec.json.encode(line) + b"\n")

@@ -17,7 +17,7 @@ from samara.node.fetch.goal import FetchOutcome, goal_of
 from samara.node.fetch.job import FetchJob
 from samara.node.operations.base import Event, Report
 from samara.node.store.catalog import QueuedFetch
-from samara.protocol.errors import OperationError, SamaraError
+from samara.protocol.errors import NotFoundError, OperationError, SamaraError
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -55,7 +55,9 @@ class _Job:
 
     queued: QueuedFetch
     request: FetchRequest
+    patience: float | None
     listeners: list[Report] = field(default_factory=list)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
     outcome: FetchOutcome | None = None
     error: SamaraError | None = None
@@ -86,7 +88,7 @@ class FetchQueue:
         """Go on with what was queued or running when the node stopped."""
         for queued in self._node.store.catalog.queue():
             if queued.state != "failed":
-                await self._start(queued)
+                (await self._start(queued)).patience = None  # nobody waits at a keyboard
 
     async def fetch(self, request: FetchRequest, report: Report) -> FetchOutcome:
         """Queue a fetch, or join the same one, and wait for it; it goes on when the caller is cancelled.
@@ -108,6 +110,18 @@ class FetchQueue:
             raise OperationError("the fetch was stopped", hint="The same command goes on where it stopped.")
         return job.outcome
 
+    def drop(self, number: int) -> None:
+        """Stop a fetch, if it is under way, and take it out of the queue; what it committed stays.
+
+        Raises:
+            NotFoundError: There is no such fetch.
+        """
+        if number not in {queued.no for queued in self._node.store.catalog.queue()}:
+            raise NotFoundError(f"there is no fetch {number}", hint="See samara queue.")
+        if (job := self._jobs.get(number)) is not None:
+            job.scope.cancel()
+        self._node.store.catalog.drop_fetch(number)
+
     def running(self) -> int:
         """How many fetches are under way."""
         return len(self._jobs)
@@ -116,7 +130,8 @@ class FetchQueue:
         await self._ready.wait()
         job = self._jobs.get(queued.no)
         if job is None:
-            job = _Job(queued, msgspec.json.decode(queued.request, type=FetchRequest))
+            request = msgspec.json.decode(queued.request, type=FetchRequest)
+            job = _Job(queued, request, request.patience or None)
             self._jobs[queued.no] = job
             if self._nursery is None:
                 raise OperationError("the queue is not running")
@@ -126,18 +141,25 @@ class FetchQueue:
     async def _run_job(self, job: _Job) -> None:
         catalog = self._node.store.catalog
         try:
-            async with self._slots:
-                catalog.update_fetch(job.queued.no, "running")
-                request = job.request
-                goal = goal_of(self._node.store, request.ref, request.peers, request.include, request.to)
-                fetch = FetchJob(self._node, goal, job.report, patience=request.patience or None)
-                job.outcome = await fetch.run()
-            catalog.update_fetch(job.queued.no, "done", release=job.outcome.release)
-            self._node.library_changed()
+            with job.scope:
+                async with self._slots:
+                    catalog.update_fetch(job.queued.no, "running")
+                    request = job.request
+                    goal = goal_of(self._node.store, request.ref, request.peers, request.include, request.to)
+                    fetch = FetchJob(self._node, goal, job.report, patience=job.patience)
+                    job.outcome = await fetch.run()
+                catalog.update_fetch(job.queued.no, "done", release=job.outcome.release)
+                self._node.library_changed()
         except SamaraError as error:
-            _log.info("fetch %d failed: %s", job.queued.no, error.message)
-            job.error = error
-            catalog.update_fetch(job.queued.no, "failed", error=error.message)
+            self._failed(job, error)
+        except Exception as error:  # the border where a fetch ends: a bug in one must not end the others
+            _log.exception("fetch %d broke", job.queued.no)
+            self._failed(job, OperationError(f"the fetch broke, which is a bug in Samara: {error!r}"))
         finally:
             self._jobs.pop(job.queued.no, None)
             job.ended.set()
+
+    def _failed(self, job: _Job, error: SamaraError) -> None:
+        _log.info("fetch %d failed: %s", job.queued.no, error.message)
+        job.error = error
+        self._node.store.catalog.update_fetch(job.queued.no, "failed", error=error.message)

@@ -14,7 +14,7 @@ from samara.protocol.ids import format_record
 if TYPE_CHECKING:
     from samara.node.app import Node
 
-__all__ = ["DRY_RUN", "FETCH", "DryRun", "FetchRequest", "Fetched", "PeerShare"]
+__all__ = ["DROP", "DRY_RUN", "FETCH", "DropRequest", "Dropped", "DryRun", "FetchRequest", "Fetched", "PeerShare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +105,25 @@ async def _dry_run(node: Node, request: FetchRequest, report: Report) -> DryRun:
     return DryRun(format_record(verified.id), name, total, needed, total - needed, job.costs)
 
 
+@dataclass(frozen=True, slots=True)
+class DropRequest:
+    """Take a fetch out of the queue, by its number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The fetch that was taken out."""
+
+    number: int
+
+
+async def _drop(node: Node, request: DropRequest, report: Report) -> Dropped:
+    node.fetches.drop(request.number)
+    return Dropped(request.number)
+
+
+DROP = Operation("queue --drop", DropRequest, Dropped, _drop)
 DRY_RUN = Operation("fetch --dry-run", FetchRequest, DryRun, _dry_run)
 FETCH = Operation("fetch", FetchRequest, Fetched, _fetch, detaches=True)

@@ -212,7 +212,12 @@ def open_for_writing(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise StoreError(f"{path} is not a plain file", hint="Move it away and try again.")
-    return os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW | _BINARY, 0o644)
+    flags = os.O_RDWR | os.O_CREAT | _NOFOLLOW | _BINARY
+    try:
+        return os.open(path, flags, 0o644)
+    except PermissionError:
+        path.chmod(0o644)  # a process died when the file was read-only already, and not yet at its path
+        return os.open(path, flags, 0o644)
 
 
 def make_read_only(fd: int, path: Path) -> None:

@@ -71,6 +71,7 @@ class _File:
     fd: int | None = None
     missing: int = 0
     pending: set[int] = field(default_factory=set)
+    writers: int = 0  # threads that are writing to `fd`: it must not be closed
 
 
 class StoreIntake:
@@ -94,6 +95,7 @@ class StoreIntake:
         self._place = place
         self._wanted = sorted(wanted)
         self._lock = threading.RLock()
+        self._written = threading.Condition(self._lock)  # a writer is done with its file
         self._writing = threading.Lock()
         self._files: dict[int, _File] = {}
         self.pending_bytes = 0
@@ -269,16 +271,48 @@ class StoreIntake:
         """
         chunks = self._contents.chunk_list(self.content, stream)
         file = self._files.get(stream)
-        if chunks is None or file is None or not 0 <= index < len(chunks):
+        if chunks is None or stream not in self._wanted or not 0 <= index < len(chunks):
             raise StoreError(f"chunk {index} of stream {stream} is not wanted")
         if len(data) != chunks.length(index) or digest(data) != chunks.hash(index):
-            raise ChunkError(f"chunk {index} of {file.entry.path} is not what its list says")
+            raise ChunkError(f"chunk {index} of {self._target(stream)} is not what its list says")
+        if file is None:  # in the end two peers may send the same chunk: the file is whole already
+            return
+        with self._writer(file, index) as fd:
+            if fd is not None:
+                write_at(fd, data, chunks.offset(index))
+
+    @contextlib.contextmanager
+    def _writer(self, file: _File, index: int) -> Iterator[int | None]:
+        """Yield a descriptor that stays open for the block, then let the chunk be committed.
+
+        None when the chunk is there already: a file that is whole must not be touched, nor a descriptor that is
+        another file's by now.
+        """
         with os_errors(f"cannot write {file.entry.path}"):
-            write_at(self._descriptor(file), data, chunks.offset(index))
+            with self._lock:
+                if self._files.get(file.stream) is not file or self._has(file, index):
+                    yield None
+                    return
+                fd = self._descriptor(file)
+                file.writers += 1
+            try:
+                yield fd
+            except BaseException:
+                self._end_write(file)
+                raise
+            self._end_write(file, index)
+
+    def _end_write(self, file: _File, index: int | None = None) -> None:
         with self._lock:
-            if index not in file.pending and not file.bits[index >> 3] >> (index & 7) & 1:
+            file.writers -= 1
+            if index is not None and not self._has(file, index):
+                chunks = self._contents.chunk_list(self.content, file.stream)
                 file.pending.add(index)
-                self.pending_bytes += len(data)
+                self.pending_bytes += chunks.length(index) if chunks is not None else 0
+            self._written.notify_all()
+
+    def _has(self, file: _File, index: int) -> bool:
+        return index in file.pending or bool(file.bits[index >> 3] >> (index & 7) & 1)
 
     def _descriptor(self, file: _File) -> int:
         with self._lock:
@@ -309,12 +343,25 @@ class StoreIntake:
                         sync_data(file.fd)
             with self._lock:
                 for file, indexes in taken.values():
+                    self._drop_spoilt(file)
                     for index in indexes:
                         file.missing -= not file.bits[index >> 3] >> (index & 7) & 1
                         file.bits[index >> 3] |= 1 << (index & 7)
                 self._contents.set_partial(self._place, {s: bytes(f.bits) for s, (f, _) in taken.items()})
-                self._finish_files([file for file, _ in taken.values() if not file.missing])
+                whole = [file for file, _ in taken.values() if not file.missing]
+                self._written.wait_for(lambda: not any(file.writers for file in whole))
+                self._finish_files(whole)
                 self._close_some()
+
+    def _drop_spoilt(self, file: _File) -> None:
+        """A reader may have found a committed chunk wrong, and taken its bit away: then it is missing here too."""
+        held = self._contents.file(self._place, file.stream)
+        if held is None or held.bits is None or len(held.bits) != len(file.bits):
+            return
+        lost = int.from_bytes(file.bits, "little") & ~int.from_bytes(held.bits, "little")
+        if lost:
+            file.bits[:] = (int.from_bytes(file.bits, "little") & ~lost).to_bytes(len(file.bits), "little")
+            file.missing += lost.bit_count()
 
     def _finish_files(self, whole: Sequence[_File]) -> None:
         stamps: dict[int, Stamp] = {}
@@ -339,7 +386,8 @@ class StoreIntake:
             del self._files[file.stream]
 
     def _close_some(self) -> None:
-        still = [file for file in self._files.values() if file.fd is not None and not file.pending]
+        files = self._files.values()
+        still = [file for file in files if file.fd is not None and not file.pending and not file.writers]
         for file in still[: max(0, len(still) - _MAX_OPEN)]:
             os.close(file.fd or 0)
             file.fd = None
@@ -365,6 +413,7 @@ class StoreIntake:
             self.commit()
         finally:
             with self._lock:
+                self._written.wait_for(lambda: not any(file.writers for file in self._files.values()))
                 for file in self._files.values():
                     if file.fd is not None:
                         os.close(file.fd)

@@ -133,8 +133,8 @@ def _contacts(field: int, contacts: Iterable[Contact]) -> bytes:
     return out
 
 
-def _decode_record(data: bytes) -> tuple[bytes, bytes | None]:
-    key, value = b"", None
+def _decode_record(data: bytes) -> tuple[bytes, bytes]:
+    key, value = b"", b""  # protobuf leaves an empty one out
     for number, content in fields(data):
         if number == _RECORD_KEY and isinstance(content, bytes):
             key = content

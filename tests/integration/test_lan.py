@@ -1,4 +1,4 @@
-"""The main job between machines: by mDNS with no address given, and by the DHT through one bootstrap that holds nothing."""
+"""The main job between machines: by mDNS with no address, and by the DHT through one bootstrap that holds nothing."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from samara.protocol.dsse import SigningKey
 from samara.protocol.errors import SamaraError, VerificationError
-from samara.protocol.ids import digest
+from samara.protocol.ids import ReleaseId, digest
 from samara.protocol.records import PublisherChain, VerifiedHead, make_genesis, make_head
 from samara.protocol.records.announced import decode_announced_head, encode_announced_head, newest_announced
 from samara.protocol.routing import head_key
@@ -30,7 +30,7 @@ def value(of: VerifiedHead) -> bytes:
 
 def test_what_was_announced_is_found() -> None:
     first = head()
-    assert decode_announced_head(PLACE, value(first)).head.release == digest(b"{}")
+    assert decode_announced_head(PLACE, value(first)).head.release == ReleaseId(digest(b"{}"))
 
 
 def test_the_higher_sequence_is_the_newest_wherever_it_stands() -> None:

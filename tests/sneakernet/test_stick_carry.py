@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.contents import Source, give_home, make_source, take_all
@@ -16,6 +15,7 @@ from support.sticks import (
     PullError,
     all_files,
     export,
+    flip,
     import_only,
     make_model,
     only_entry,
@@ -24,11 +24,21 @@ from support.sticks import (
 )
 
 from samara.protocol import limits
-from samara.protocol.errors import DiskFullError, LicenseError, NotFoundError, StickError, StoppedError, StoreError
-from samara.protocol.errors import UsageError, VerificationError
+from samara.protocol.errors import (
+    DiskFullError,
+    LicenseError,
+    NotFoundError,
+    StickError,
+    StoppedError,
+    StoreError,
+    UsageError,
+    VerificationError,
+)
 from samara.protocol.ids import ReleaseId
 from samara.protocol.limits import KIB, MIB
 from samara.protocol.ports import Records
+from samara.protocol.records import VerifiedRelease, verify_release
+from samara.sneakernet import exporting
 from samara.sneakernet.exporting import export_release
 from samara.sneakernet.importing import import_release, list_releases
 from samara.sneakernet.media import Stick, StickFile
@@ -111,12 +121,11 @@ def test_releases_on_one_stick_share_nothing(tmp_path: Path) -> None:
 def test_nodes_are_split_like_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MIN_STICK_PART", 100)
     with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
-        made = make_source(source, tmp_path / "m", {"w.bin": 70_000})
-        done = export(source, made, tmp_path / "stick", part_size=1000)
-        assert len(list(done.path.iterdir())) == 70
-        export(source, made, tmp_path / "tiny", part_size=150)
-        assert len(list((tmp_path / "tiny/samara/releases" / done.label).glob("nodes.*"))) > 1
-        assert same_files(made, Path(import_only(target, tmp_path / "tiny").path))
+        made = make_source(source, tmp_path / "m", {"w.bin": 150_000})
+        done = export(source, made, tmp_path / "stick", part_size=150)
+        assert len(list(done.path.iterdir())) == 1000
+        assert len(list((tmp_path / "stick/samara/releases" / done.label).glob("nodes.*"))) > 1
+        assert same_files(made, Path(import_only(target, tmp_path / "stick").path))
 
 
 def test_a_second_export_writes_nothing_and_reads_everything(tmp_path: Path) -> None:
@@ -295,45 +304,20 @@ def test_what_is_held_is_not_read_from_the_stick(tmp_path: Path) -> None:
 # What an export refuses
 
 
-def test_what_may_not_be_passed_on_needs_a_clear_yes(tmp_path: Path) -> None:
-    with give_home(tmp_path / "a") as source:
-        made = make_source(source, tmp_path / "m", SMALL)
-        library = Forbidding(source)
-        with pytest.raises(LicenseError, match="--yes") as caught:
-            export_release(library, made.release, empty(tmp_path / "stick"))
-        assert "passed on" in caught.value.message
-        assert list((tmp_path / "stick").iterdir()) == []
-        export_release(library, made.release, tmp_path / "stick", yes=True)
-        assert only_entry(tmp_path / "stick").release == made.release
-
-
-class Forbidding:
-    """A library whose releases say that they must not be passed on."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def records(self, release: ReleaseId) -> Records | None:
-        return self._store.records(release)  # type: ignore[no-any-return]
-
-
-@pytest.fixture(autouse=True)
-def _forbidding(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Make what `Forbidding` gives say no, where a test uses it."""
-    if request.node.name != "test_what_may_not_be_passed_on_needs_a_clear_yes":
-        return
-    from samara.sneakernet import exporting
-
-    real = exporting.verify_release
-
-    def verify(records: Records, *, expected: ReleaseId | None) -> Any:
-        verified = real(records, expected=expected)
+def test_what_may_not_be_passed_on_needs_a_clear_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(records: Records, *, expected: ReleaseId | None) -> VerifiedRelease:
+        verified = verify_release(records, expected=expected)
         return dataclasses.replace(verified, release=dataclasses.replace(verified.release, redistribute=False))
 
-    monkeypatch.setattr(exporting, "verify_release", verify)
+    monkeypatch.setattr(exporting, "verify_release", forbid)
+    with give_home(tmp_path / "a") as source:
+        made = make_source(source, tmp_path / "m", SMALL)
+        with pytest.raises(LicenseError, match="passed on") as caught:
+            export(source, made, tmp_path / "stick")
+        assert "--yes" in caught.value.hint
+        assert list((tmp_path / "stick").iterdir()) == []
+        export(source, made, tmp_path / "stick", yes=True)
+        assert only_entry(tmp_path / "stick").release == made.release
 
 
 @pytest.mark.parametrize("visibility", ["unlisted", "private"])
@@ -390,7 +374,10 @@ def test_a_stick_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with give_home(tmp_path / "a") as source:
         made = make_source(source, tmp_path / "m", SMALL)
         done = export(source, made, tmp_path / "stick")
-        for path in (tmp_path / "stick/samara/releases" / done.label / "complete.json", tmp_path / "stick/samara/stick.json"):
+        for path in (
+            tmp_path / "stick/samara/releases" / done.label / "complete.json",
+            tmp_path / "stick/samara/stick.json",
+        ):
             path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
             before = all_files(tmp_path / "stick")
             with pytest.raises(StickError, match="version 2"):
@@ -412,7 +399,12 @@ def test_what_others_put_on_a_stick_stays(tmp_path: Path) -> None:
     with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
         made = make_source(source, tmp_path / "m", SMALL)
         done = export(source, made, tmp_path / "stick")
-        others = ["samara/wants/a.json", "samara/.DS_Store", "samara/releases/._x", f"samara/releases/{done.label}/parity/0"]
+        others = [
+            "samara/wants/a.json",
+            "samara/.DS_Store",
+            "samara/releases/._x",
+            f"samara/releases/{done.label}/parity/0",
+        ]
         for name in [*others, f"samara/files/{done.label}/note.txt", "photo.jpg"]:
             path = tmp_path / "stick" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -435,8 +427,13 @@ def test_a_stick_that_is_too_small_is_refused_before_anything_is_written(
             export(source, made, tmp_path / "stick")
         assert list((tmp_path / "stick").iterdir()) == []
         monkeypatch.undo()
+
+        def pull(step: Step) -> None:
+            if step.done > 1.5 * MIB:
+                raise PullError
+
         with pytest.raises(PullError):
-            export(source, made, tmp_path / "stick", on_progress=pull_after(4))
+            export(source, made, tmp_path / "stick", on_progress=pull)
         monkeypatch.setattr(Stick, "room", lambda stick: (2 * MIB, 4096))
         export(source, made, tmp_path / "stick")  # what is there already needs no room
 
@@ -493,15 +490,3 @@ def nothing_complete(stick: Path) -> bool:
         return True
     assert all(isinstance(skip.error, NotFoundError) for skip in listing.skipped)
     return not listing.entries
-
-
-def flip(path: Path, offset: int) -> None:
-    """Flip one bit of a file."""
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 0x10
-    path.write_bytes(data)
-
-
-def empty(folder: Path) -> Path:
-    folder.mkdir()
-    return folder

@@ -22,9 +22,10 @@ COMMIT = Commit(ReleaseId(bytes(range(32))), roots=2, head=True, nodes=1460, par
 
 def entry(path: str, size: int) -> FileEntry:
     """A file of which only path and size matter."""
-    digest = Digest(blake3(path.encode()).digest())
-    root = digest if 0 < size <= limits.MAX_CHUNK else Digest(blake3(digest).digest())
-    return FileEntry(path, size, digest, hashlib.sha256(path.encode()).digest(), root)
+    data = path.encode() if size else b""
+    digest = Digest(blake3(data).digest())
+    root = digest if size <= limits.MAX_CHUNK else Digest(blake3(digest).digest())
+    return FileEntry(path, size, digest, hashlib.sha256(data).digest(), root)
 
 
 def part_paths(*files: tuple[str, int], part_size: int = limits.MIN_STICK_PART) -> dict[str, list[str]]:

@@ -13,7 +13,18 @@ from samara.sneakernet.exporting import Exported, export_release
 from samara.sneakernet.importing import Entry, Imported, import_release, list_releases
 from samara.sneakernet.steps import Step
 
-__all__ = ["SIZES", "PullError", "all_files", "export", "import_only", "make_model", "pull_after", "same_files"]
+__all__ = [
+    "SIZES",
+    "PullError",
+    "all_files",
+    "export",
+    "flip",
+    "import_only",
+    "make_model",
+    "only_entry",
+    "pull_after",
+    "same_files",
+]
 
 SIZES = {
     "big.bin": 2 * MIB + 12_345,
@@ -64,13 +75,22 @@ def pull_after(steps: int) -> Callable[[Step], None]:
     return watch
 
 
+def flip(path: Path, offset: int) -> None:
+    """Flip one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0x10
+    path.write_bytes(data)
+
+
 def all_files(folder: Path) -> dict[str, bytes]:
     """The bytes of all files below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in _files(folder)}
 
 
 def same_files(made: Source, folder: Path) -> bool:
-    """Whether a folder holds exactly the published files."""
+    """Whether a folder holds exactly the published files; a content of one file is given by that file's path."""
+    if len(made.files) == 1:
+        folder = folder.parents[made.files[0].count("/")]
     return all_files(folder) == {name: (made.root / name).read_bytes() for name in made.files}
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from samara.protocol.limits import BAN_AFTER, MAX_CHUNK, MAX_RUN, PROGRESS_WINDOW, STALL_PATIENCE, UNPROVEN_CHUNKS
 from samara.protocol.scheduler import Failure, Outcome, Ready, Scheduler, Stalled, Standing, Want, board, holdings
@@ -65,6 +72,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.kept: set[Chunk] = set()
 
     # What is wanted and who is there
+
+    @initialize(is_small=st.booleans())
+    def begin_near_the_end(self, is_small: bool) -> None:
+        if is_small:  # two holders of a few chunks: second copies come soon
+            self.add_stream(1, {0, 1, 2, 3})
+            for name in PEERS[:2]:
+                self.add_peer(name, 0, 5)
+                self.set_files(name, None)
 
     @rule(stream=st.integers(0, 12), missing=st.sets(st.integers(0, 23)))
     def add_stream(self, stream: int, missing: set[int]) -> None:
@@ -140,6 +155,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert sum(map(length, peer.owed())) == known.owed <= known.window
         assert known.standing is Standing.PROVEN or len(peer.owed()) <= UNPROVEN_CHUNKS
         assert len(peer.wants) <= peer.max_requests
+
+    @rule()
+    def ask_all(self) -> None:
+        assert set(self.scheduler.ready(self.now)) <= self.peers.keys()
+        for name in list(self.peers):
+            self.ask(name)
 
     def _check_want(self, peer: ModelPeer, want: Want) -> None:
         chunks = [(want.stream, want.first + n) for n in range(want.count)]

@@ -1,0 +1,203 @@
+"""Codecs of the network against libp2p's own, and against bytes that nobody means well with."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samara.protocol.addresses import Address, Scope, decode_address, from_ip, meant_for, parse_address
+from samara.protocol.errors import AddressError, RemoteProtocolError
+from samara.protocol.identify import Identify, decode_identify, encode_identify
+from samara.protocol.kad.messages import Contact, Kind, Message, decode, encode
+from samara.protocol.limits import MAX_AGENT, MAX_NEGOTIATION, MAX_NEGOTIATIONS, MAX_PEER_ADDRESSES
+from samara.protocol.multistream import Acceptor, Opener, line
+from samara.protocol.peers import format_peer_id, parse_peer_id, peer_id_of, public_key_bytes
+from samara.protocol.reach import decode_answer, decode_request, to_dial
+from samara.protocol.wire import fields, read_varint, varint
+
+ips = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
+ports = st.integers(1, 65535)
+addresses = st.builds(lambda ip, port: from_ip(str(ip), port), ips, ports)
+peers = st.binary(min_size=32, max_size=32).map(peer_id_of)
+contacts = st.builds(Contact, peers, st.lists(addresses, max_size=8, unique=True).map(tuple))
+messages = st.builds(
+    Message,
+    st.sampled_from(Kind),
+    st.binary(min_size=1, max_size=128),
+    st.none() | st.binary(max_size=200),
+    st.lists(contacts, max_size=4).map(tuple),
+    st.lists(contacts, max_size=4).map(tuple),
+)
+
+
+@given(st.integers(0, (1 << 64) - 1))
+def test_varints_round_trip(number: int) -> None:
+    assert read_varint(varint(number) + b"rest") == (number, len(varint(number)))
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_surprise_a_decoder(data: bytes) -> None:
+    for decoder in (decode, decode_identify, decode_request, lambda raw: decode_answer(raw, ())):
+        with contextlib.suppress(RemoteProtocolError):
+            decoder(data)
+    decode_address(data)
+    with contextlib.suppress(AddressError):
+        format_peer_id(data)
+
+
+@settings(deadline=None)  # the first import of libp2p takes a second
+@given(messages)
+def test_dht_messages_are_those_of_libp2p(message: Message) -> None:
+    from libp2p.kad_dht.pb.kademlia_pb2 import Message as Reference
+
+    raw = encode(message)
+    reference = Reference.FromString(raw)
+    assert int(reference.type) == message.kind
+    assert reference.key == message.key
+    assert (reference.record.value if reference.HasField("record") else None) == message.value
+    for theirs, ours in ((reference.closerPeers, message.closer), (reference.providerPeers, message.providers)):
+        assert [peer.id for peer in theirs] == [parse_peer_id(contact.peer) for contact in ours]
+        assert [list(peer.addrs) for peer in theirs] == [[a.encode() for a in contact.addresses] for contact in ours]
+    assert decode(reference.SerializeToString()) == message
+
+
+@settings(deadline=None)
+@given(ips, ports)
+def test_addresses_are_those_of_libp2p(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> None:
+    from multiaddr import Multiaddr  # type: ignore[import-untyped]
+
+    address = from_ip(str(ip), port)
+    assert Multiaddr(str(address)).to_bytes() == address.encode()
+    assert decode_address(address.encode()) == address
+    assert parse_address(str(address)) == address
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=32, max_size=32))
+def test_peer_ids_are_those_of_libp2p(public_key: bytes) -> None:
+    from libp2p.peer.id import ID
+
+    peer = peer_id_of(public_key)
+    assert str(ID(parse_peer_id(peer))) == peer
+    assert format_peer_id(ID.from_base58(peer).to_bytes()) == peer
+
+
+def test_identify_is_that_of_libp2p() -> None:
+    from libp2p.identity.identify.pb.identify_pb2 import Identify as Reference
+
+    here, there = parse_address("/ip4/10.0.0.1/tcp/4001"), parse_address("/ip4/10.0.0.2/tcp/5")
+    message = Identify("samara/1", frozenset({"/b/1", "/a/1"}), (here,), there)
+    raw = encode_identify(message, public_key_bytes(bytes(32)))
+    reference = Reference.FromString(raw)
+    assert (reference.agent_version, list(reference.protocols)) == ("samara/1", ["/a/1", "/b/1"])
+    assert (list(reference.listen_addrs), reference.observed_addr) == ([here.encode()], there.encode())
+    assert reference.public_key == public_key_bytes(bytes(32))
+    assert decode_identify(raw) == message
+
+
+def test_identify_keeps_little_of_a_peer_that_tells_much() -> None:
+    many = tuple(Address("ip4", f"10.0.{n // 250}.{n % 250 + 1}", 4001) for n in range(100))
+    raw = encode_identify(Identify("\x1b[2Jevil" + "x" * 200, frozenset(), many, None), b"")
+    told = decode_identify(raw)
+    assert len(told.addresses) == MAX_PEER_ADDRESSES
+    assert len(told.agent) == MAX_AGENT
+    assert told.agent.startswith("[2Jevil")
+
+
+def test_an_address_is_told_only_where_it_means_something() -> None:
+    loopback, private, public, nowhere = (
+        parse_address(f"/ip4/{host}/tcp/4001") for host in ("127.0.0.1", "10.0.0.1", "8.8.8.8", "224.0.0.1")
+    )
+    everything = (loopback, private, public, nowhere)
+    assert meant_for(everything, Scope.LOOPBACK) == (loopback, private, public)
+    assert meant_for(everything, Scope.PRIVATE) == (private, public)
+    assert meant_for(everything, Scope.PUBLIC) == (public,)
+    assert meant_for(everything, Scope.NOWHERE) == (public,)
+
+
+def test_only_the_asker_itself_is_dialled_back() -> None:
+    asked = [
+        parse_address(f"/ip4/10.0.0.{host}/tcp/{port}") for host, port in ((1, 4001), (2, 4001), (1, 22), (1, 443))
+    ]
+    asked.append(parse_address("/dns4/router.lan/tcp/4001"))
+    seen = parse_address("/ip4/10.0.0.1/tcp/50000")
+    assert [str(address) for address in to_dial(asked, seen)] == ["/ip4/10.0.0.1/tcp/4001", "/ip4/10.0.0.1/tcp/443"]
+    assert to_dial(asked, parse_address("/ip6/::1/tcp/1")) == ()
+
+
+def test_mapped_addresses_are_the_same_host() -> None:
+    assert from_ip("::ffff:10.0.0.1", 7) == parse_address("/ip4/10.0.0.1/tcp/7")
+    assert from_ip("fe80::1%eth0", 7).host == "fe80::1"
+    with pytest.raises(AddressError):
+        from_ip("somewhere", 7)
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_negotiation_in_pieces_of_any_size(data: st.DataObject) -> None:
+    protocol = data.draw(st.sampled_from(["/a/1", "/b/" + "x" * 200]))
+    after = data.draw(st.binary(max_size=20))
+    opener, acceptor = Opener(protocol), Acceptor(lambda text: text == protocol)
+    to_acceptor, to_opener = opener.begin() + after, acceptor.begin()
+    place, agreed = 0, None
+    while place < len(to_acceptor):
+        step = data.draw(st.integers(1, 40))
+        if acceptor.protocol is None:
+            to_opener += acceptor.receive(to_acceptor[place : place + step])
+        else:  # what follows the agreement is not the negotiation's
+            break
+        place += step
+    assert acceptor.protocol == protocol
+    assert acceptor.rest + to_acceptor[place:] == after
+    for index in range(len(to_opener)):
+        agreed = opener.receive(to_opener[index : index + 1])
+    assert agreed == b""
+
+
+def test_an_acceptor_says_no_and_goes_on() -> None:
+    acceptor = Acceptor(lambda text: text == "/b/1")
+    assert acceptor.receive(line("/multistream/1.0.0") + line("/a/1")) == line("na")
+    assert acceptor.receive(line("/b/1") + b"hello") == line("/b/1")
+    assert (acceptor.protocol, acceptor.rest) == ("/b/1", b"hello")
+
+
+def test_proposals_end() -> None:
+    acceptor = Acceptor(lambda text: False)
+    acceptor.receive(line("/multistream/1.0.0"))
+    for _ in range(MAX_NEGOTIATIONS):
+        acceptor.receive(line("/a/1"))
+    with pytest.raises(RemoteProtocolError, match="without end"):
+        acceptor.receive(line("/a/1"))
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (line("/http/1.1"), "opened a stream with"),
+        (varint(MAX_NEGOTIATION + 1), "at most"),
+        (b"\x00", "at most"),
+        (b"\x03abc", "newline"),
+    ],
+)
+def test_what_is_no_negotiation_is_refused(data: bytes, match: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=match):
+        Acceptor(lambda text: True).receive(data)
+
+
+def test_an_opener_takes_no_for_an_answer() -> None:
+    opener = Opener("/a/1")
+    assert opener.receive(line("/multistream/1.0.0")) is None
+    with pytest.raises(RemoteProtocolError, match="does not speak /a/1"):
+        opener.receive(line("na"))
+    with pytest.raises(RemoteProtocolError, match="answered"):
+        Opener("/a/1").receive(line("/a/1"))
+
+
+def test_fields_of_all_types_are_walked() -> None:
+    raw = varint(1 << 3) + varint(7) + varint(2 << 3 | 1) + bytes(8) + varint(3 << 3 | 5) + bytes(4)
+    raw += varint(4 << 3 | 2) + varint(2) + b"ab"
+    assert list(fields(raw)) == [(1, 7), (4, b"ab")]
