@@ -65,7 +65,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="samara")
 def cli() -> None:
-    r"""Samara moves AI models from machine to machine, verified, and runs them where they land.
+    """Samara moves AI models from machine to machine, verified, and runs them where they land.
 
     \b
     Share a model:    samara seed model.gguf
@@ -73,7 +73,7 @@ def cli() -> None:
     Use it:           samara run LINK "What is a samara?"
 
     State lives in $SAMARA_HOME (default: the platform's data folder).
-    """
+    """  # noqa: D301 - click wants the character, not the two
 
 
 def _set_up_log() -> None:

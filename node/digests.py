@@ -7,16 +7,18 @@ the table are those of the file. A mismatch means that the publisher signed a li
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import Final
 
 import trio
 
-from samara.node.store.contents import Place
+from samara.node.store.contents import HeldFile, Place
+from samara.node.store.files import open_for_reading, stamp
 from samara.node.store.scan import scan_file
 from samara.node.store.store import Store
-from samara.protocol.errors import StoreError
+from samara.protocol.errors import StoppedError, StoreError
 
 __all__ = ["check_digests", "check_file"]
 
@@ -28,44 +30,54 @@ _PAUSE: Final = 5.0
 
 async def check_digests(store: Store) -> None:
     """Check each file once, for ever."""
+    tried: set[HeldFile] = set()  # what could not be read, or is wrong: not again until it has changed
     while True:
-        for place, stream in await trio.to_thread.run_sync(lambda: list(store.contents.unchecked())):
-            await trio.to_thread.run_sync(check_file, store, place, stream, abandon_on_cancel=True)
+        for place, stream in await trio.to_thread.run_sync(store.contents.unchecked):
+            held = store.contents.file(place, stream)
+            if held is None or held in tried:
+                continue
+            tried.add(held)
+            if await trio.to_thread.run_sync(check_file, store, place, stream):
+                tried.discard(held)
         await trio.sleep(_PAUSE)
 
 
 def check_file(store: Store, place: Place, stream: int) -> bool:
-    """Hash one complete file and compare it with its table; return whether both digests are right."""
+    """Hash one complete file and compare it with its table; return whether both digests are right.
+
+    In a thread of trio's it ends when its caller is cancelled.
+    """
     held = store.contents.file(place, stream)
-    if held is None or held.state != "complete" or place.state != "online":
+    if held is None or held.state != "complete" or place.state != "online" or not store.contents.has(place.content):
         return False
     entry = store.contents.table(place.content)[stream - 1]
     try:
-        fd = os.open(store.reader.path(held), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        fd = open_for_reading(store.reader.path(held))
     except OSError:
         return False  # gone: the reader and the watcher of places deal with it
     try:
-        scanned = scan_file(fd, entry.size)
-    except StoreError:
+        if stamp(fd) != held.stamp:
+            return False  # edited: whoever did it says nothing about the publisher
+        scanned = scan_file(fd, entry.size, cancelled=_is_cancelled)
+    except StoppedError:
+        raise
+    except (OSError, StoreError) as error:
+        _log.warning("%s could not be checked: %s", store.reader.path(held), error)
         return False
     finally:
         os.close(fd)
     if (scanned.blake3, scanned.sha256) == (entry.blake3, entry.sha256):
         store.contents.set_checked(place, stream)
         return True
-    if not _chunks_are_right(store, place, stream):
+    # It must be this very file that has the right chunks: another place may hold a good one.
+    if not store.reader.is_right(held):
         return False  # the disk, not the publisher: the reader has noted it
     _log.error("%s: its digests are not what the table states", entry.path)
     store.catalog.condemn(place.content, f"the table states wrong digests for {entry.path}")
     return False
 
 
-def _chunks_are_right(store: Store, place: Place, stream: int) -> bool:
-    chunks = store.contents.chunk_list(place.content, stream)
-    at = 0
-    while chunks is not None and at < len(chunks):
-        found = store.reader.read(place.content, stream, at, len(chunks) - at)
-        if not found:
-            return False
-        at += len(found)
-    return chunks is not None
+def _is_cancelled() -> bool:
+    with contextlib.suppress(RuntimeError):  # not a thread of trio's: nobody can cancel
+        trio.from_thread.check_cancelled()
+    return False

@@ -140,6 +140,9 @@ UNPROVEN_CHUNKS: Final = 2
 BAN_AFTER: Final = 3
 """Wrong chunks until a peer is banned for good; one ends the session and excludes it from that fetch."""
 
+MAX_WRONG_PEERS: Final = 4096
+"""Peers that did something wrong and are remembered: an id costs its owner nothing."""
+
 MAX_WINDOW: Final = 32 * MIB
 """Bytes that one peer may owe us: half a second of the fastest line, and what a session may hold in memory."""
 

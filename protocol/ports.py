@@ -173,9 +173,7 @@ class Library(Protocol):
         """Return all chunk-list nodes of a stream, root first; None when they are not complete."""
         ...
 
-    def read(
-        self, content: ContentId, stream: int, first: int, count: int
-    ) -> Sequence[bytes | memoryview] | None:
+    def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[bytes | memoryview] | None:
         """Return verified raw bytes of chunks, as `Shelf.read` does, for the owner of the store."""
         ...
 

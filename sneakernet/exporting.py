@@ -259,12 +259,12 @@ class _Export:
         total = 0
         for stream, entry in enumerate(self._source.table, 1):
             for part in self._files.parts(stream, entry):
-                total += -(-min(self._size(part), part.size) // block) * block
+                total += -(-min(self._size(part.path), part.size) // block) * block
         return total
 
-    def _size(self, part: Part) -> int:
+    def _size(self, path: str) -> int:
         try:
-            return self._stick.size(part.path) or 0
+            return self._stick.size(path) or 0
         except StickError:
             return 0
 
@@ -272,7 +272,7 @@ class _Export:
 
     def _make_top(self) -> None:
         for path, data in ((MARK, encode_mark()), (README, README_TEXT.encode())):
-            if self._size(Part(path, 0)) != len(data) or self._stick.read(path, most=len(data)) != data:
+            if self._size(path) != len(data) or self._stick.read(path, most=len(data)) != data:
                 self._write_small(path, data)
 
     def _visit(self, *, write: bool) -> None:

@@ -137,7 +137,7 @@ def list_releases(folder: Path, *, cancelled: Cancelled | None = None) -> Listin
         StickError: It is one, but of a newer version, or not laid out as it must be.
         StoppedError: `cancelled` said so.
     """
-    stick = Stick(folder)
+    stick = Stick(folder, forgiving=True)
     mark = stick.read(MARK, most=limits.MAX_STICK_MARK) if folder.is_dir() else None
     if mark is None or not is_mark(mark):
         raise NotFoundError(
@@ -182,7 +182,7 @@ def import_release(
 
     Source: specs/stick.md §5.
     """
-    stick = Stick(folder)
+    stick = Stick(folder, forgiving=True)
     commit, records, verified = _read_records(stick, entry.label)
     if verified.id != entry.release:
         raise StickError(f"the stick holds another release at {entry.label} than a moment ago")

@@ -23,6 +23,7 @@ from typing import Final, Self
 
 from samara.protocol import limits
 from samara.protocol.errors import DiskFullError, ReadOnlyError, SamaraError, StickError, StoreError
+from samara.protocol.paths import fold
 from samara.sneakernet.layout import MARK, Part
 
 __all__ = ["Stick", "StickFile", "stick_errors"]
@@ -42,13 +43,24 @@ _SYNC_EVERY: Final = 64 * limits.MIB
 _SYNC_ALL_ABOVE: Final = 64
 """Files written, above which one sync of the system is cheaper than one a file."""
 
+_NAMES_LOOKED_AT: Final = 65_536
+"""Names of one folder among which another spelling is looked for: more than FAT32 puts into one."""
+
+_FOLDERS_REMEMBERED: Final = 8
+"""Folders whose names are remembered for that: a deep path, and the folders of the release."""
+
 _BLOCK: Final = 32 * limits.KIB
 """Bytes of a cluster where the system does not tell: the usual one of FAT32 and exFAT on a stick."""
 
 
 @contextlib.contextmanager
-def stick_errors(what: str) -> Iterator[None]:
+def stick_errors(what: str, folder: Path, path: str = "") -> Iterator[None]:
     """Turn an `OSError` into the typed error that says what could not be done.
+
+    Args:
+        what: "cannot read" and the like.
+        folder: The stick.
+        path: What below it.
 
     Raises:
         DiskFullError: No room.
@@ -58,7 +70,7 @@ def stick_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _typed(what, error) from error
+        raise _typed(f"{what} {folder.joinpath(*path.split('/'))}", error) from error
 
 
 def _typed(what: str, error: OSError) -> SamaraError:
@@ -75,10 +87,14 @@ class Stick:
 
     Args:
         folder: The folder that holds, or is to hold, `samara/`. It may itself be reached by a link: the user named it.
+        forgiving: Take a file whose name differs only in case or in Unicode form, where the right one is not there.
+            For reading only: FAT's short names have one case, and tools guess which (specs/stick.md §5).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, forgiving: bool = False) -> None:
         self.folder = folder.absolute()
+        self._forgiving = forgiving
+        self._spelled: dict[str, dict[str, str]] = {}
 
     def where(self, path: str) -> Path:
         """Return where a path of the stick lies, for messages."""
@@ -98,8 +114,9 @@ class Stick:
             StickError: There is something else.
         """
         *parts, name = path.split("/")
-        with stick_errors(f"cannot look at {self.where(path)}"), _if_there(), self._walk(parts) as folder:
-            return _plain(folder.stat(name), folder.path / name).st_size
+        with stick_errors("cannot look at", self.folder, path), _if_there(), self._walk(parts) as folder:
+            name = self._spelling(folder, name)
+            return _plain(folder.stat(name), folder.below(name)).st_size
         return None
 
     def names(self, path: str, *, most: int) -> list[str] | None:
@@ -108,7 +125,7 @@ class Stick:
         Raises:
             StickError: It has more than `most`, or is no folder.
         """
-        with stick_errors(f"cannot list {self.where(path)}"), _if_there(), self._walk(path.split("/")) as folder:
+        with stick_errors("cannot list", self.folder, path), _if_there(), self._walk(path.split("/")) as folder:
             found = list(itertools.islice(folder.names(), most + 1))
             if len(found) > most:
                 raise StickError(f"{self.where(path)} has more than {most} entries")
@@ -133,7 +150,7 @@ class Stick:
     def remove(self, path: str) -> None:
         """Delete a file or a link, which may be gone already."""
         *parts, name = path.split("/")
-        with stick_errors(f"cannot delete {self.where(path)}"), _if_there(), self._walk(parts) as folder:
+        with stick_errors("cannot delete", self.folder, path), _if_there(), self._walk(parts) as folder:
             folder.unlink(name)
 
     def open(self, parts: Sequence[Part]) -> StickFile:
@@ -142,7 +159,7 @@ class Stick:
 
     def room(self) -> tuple[int, int]:
         """Return the bytes that are free, and the bytes of a cluster."""
-        with stick_errors(f"cannot look at {self.folder}"):
+        with stick_errors("cannot look at", self.folder):
             block = os.statvfs(self.folder).f_frsize if hasattr(os, "statvfs") else 0
             return shutil.disk_usage(self.folder).free, block or _BLOCK
 
@@ -157,7 +174,7 @@ class Stick:
             return
         for path in paths:
             *parts, name = path.split("/")
-            with stick_errors(f"cannot sync {self.where(path)}"), self._walk(parts) as folder:
+            with stick_errors("cannot sync", self.folder, path), self._walk(parts) as folder:
                 with contextlib.suppress(FileNotFoundError):  # deleted: the folder is what has to be synced
                     _sync_and_close(folder.open(name, write=True))
                 folder.sync()
@@ -172,19 +189,31 @@ class Stick:
         """
         *parts, name = path.split("/")
         with self._walk(parts, create=write) as folder:
-            return folder.open(name, write=write, create=write)
+            return folder.open(self._spelling(folder, name), write=write, create=write)
 
     @contextlib.contextmanager
     def _walk(self, parts: Sequence[str], *, create: bool = False) -> Iterator[_Folder]:
-        folder = _Folder.top(self.folder)
+        folder = _Folder.top(str(self.folder))
         try:
             for part in parts:
-                below = folder.enter(part, create=create)
+                below = folder.enter(self._spelling(folder, part), create=create)
                 folder.close()
                 folder = below
             yield folder
         finally:
             folder.close()
+
+    def _spelling(self, folder: _Folder, name: str) -> str:
+        """Return how a name is spelled in a folder: as it should be, unless only another spelling is there."""
+        if not self._forgiving or folder.has(name):
+            return name
+        known = self._spelled.get(folder.path)
+        if known is None:
+            if len(self._spelled) >= _FOLDERS_REMEMBERED:
+                self._spelled.clear()
+            known = {fold(found): found for found in itertools.islice(folder.names(), _NAMES_LOOKED_AT)}
+            self._spelled[folder.path] = known
+        return known.get(fold(name), name)
 
 
 class StickFile:
@@ -218,17 +247,17 @@ class StickFile:
             StickError: Something else than a file is there.
             StoreError: It cannot be read.
         """
-        found = bytearray()
+        found: list[bytes] = []
         for number, start, count in self._runs(offset, length):
-            with stick_errors(f"cannot read {self._stick.where(self._parts[number].path)}"):
+            with stick_errors("cannot read", self._stick.folder, self._parts[number].path):
                 try:
                     data = _read_at(self._open(number, write=False), count, start)
                 except FileNotFoundError:
                     break
-            found += data
+            found.append(data)
             if len(data) < count:
                 break
-        return bytes(found)
+        return found[0] if len(found) == 1 else b"".join(found)
 
     def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         """Write `data` at `offset`.
@@ -240,7 +269,7 @@ class StickFile:
         """
         view = memoryview(data)
         for number, start, count in self._runs(offset, len(view)):
-            with stick_errors(f"cannot write {self._stick.where(self._parts[number].path)}"):
+            with stick_errors("cannot write", self._stick.folder, self._parts[number].path):
                 fd = self._open(number, write=True)
                 _write_at(fd, view[:count], start)
                 self._unsynced += count
@@ -262,7 +291,7 @@ class StickFile:
         """Make every part as long as it should be; call it when all bytes are written."""
         for number, part in enumerate(self._parts):
             if self._size(part) != part.size:
-                with stick_errors(f"cannot write {self._stick.where(part.path)}"):
+                with stick_errors("cannot write", self._stick.folder, part.path):
                     os.ftruncate(self._open(number, write=True), part.size)
 
     def close(self) -> None:
@@ -306,12 +335,14 @@ class StickFile:
 class _Folder:
     """An open folder. Names in it are looked up in this very folder, whatever happens to its path meanwhile."""
 
-    def __init__(self, path: Path, fd: int | None) -> None:
+    __slots__ = ("_fd", "path")
+
+    def __init__(self, path: str, fd: int | None) -> None:
         self.path = path
         self._fd = fd
 
     @classmethod
-    def top(cls, path: Path) -> _Folder:
+    def top(cls, path: str) -> _Folder:
         return cls(path, os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _PLAIN) if _RELATIVE else None)
 
     def close(self) -> None:
@@ -325,11 +356,18 @@ class _Folder:
                 os.mkdir(self._at(name), dir_fd=self._fd)
         status = self.stat(name)
         if not stat.S_ISDIR(status.st_mode) or _is_reparse_point(status):
-            raise StickError(f"{self.path / name} is no folder", hint="A stick has no links. Move it away.")
-        return _Folder(self.path / name, os.open(name, _FOLDER, dir_fd=self._fd) if _RELATIVE else None)
+            raise StickError(f"{self.below(name)} is no folder", hint="A stick has no links. Move it away.")
+        return _Folder(self.below(name), os.open(name, _FOLDER, dir_fd=self._fd) if _RELATIVE else None)
 
     def stat(self, name: str) -> os.stat_result:
         return os.stat(self._at(name), dir_fd=self._fd, follow_symlinks=False)
+
+    def has(self, name: str) -> bool:
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
 
     def unlink(self, name: str) -> None:
         os.unlink(self._at(name), dir_fd=self._fd)
@@ -349,10 +387,10 @@ class _Folder:
             with contextlib.suppress(FileExistsError):
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE
                 return os.open(self._at(name), flags, 0o644, dir_fd=self._fd)
-        _plain(self.stat(name), self.path / name)
+        _plain(self.stat(name), self.below(name))
         fd = os.open(self._at(name), (os.O_RDWR if write else os.O_RDONLY) | _SAFE, dir_fd=self._fd)
         try:
-            _plain(os.fstat(fd), self.path / name)
+            _plain(os.fstat(fd), self.below(name))
         except BaseException:
             os.close(fd)
             raise
@@ -363,12 +401,15 @@ class _Folder:
         with contextlib.suppress(FileNotFoundError):
             status = self.stat(name)
             if stat.S_ISDIR(status.st_mode):
-                raise StickError(f"{self.path / name} is a folder: a file is needed there", hint="Move it away.")
+                raise StickError(f"{self.below(name)} is a folder: a file is needed there", hint="Move it away.")
             if not stat.S_ISREG(status.st_mode) or _is_reparse_point(status) or status.st_nlink > 1:
                 self.unlink(name)
 
+    def below(self, name: str) -> str:
+        return f"{self.path}{os.sep}{name}"
+
     def _at(self, name: str) -> str:
-        return name if self._fd is not None else str(self.path / name)
+        return name if self._fd is not None else self.below(name)
 
 
 def _if_there() -> contextlib.suppress:
@@ -376,7 +417,7 @@ def _if_there() -> contextlib.suppress:
     return contextlib.suppress(FileNotFoundError)
 
 
-def _plain(status: os.stat_result, path: Path) -> os.stat_result:
+def _plain(status: os.stat_result, path: str) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode) or _is_reparse_point(status):
         raise StickError(f"{path} is no plain file", hint="A stick has no links and no devices. Do not trust this one.")
     return status

@@ -26,7 +26,7 @@ __all__ = ["fetch_command"]
 def fetch_command(
     ref: str, include: tuple[str, ...], to: str, peer: tuple[str, ...], dry_run: bool, patience: float, as_json: bool
 ) -> None:
-    r"""Fetch the release that REF names; every byte is verified.
+    """Fetch the release that REF names; every byte is verified.
 
     Stopped, it goes on where it was with the same command. Nothing that is held here is fetched.
 
@@ -34,7 +34,7 @@ def fetch_command(
     samara fetch samara:bagaaihra…?p=/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…
     samara fetch alice/tiny-chat --to ./models
     samara fetch REF --include "*.gguf" --dry-run
-    """
+    """  # noqa: D301 - click wants the character, not the two
     request = FetchRequest(ref, absolute(to) if to else "", include, peer, patience)
     if dry_run:
         with show_events(quiet=as_json) as report:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from samara.cli.doors import ask, call
-from samara.cli.output import emit_json, human_bytes, json_option, say, show_events, table
+from samara.cli.output import emit_json, human_bytes, json_option, printable, say, show_events, table
 from samara.cli.targets import target_of
 from samara.node.operations.queries import (
     LIST,
@@ -90,14 +90,14 @@ def queue_command(drop: int | None, as_json: bool) -> None:
 @click.argument("targets", metavar="[PATH|REF]...", nargs=-1)
 @json_option
 def verify_command(targets: tuple[str, ...], as_json: bool) -> None:
-    r"""Hash again what is here, and say who signed it; without arguments, all that is held.
+    """Hash again what is here, and say who signed it; without arguments, all that is held.
 
     Exits with 4 when a byte is wrong or a file is missing.
 
     \b
     samara verify
     samara verify ./models/tiny.gguf
-    """
+    """  # noqa: D301 - click wants the character, not the two
     from samara.node.operations.library import VERIFY, VerifyRequest
 
     if targets:
@@ -166,10 +166,20 @@ def _print_rows(rows: Sequence[ReleaseRow], otherwise: str) -> None:
         say(otherwise)
         return
     cells = [
-        (row.name, row.version, human_bytes(row.bytes), _state(row), row.license, row.publisher[:20], row.release[:24])
+        (row.name, row.version, human_bytes(row.bytes), _state(row), row.license, row.publisher[:20], row.release[:20])
         for row in rows
     ]
     table(("name", "version", "size", "state", "licence", "publisher", "release"), cells)
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
+
+
+def _fact(name: str, value: str | int) -> str:
+    if isinstance(value, int):
+        return human_bytes(value) if name.endswith("_bytes") else f"{value:,}"
+    return printable(value)
 
 
 def _state(row: ReleaseRow) -> str:
@@ -189,10 +199,10 @@ def _print_shown(shown: Shown) -> None:
         ),
         ("issued", shown.issued),
         ("licence", shown.license + ("" if shown.redistribute else " (not passed on)")),
-        ("size", f"{human_bytes(shown.bytes)} in {shown.files} file{'s' * (shown.files != 1)}"),
+        ("size", f"{human_bytes(shown.bytes)} in {_files(shown.files)}"),
         ("state", _state(shown)),
         *(("lies at", place) for place in shown.places),
-        *((name.replace("_", " "), str(value)) for name, value in shown.format.items()),
+        *((name.replace("_", " ").removesuffix(" bytes"), _fact(name, value)) for name, value in shown.format.items()),
         ("link", shown.link),
     ]
     say(f"{shown.name} {shown.version} ({shown.kind}, {shown.visibility})")
@@ -205,7 +215,7 @@ def _print_shown(shown: Shown) -> None:
 
 
 def _print_verified(one: Verified) -> None:
-    say(f"{one.name}: {'every byte is right' if one.ok else 'WRONG'} ({one.files} files, {human_bytes(one.bytes)})")
+    say(f"{one.name}: {'every byte is right' if one.ok else 'WRONG'} ({_files(one.files)}, {human_bytes(one.bytes)})")
     for path in one.bad:
         say(f"  wrong or missing: {path}")
     for signer in one.signers:

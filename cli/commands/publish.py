@@ -70,14 +70,14 @@ def print_published(row: PublishedRow) -> None:
 @publish_options
 @json_option
 def publish_command(path: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as click hands them over
-    r"""Hash and sign the file or folder at PATH, where it lies.
+    """Hash and sign the file or folder at PATH, where it lies.
 
     Nothing is copied. The same bytes published again are the same release.
 
     \b
     samara publish ./my-model --license Apache-2.0
     samara publish model.gguf --name tiny-chat@2
-    """
+    """  # noqa: D301 - click wants the character, not the two
     with show_events(quiet=as_json) as report:
         row = call(PUBLISH, request_of(path, options), report)
     if as_json:

@@ -31,12 +31,12 @@ def run_command(
     target: str, prompt: str | None, file: str, system: str, raw: bool, max_tokens: int, temperature: float,
     seed: int | None, context: int | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Generate text with a model, on the CPU. Without PROMPT it is read from stdin.
+    """Generate text with a model, on the CPU. Without PROMPT it is read from stdin.
 
     \b
     samara run tiny-chat.gguf "What is a samara?"
     samara run REF --temperature 0 --max-tokens 64 < question.txt
-    """
+    """  # noqa: D301 - click wants the character, not the two
     if prompt is None:
         if sys.stdin.isatty():
             raise UsageError("there is no prompt", hint='Write it behind the model: samara run REF "What is a samara?"')

@@ -30,14 +30,14 @@ __all__ = ["node_command", "seed_command"]
 @click.option("--qr", is_flag=True, help="Draw the link as a QR code.")
 @json_option
 def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as click hands them over
-    r"""Publish what is a path, then serve to others until Ctrl-C.
+    """Publish what is a path, then serve to others until Ctrl-C.
 
     Beside a running node it publishes, prints the link, and returns.
 
     \b
     samara seed model.gguf
     samara seed ./my-dataset --license CC-BY-4.0 --qr
-    """
+    """  # noqa: D301 - click wants the character, not the two
     requests: list[PublishRequest] = []
     for text in targets:
         target = target_of(text)
@@ -68,12 +68,12 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
 @click.command("node")
 @json_option
 def node_command(as_json: bool) -> None:
-    r"""Run the node until Ctrl-C: serve what is held, and go on with queued fetches.
+    """Run the node until Ctrl-C: serve what is held, and go on with queued fetches.
 
     \b
     samara node
     SAMARA_NETWORK_UPLOAD="2 MB" samara node
-    """
+    """  # noqa: D301 - click wants the character, not the two
 
     def beside(_: Connection) -> None:
         holder = Home.find().holder()

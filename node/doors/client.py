@@ -67,13 +67,21 @@ def _dial(door: str) -> Connection | None:
     kind, _, where = door.partition(":")
     try:
         if kind == "unix":
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.connect(where)
-            return sock, ""
+            return _dial_unix(where), ""
         port, _, token = where.partition(":")
         return socket.create_connection(("127.0.0.1", int(port)), timeout=None), token
     except (OSError, ValueError):
         return None
+
+
+def _dial_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _read(lines: IO[bytes]) -> Line:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from samara.node.fetch.job import FetchJob
+from samara.node.fetch.lists import SharedTable, fill
 from samara.node.network.exchange.client import ExchangeClient
 from samara.protocol.chunklist import ChunkList, ListVerifier
 from samara.protocol.errors import NotFoundError
@@ -54,7 +55,10 @@ class CostJob(FetchJob):
         verified = self._verified
         if verified is None:
             return
-        _nodes, table_bytes = await self._fetch_table(client, verified.release.content)
+        if self._table is None:
+            self._table = SharedTable(verified.release.content, self._held_node)
+        await self._table.fetch_from(client)
+        table_bytes = self._table.data()
         verified.check_table(table_bytes)
         table = verify_table(table_bytes, verified.release.content)
         self.costs = tuple([await self._cost(client, verified, table, n) for n in self._goal.wanted(table)])
@@ -63,7 +67,7 @@ class CostJob(FetchJob):
     async def _cost(self, client: ExchangeClient, verified: VerifiedRelease, table: FileTable, stream: int) -> FileCost:
         entry = table[stream - 1]
         verifier = ListVerifier.for_file(entry.root, entry.size, entry.blake3)
-        await self._fill(client, verified.release.content, verifier)
+        await fill(client, verified.release.content, verifier, self._held_node)
         return FileCost(entry.path, entry.size, self._missing_bytes(verifier.chunks()))
 
     def _missing_bytes(self, chunks: ChunkList) -> int:

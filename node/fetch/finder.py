@@ -17,7 +17,7 @@ from samara.protocol.errors import LinkError, NetworkError
 __all__ = ["Finder", "parse_peer"]
 
 _ASK_AGAIN: Final = 20.0
-"""Seconds between two look-ups in the DHT: providers come and go in minutes."""
+"""Seconds until the DHT, and those who were named, are asked again: peers come and go in minutes."""
 
 
 def parse_peer(multiaddr: str) -> PeerAddress:
@@ -62,12 +62,18 @@ class Finder:
 
     async def run(self, found: trio.MemorySendChannel[PeerAddress]) -> None:
         """Send peers as they are found, also the same again: the receiver knows whom it has."""
-        for peer in self._static:
-            await found.send(peer)
-        with self._open:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._nearby, found)
-                nursery.start_soon(self._dht, found)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._named, found)
+            with self._open:
+                async with trio.open_nursery() as open_to_all:
+                    open_to_all.start_soon(self._nearby, found)
+                    open_to_all.start_soon(self._dht, found)
+
+    async def _named(self, found: trio.MemorySendChannel[PeerAddress]) -> None:
+        while self._static:
+            for peer in self._static:
+                await found.send(peer)
+            await trio.sleep(_ASK_AGAIN)  # who was let go may be back
 
     async def _nearby(self, found: trio.MemorySendChannel[PeerAddress]) -> None:
         async for peer in self._network.host.found_nearby():

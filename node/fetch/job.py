@@ -16,20 +16,23 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from samara.node.fetch.finder import Finder
 from samara.node.fetch.goal import FetchOutcome, Goal
+from samara.node.fetch.lists import ListBoard, SharedTable
 from samara.node.fetch.swarm import Swarm, WrongChunkError
+from samara.node.fetch.waits import Waits
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.service import NetworkService
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.base import Notice, Progress, Report
 from samara.node.store.intake import StoreIntake
 from samara.protocol import limits
-from samara.protocol.chunklist import ChunkList, ListVerifier
+from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import (
     NetworkError,
     NotFoundError,
@@ -40,12 +43,12 @@ from samara.protocol.errors import (
     SamaraError,
     VerificationError,
 )
-from samara.protocol.ids import ContentId, digest, format_record
+from samara.protocol.ids import Digest, digest, format_record
 from samara.protocol.ports import Records, StreamNeed
 from samara.protocol.records import PublisherChain, VerifiedHead, VerifiedRelease, Visibility, verify_release
 from samara.protocol.records.announced import decode_announced_head
 from samara.protocol.routing import head_key, routing_key
-from samara.protocol.table import FileTable, verify_table
+from samara.protocol.table import verify_table
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -58,9 +61,26 @@ _REUSE_STEP: Final = 16 * limits.MIB
 _COMMIT_EVERY: Final = 1.0
 _COMMIT_BYTES: Final = 64 * limits.MIB
 _REPORT_EVERY: Final = 0.25
-_FIRST_PAUSE: Final = 2.0
-"""Seconds until a peer that could not be reached, or was lost, is tried again; it doubles each time."""
 _MAX_TRIES: Final = 5
+"""Tries in a row in which a peer gave nothing, until it is let go; whoever finds it again may offer it again."""
+_STREAMS_AT_ONCE: Final = 256
+
+
+@dataclass(slots=True)
+class _Listed:
+    """A file whose list is here; `nodes` are to be kept yet, None when they are."""
+
+    need: StreamNeed
+    nodes: Sequence[bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A file of which all that is held has been copied."""
+
+    stream: int
+    missing: list[int]
+    chunks: ChunkList
 
 
 class FetchJob:
@@ -71,14 +91,18 @@ class FetchJob:
         goal: What to fetch.
         report: Is told how it goes.
         patience: Seconds with nobody who has it until the fetch is given up; None never gives up.
+        waits: How long it waits for anything else.
     """
 
-    def __init__(self, node: Node, goal: Goal, report: Report, *, patience: float | None) -> None:
+    def __init__(
+        self, node: Node, goal: Goal, report: Report, *, patience: float | None, waits: Waits | None = None
+    ) -> None:
         self._node = node
         self._store = node.store
         self._goal = goal
         self._report = report
         self._patience = patience
+        self._waits = waits or Waits()
         self._began = trio.current_time()
         self._verified: VerifiedRelease | None = None
         self._records: Records | None = None
@@ -86,12 +110,14 @@ class FetchJob:
         self._swarm: Swarm | None = None
         self._finder: Finder | None = None
         self._opening = trio.Lock()
-        self._table_tries = trio.CapacityLimiter(2)
-        self._lists: deque[StreamNeed] = deque()
+        self._table: SharedTable | None = None
+        self._lists: ListBoard | None = None
+        self._listed: deque[_Listed] = deque()
+        self._has_listed = trio.Event()
         self._unlisted = 0
-        self._news = trio.Event()
-        self._useful = trio.current_time()
+        self._useful = self._gained = trio.current_time()
         self._sessions = 0
+        self._addresses: dict[str, PeerAddress] = {}
         self._active: set[str] = set()
         self._excluded: set[str] = set()
         self._failure: SamaraError | None = None
@@ -135,6 +161,7 @@ class FetchJob:
         if self._store.contents.has(content):
             nodes = self._store.contents.nodes(content, 0)
             await self._open(nodes, self._store.contents.table_bytes(content))
+            await self._begin_listed()
 
     async def _ask_peers(self) -> None:
         network = await self._node.network()
@@ -145,6 +172,7 @@ class FetchJob:
             nursery.start_soon(self._finder.run, found)
             nursery.start_soon(self._look_up_name, network)
             nursery.start_soon(self._meet, network, peers, nursery)
+            nursery.start_soon(self._begin_as_listed)
             nursery.start_soon(self._commit_now_and_then)
             nursery.start_soon(self._tell_progress)
             nursery.start_soon(self._lose_patience)
@@ -191,41 +219,48 @@ class FetchJob:
         banned = self._store.catalog.banned()
         async for address in peers:
             peer = address.peer
-            if peer in banned or peer in self._excluded or peer in self._active or peer == network.host.peer:
+            if peer in banned or peer in self._excluded or peer == network.host.peer:
                 continue
-            self._active.add(peer)
-            nursery.start_soon(self._with_peer, network, address)
+            self._addresses[peer] = _joined(address, self._addresses.get(peer))
+            if peer not in self._active:
+                self._active.add(peer)
+                nursery.start_soon(self._with_peer, network, peer)
 
-    async def _with_peer(self, network: NetworkService, address: PeerAddress) -> None:
+    async def _with_peer(self, network: NetworkService, peer: str) -> None:
         """Fetch from one peer as long as it is of use; its failure ends only this."""
-        pause = _FIRST_PAUSE
+        tries = 0
         try:
-            for _ in range(_MAX_TRIES):
+            while tries < _MAX_TRIES:
+                before = self._given(peer)
+                pause = self._waits.pause * 2**tries
                 try:
-                    await self._session(network, address)
+                    await self._session(network, self._addresses[peer])
                 except PeerBusyError as busy:
-                    pause = busy.retry_after
-                except (NetworkError, NotFoundError, PeerRefusedError) as error:
-                    _log.info("%s: %s", address.peer, error.message)
+                    pause = max(pause, busy.retry_after)
+                except (NetworkError, NotFoundError) as error:
+                    _log.info("%s: %s", peer, error.message)
                     if isinstance(error, PeerRefusedError):
                         return
                 except (RemoteProtocolError, RecordError) as error:
-                    await self._blame(network, address.peer, error)
+                    await self._blame(network, peer, error)
                     return
                 except SamaraError as error:
                     # Right bytes that do not fit together, or our disk: no other peer can help.
                     self._end(error)
                     return
                 except Exception:  # the border where a peer's task ends: a bug here must not end the fetch
-                    _log.exception("the session with %s failed", address.peer)
+                    _log.exception("the session with %s failed", peer)
                     return
+                tries = 0 if self._given(peer) > before else tries + 1
                 await trio.sleep(pause)
-                pause *= 2
         finally:
-            self._active.discard(address.peer)
+            self._active.discard(peer)
+
+    def _given(self, peer: str) -> int:
+        return self._swarm.by_peer.get(peer, 0) if self._swarm is not None else 0
 
     async def _session(self, network: NetworkService, address: PeerAddress) -> None:
-        async with network.connect(address) as client:
+        async with network.connect(address, patience=self._waits.answer, timeout=self._waits.connect) as client:
             await self._learn_release(client)
             await self._learn_table(client)
             self._sessions += 1
@@ -236,13 +271,13 @@ class FetchJob:
                 self._useful = trio.current_time()
 
     async def _share_in(self, client: ExchangeClient) -> None:
-        swarm = self._swarm
-        if swarm is None:
+        swarm, lists = self._swarm, self._lists
+        if swarm is None or lists is None:
             return
         wrong = self._store.catalog.wrong_counts().get(client.peer, 0)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._learn_lists, client)
+                nursery.start_soon(lists.fetch_from, client)
                 await swarm.fetch_from(client, wrong_before=wrong)
         except BaseExceptionGroup as group:
             raise _first(group) from None
@@ -270,7 +305,7 @@ class FetchJob:
                 if head is not None and self._finder is not None and not self._is_rollback(head):
                     self._finder.look_for(routing_key("release", head.head.release))
                     return
-            await trio.sleep(_FIRST_PAUSE)
+            await trio.sleep(self._waits.pause)
 
     def _is_rollback(self, head: VerifiedHead) -> bool:
         """Whether a head is older than one that was seen here: then whoever offers it is behind, or lies."""
@@ -314,6 +349,7 @@ class FetchJob:
         if held is not None and held.condemned:
             self._end(VerificationError(f"this release is condemned: {held.condemned}"))
         self._verified, self._records = verified, records
+        self._gained = trio.current_time()
         self._take_visibility()
 
     def _take_visibility(self) -> None:
@@ -328,100 +364,97 @@ class FetchJob:
     async def _learn_table(self, client: ExchangeClient) -> None:
         if self._intake is not None or self._verified is None:
             return
-        async with self._table_tries:  # two at a time: one that is slow holds nobody up
-            if self._intake is not None:
-                return
-            await self._open(*await self._fetch_table(client, self._verified.release.content))
+        if self._table is None:
+            self._table = SharedTable(self._verified.release.content, self._held_node)
+        await self._table.fetch_from(client)
+        await self._open(self._table.nodes(), self._table.data())
 
-    async def _fetch_table(self, client: ExchangeClient, content: ContentId) -> tuple[Sequence[bytes], bytes]:
-        verifier = ListVerifier.for_table(content)
-        await self._fill(client, content, verifier)
-        return verifier.nodes(), await self._table_bytes(client, content, verifier.chunks())
-
-    async def _table_bytes(self, client: ExchangeClient, content: ContentId, chunks: ChunkList) -> bytes:
-        table = bytearray()
-        for first in range(0, len(chunks), limits.MAX_RUN):
-            async with client.want(content, 0, first, min(limits.MAX_RUN, len(chunks) - first)) as run:
-                async for index, data in run:
-                    if digest(data) != chunks.hash(index):
-                        raise WrongChunkError(f"{client.peer} sent a wrong chunk of the file table")
-                    table += data
-        return bytes(table)
-
-    async def _fill(self, client: ExchangeClient, content: ContentId, verifier: ListVerifier) -> None:
-        """Bring a chunk list together, from what is here and from a peer."""
-        while wanted := verifier.wanted():
-            here = {name: self._store.contents.any_node(name) for name in wanted}
-            for node in here.values():
-                if node is not None:
-                    verifier.add(node)
-            asked = [name for name, node in here.items() if node is None][: limits.MAX_NODE_HASHES]
-            for node in await client.nodes(content, asked) if asked else ():
-                verifier.add(node)
+    def _held_node(self, name: Digest) -> bytes | None:
+        return self._store.contents.any_node(name)
 
     async def _open(self, nodes: Sequence[bytes], table_bytes: bytes) -> None:
-        """Open the intake, copy what is held, and hand out the rest. Only the first call does anything."""
+        """Open the intake and hand out what is missing. Only the first call does anything."""
         async with self._opening:
             verified, records = self._verified, self._records
             if self._intake is not None or verified is None or records is None:
                 return
             verified.check_table(table_bytes)
-            table = await trio.to_thread.run_sync(verify_table, table_bytes, verified.release.content)
+            content = verified.release.content
+            table = await trio.to_thread.run_sync(verify_table, table_bytes, content)
             wanted = self._goal.wanted(table)
             self._wanted_bytes = sum(table[stream - 1].size for stream in wanted)
             intake = await trio.to_thread.run_sync(
                 self._store.open_intake, records, nodes, table_bytes, wanted, self._goal.to
             )
+            # Opened is opened, whatever comes of the rest: `run` closes it.
+            self._intake = intake
             needs = await trio.to_thread.run_sync(intake.needs)
             # From here on others look: nothing is awaited before all of it is true.
-            self._intake, self._unlisted = intake, len(needs)
-            self._swarm = Swarm(verified.release.content, intake, len(table), rotate=_rotation(self._node))
+            self._unlisted = len(needs)
+            self._swarm = Swarm(content, intake, len(table), rotate=_rotation(self._node))
+            self._lists = ListBoard(content, self._held_node, self._take_list, self._waits.help)
             self._total = sum(need.size for need in needs)
+            self._gained = trio.current_time()
             for need in needs:
-                await self._open_stream(table, need)
+                if need.listed:
+                    self._take_list(need, None)
+                else:
+                    self._lists.add(need, self._store.contents.verifier(content, need.stream))
         if self._is_complete():
             self._end()
 
-    async def _open_stream(self, table: FileTable, need: StreamNeed) -> None:
-        if need.listed:
-            await self._begin_stream(need)
-            return
-        self._lists.append(need)
-
     # --- lists ---
 
-    async def _learn_lists(self, client: ExchangeClient) -> None:
-        intake, verified = self._intake, self._verified
-        while intake is not None and verified is not None and self._unlisted:
-            if not self._lists:
-                await self._news.wait()
-                continue
-            need = self._lists.popleft()
-            verifier = self._store.contents.verifier(verified.release.content, need.stream)
-            try:
-                await self._fill(client, verified.release.content, verifier)
-                listed = await trio.to_thread.run_sync(intake.add_list, need.stream, verifier.nodes())
-                await self._begin_stream(listed)
-            except BaseException:
-                self._lists.appendleft(need)
-                self._wake()
-                raise
+    def _take_list(self, need: StreamNeed, nodes: Sequence[bytes] | None) -> None:
+        self._gained = trio.current_time()
+        self._listed.append(_Listed(need, nodes))
+        self._has_listed.set()
 
-    async def _begin_stream(self, need: StreamNeed) -> None:
-        """Copy what is held of a listed stream, and let the swarm fetch the rest."""
+    async def _begin_as_listed(self) -> None:
+        """Begin each file when its list is here: in a task of its own, since peers come and go."""
+        while True:
+            await self._has_listed.wait()
+            self._has_listed = trio.Event()
+            try:
+                await self._begin_listed()
+            except SamaraError as error:
+                self._end(error)
+                return
+
+    async def _begin_listed(self) -> None:
+        """Copy what is held of the files whose lists are here, and let the swarm fetch the rest."""
         intake, swarm = self._intake, self._swarm
-        if intake is None or swarm is None:
-            return
-        while copied := await trio.to_thread.run_sync(intake.reuse, need.stream, _REUSE_STEP):
-            self._reused += copied
-            await self._commit_if_due()
-            self._tell()
-        chunks = self._store.contents.chunk_list(intake.content, need.stream)
-        missing = await trio.to_thread.run_sync(intake.missing, need.stream)
-        if chunks is not None and missing:
-            swarm.add_stream(need.stream, missing, chunks)
-        self._unlisted -= 1
-        self._wake()
+        while intake is not None and swarm is not None and self._listed:
+            batch = [self._listed.popleft() for _ in range(min(len(self._listed), _STREAMS_AT_ONCE))]
+            while batch:
+                ready = await trio.to_thread.run_sync(self._copy_held, intake, batch)
+                self._gained = trio.current_time()
+                for found in ready:
+                    if found.missing:
+                        swarm.add_stream(found.stream, found.missing, found.chunks)
+                    self._unlisted -= 1
+                self._tell()
+
+    def _copy_held(self, intake: StoreIntake, batch: list[_Listed]) -> list[_Ready]:
+        """Keep lists and copy what is held, one step of it; return the files that are ready. Blocks."""
+        ready: list[_Ready] = []
+        copied = 0
+        while batch and copied < _REUSE_STEP:
+            need, nodes = batch[0].need, batch[0].nodes
+            if nodes is not None:
+                intake.add_list(need.stream, nodes)
+                batch[0].nodes = None
+            if step := intake.reuse(need.stream, _REUSE_STEP - copied):
+                copied += step
+                self._reused += step
+                continue
+            chunks = self._store.contents.chunk_list(intake.content, need.stream)
+            if chunks is not None:
+                ready.append(_Ready(need.stream, intake.missing(need.stream), chunks))
+            del batch[0]
+        if intake.pending_bytes >= _COMMIT_BYTES:
+            intake.commit()
+        return ready
 
     # --- meanwhile ---
 
@@ -439,10 +472,6 @@ class FetchJob:
             if (due and self._intake.pending_bytes) or self._intake.pending_bytes >= _COMMIT_BYTES:
                 await self._commit()
                 last = trio.current_time()
-
-    async def _commit_if_due(self) -> None:
-        if self._intake is not None and self._intake.pending_bytes >= _COMMIT_BYTES:
-            await self._commit()
 
     async def _commit(self) -> None:
         if self._intake is None:
@@ -468,30 +497,41 @@ class FetchJob:
         self._report(Progress("fetching", done, self._wanted_bytes, note=f"{self._sessions} {plural}"))
 
     async def _lose_patience(self) -> None:
-        while True:
-            await trio.sleep(0.5)
-            idle = trio.current_time() - self._useful
-            if self._sessions or self._patience is None or idle < self._patience:
-                continue
-            if self._verified is None:
-                what = format_record(self._goal.release) if self._goal.release else self._goal.name
-                asked = "nobody could be asked" if not self._excluded and not self._active else "nobody has it"
-                self._end(
-                    NotFoundError(
-                        f"release {what} was not found: {asked} within {self._patience:.0f} s",
-                        hint="Is its seeder running? Name it with --peer, or see samara doctor.",
-                    )
-                )
-            else:
+        kept = 0
+        while self._patience is not None:
+            await trio.sleep(min(0.5, self._patience / 2))
+            now = trio.current_time()
+            if self._swarm is not None and self._swarm.received > kept:
+                self._gained, kept = now, self._swarm.received
+            if self._sessions and not (self._swarm is not None and self._swarm.stuck):
+                self._useful = now
+            if now - self._useful >= self._patience:
+                self._end(self._nobody(self._patience))
+            elif self._sessions and now - self._gained >= max(self._waits.gain, self._patience):
                 self._end(
                     NetworkError(
-                        "everybody who has it is gone", hint="Run the same command later: it goes on where it stopped."
+                        f"those who have it gave nothing for {now - self._gained:.0f} s",
+                        hint="They are busy, or hang. Run the same command later: it goes on where it stopped.",
                     )
                 )
 
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
+    def _nobody(self, patience: float) -> SamaraError:
+        if self._verified is not None:
+            return NetworkError(
+                "everybody who has it is gone", hint="Run the same command later: it goes on where it stopped."
+            )
+        what = format_record(self._goal.release) if self._goal.release else self._goal.name
+        asked = "nobody could be asked" if not self._excluded and not self._active else "nobody has it"
+        return NotFoundError(
+            f"release {what} was not found: {asked} within {patience:.0f} s",
+            hint="Is its seeder running? Name it with --peer, or see samara doctor.",
+        )
+
+
+def _joined(new: PeerAddress, old: PeerAddress | None) -> PeerAddress:
+    """All addresses of a peer, those heard of last first."""
+    addresses = dict.fromkeys((*new.addresses, *(old.addresses if old else ())))
+    return PeerAddress(new.peer, tuple(addresses)[: limits.MAX_PEER_ADDRESSES])
 
 
 def _rotation(node: Node) -> int:

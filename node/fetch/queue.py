@@ -15,6 +15,7 @@ import trio
 
 from samara.node.fetch.goal import FetchOutcome, goal_of
 from samara.node.fetch.job import FetchJob
+from samara.node.fetch.waits import Waits
 from samara.node.operations.base import Event, Report
 from samara.node.store.catalog import QueuedFetch
 from samara.protocol.errors import NotFoundError, OperationError, SamaraError
@@ -68,9 +69,14 @@ class _Job:
 
 
 class FetchQueue:
-    """Runs fetches of one node."""
+    """Runs fetches of one node.
+
+    Attributes:
+        waits: How long they wait for what.
+    """
 
     def __init__(self, node: Node) -> None:
+        self.waits = Waits()
         self._node = node
         self._jobs: dict[int, _Job] = {}
         self._slots = trio.CapacityLimiter(_AT_ONCE)
@@ -146,7 +152,7 @@ class FetchQueue:
                     catalog.update_fetch(job.queued.no, "running")
                     request = job.request
                     goal = goal_of(self._node.store, request.ref, request.peers, request.include, request.to)
-                    fetch = FetchJob(self._node, goal, job.report, patience=job.patience)
+                    fetch = FetchJob(self._node, goal, job.report, patience=job.patience, waits=self.waits)
                     job.outcome = await fetch.run()
                 catalog.update_fetch(job.queued.no, "done", release=job.outcome.release)
                 self._node.library_changed()

@@ -70,6 +70,11 @@ class Swarm:
         """Everything that was added is here."""
         return self._scheduler.done
 
+    @property
+    def stuck(self) -> bool:
+        """Something is missing, and no peer that is connected claims it."""
+        return self._scheduler.stuck
+
     def add_stream(self, stream: int, missing: list[int], chunks: ChunkList) -> None:
         """Want these chunks of a stream."""
         self._streams[stream] = len(chunks)

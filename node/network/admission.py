@@ -41,6 +41,11 @@ class Admission:
         self._places: Counter[str] = Counter()
 
     @property
+    def used(self) -> int:
+        """How many places are taken."""
+        return self._used
+
+    @property
     def crowded(self) -> bool:
         """Most places are taken: idle connections should go."""
         return self._inbound >= self._most_inbound * 3 // 4 or self._used >= self._total * 3 // 4

@@ -6,7 +6,7 @@
        ├─ bytes                  libp2p's reader
        ├─ identify               once: what the peer serves
        ├─ idle                   closes it when nobody uses it
-       └─ streams                a task each: negotiation, then the handler
+       └─ streams                a nursery: a task each for negotiation, then the handler
 
 Invariants:
 1. What fails in a handler, a handshake or a connection ends that stream or connection, is counted, and nothing else.
@@ -228,7 +228,8 @@ class Host:
             for listener in listeners:
                 await listener.aclose()
             raise
-        self._nursery.start_soon(trio.serve_listeners, self._accept, listeners)
+        if listeners:
+            self._nursery.start_soon(trio.serve_listeners, self._accept, listeners)
 
     # Connections.
 
@@ -306,18 +307,23 @@ class Host:
                 task_status.started(link)
                 nursery.start_soon(self._ask_who, link)
                 nursery.start_soon(self._end_idle, link)
-                try:
-                    while (stream := await muxed.accept()) is not None:
-                        nursery.start_soon(self._serve, link, stream)
-                finally:
-                    self._forget(link)
-                # Handlers see their stream break, and have a moment to end in their own way.
-                nursery.cancel_scope.deadline = trio.current_time() + _LINGER
-                link.streams.clear()
+                await self._serve_streams(link)
+                nursery.cancel_scope.cancel()
         except Exception:  # the border of one connection: it ends, the host goes on
             _log.exception("the connection to %s failed", muxed.peer)
         finally:
             await muxed.close()
+
+    async def _serve_streams(self, link: _Link) -> None:
+        """Serve the streams that the peer opens, until the connection ends."""
+        async with trio.open_nursery() as handlers:
+            try:
+                while (stream := await link.muxed.accept()) is not None:
+                    handlers.start_soon(self._serve, link, stream)
+            finally:
+                self._forget(link)
+            # Handlers see their stream break, and have a moment to end in their own way.
+            handlers.cancel_scope.deadline = trio.current_time() + _LINGER
 
     def _living(self, peer: str) -> _Link | None:
         return next((link for link in self._links.get(peer, ()) if not link.muxed.closed), None)
@@ -392,11 +398,12 @@ class Host:
 
     async def _linger(self, muxed: MuxedStream) -> None:
         """Let the peer close its end too, then end the stream: nobody reads it any more."""
-        for _ in range(10):
-            if muxed.ended:
-                return
-            await trio.sleep(_LINGER / 10)
-        await muxed.reset()
+        pause = 0.01
+        while not muxed.ended and pause < _LINGER:
+            await trio.sleep(pause)
+            pause *= 2
+        if not muxed.ended:
+            await muxed.reset()
 
     # Identify.
 

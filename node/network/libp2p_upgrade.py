@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 import trio
-from libp2p.abc import IMuxedConn, ISecureConn
+from libp2p.abc import ISecureConn
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
@@ -107,7 +107,8 @@ class MuxedStream:
         except MuxedStreamEOF as error:
             if stream.recv_closed and not stream.reset_received and not stream.conn.event_shutting_down.is_set():
                 return b""
-            raise NetworkError("the connection is gone") from error
+            gone = stream.conn.event_shutting_down.is_set()
+            raise NetworkError("the connection is gone" if gone else "the stream was reset") from error
         except _FAILURES as error:
             raise NetworkError(f"the stream broke: {error or type(error).__name__}") from error
         return data
@@ -156,7 +157,7 @@ class MuxedConnection:
         tcp: The connection below.
     """
 
-    def __init__(self, peer: str, tcp: TcpStream, muxed: IMuxedConn) -> None:
+    def __init__(self, peer: str, tcp: TcpStream, muxed: Yamux) -> None:
         self.peer = peer
         self.tcp = tcp
         self._muxed = muxed
@@ -164,7 +165,7 @@ class MuxedConnection:
     @property
     def closed(self) -> bool:
         """It can carry no more streams."""
-        return self._muxed.is_closed or bool(getattr(self._muxed, "event_shutting_down").is_set())  # noqa: B009
+        return self._muxed.is_closed or self._muxed.event_shutting_down.is_set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Move its bytes until it ends; never raises."""
@@ -193,12 +194,21 @@ class MuxedConnection:
 
     async def close(self) -> None:
         """Say goodbye, in a second at most, and close the connection; never raises."""
-        with trio.move_on_after(_GOODBYE, shield=True):
-            try:
-                await self._muxed.close()
-            except _FAILURES as error:
-                _log.debug("closing the connection to %s: %s", self.peer, error)
+        if not self._muxed.is_closed:
+            with trio.move_on_after(_GOODBYE, shield=True):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._say_goodbye)
+                    # What libp2p does after that is sleeping.
+                    await self._muxed.event_closed.wait()
+                    nursery.cancel_scope.cancel()
         await self.tcp.close()
+
+    async def _say_goodbye(self) -> None:
+        try:
+            await self._muxed.close()
+        except _FAILURES as error:
+            _log.debug("closing the connection to %s: %s", self.peer, error)
+        self._muxed.event_closed.set()
 
     async def _run(self) -> None:
         try:
@@ -262,6 +272,8 @@ class Upgrader:
                 muxed = await self._upgrader.upgrade_connection(secure, ID.from_base58(peer))
             except Exception as error:  # as above
                 raise NetworkError(f"{tcp.remote} {_why(error)}") from error
+            if not isinstance(muxed, Yamux):
+                raise NetworkError(f"a muxer that is not in use: {type(muxed).__name__}")
             return MuxedConnection(peer, tcp, muxed)
         except BaseException:
             await tcp.close()

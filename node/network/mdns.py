@@ -43,7 +43,6 @@ _KEY: Final = b"dnsaddr="
 _LOOK: Final = 15.0
 """Seconds between two looks whether the interfaces are still the same."""
 _ANSWER_MS: Final = 1500
-_STOP: Final = 2.0
 
 
 @final
@@ -73,9 +72,13 @@ class Nearby:
             else:
                 await trio.sleep(_LOOK)
 
+    @property
+    def narrowest(self) -> Scope:
+        """The narrowest scope of addresses that are told and believed."""
+        return Scope.LOOPBACK if self.loopback else Scope.PRIVATE
+
     def _addresses(self) -> tuple[Address, ...]:
-        narrowest = Scope.LOOPBACK if self.loopback else Scope.PRIVATE
-        return tuple(address for address in self.bound() if address.scope >= narrowest and address.kind == "ip4")
+        return tuple(address for address in self.bound() if address.scope >= self.narrowest and address.kind == "ip4")
 
     async def _until_other(self, addresses: tuple[Address, ...]) -> None:
         while self._addresses() == addresses:  # noqa: ASYNC110 - interfaces have no event that all systems know
@@ -97,8 +100,8 @@ class _Responder:
         try:
             yield
         finally:
-            with trio.move_on_after(_STOP, shield=True):
-                await trio.to_thread.run_sync(engine.close, abandon_on_cancel=True)
+            with trio.CancelScope(shield=True):  # it says goodbye in a quarter of a second, and gives up after three
+                await trio.to_thread.run_sync(engine.close)
 
     def _start(self) -> Zeroconf:
         from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, Zeroconf
@@ -125,10 +128,13 @@ class _Responder:
 
         if state_change is ServiceStateChange.Removed:
             return
-        info = ServiceInfo(service_type, name)
-        if info.load_from_cache(zeroconf) or info.request(zeroconf, _ANSWER_MS):
-            for found in _peers(info):
-                self._post(found)
+        try:
+            info = ServiceInfo(service_type, name)
+            if info.load_from_cache(zeroconf) or info.request(zeroconf, _ANSWER_MS):
+                for found in _peers(info, self._nearby.narrowest):
+                    self._post(found)
+        except Exception as error:  # the border of the engine's thread: a strange record, or a stop, must not end it
+            _log.debug("a record of %r: %s", name[:80], error)
 
     def _post(self, found: PeerAddress) -> None:
         if found.peer == self._nearby.peer:
@@ -143,13 +149,13 @@ def _text(peer: str, addresses: tuple[Address, ...]) -> bytes:
     return b"".join(bytes((len(entry),)) + entry for entry in entries)
 
 
-def _peers(info: ServiceInfo) -> Iterator[PeerAddress]:
+def _peers(info: ServiceInfo, narrowest: Scope) -> Iterator[PeerAddress]:
     """Return what a TXT record says of peers, as far as it can be used."""
     found: dict[str, list[str]] = {}
     for entry in _entries(info.text or b""):
         with contextlib.suppress(AddressError, UnicodeDecodeError):
             peer, address = parse_peer_address(entry.decode("ascii"))
-            if address.port and address.scope is not Scope.NOWHERE and len(found.get(peer, ())) < MAX_PEER_ADDRESSES:
+            if address.port and address.scope >= narrowest and len(found.get(peer, ())) < MAX_PEER_ADDRESSES:
                 found.setdefault(peer, []).append(str(address))
     return (PeerAddress(peer, tuple(addresses)) for peer, addresses in found.items())
 

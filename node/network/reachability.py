@@ -79,9 +79,11 @@ class Reach:
         self._network = network
         self._proven: dict[Address, float] = {}
         self._asked: dict[str, float] = {}
+        self._met: dict[str, MetPeer] = {}
         self._hosts: set[str] = set()
         self._served: dict[str, float] = {}
         self._dialling = trio.CapacityLimiter(1)
+        self._asking = trio.CapacityLimiter(1)
         self.changed = trio.Event()
         network.serve(REACH, self._serve)
 
@@ -99,9 +101,10 @@ class Reach:
     async def run(self) -> None:
         """Ask each peer that we meet, while something is to be learned from it."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._forget_stale)
+            nursery.start_soon(self._renew)
             async for met in self._network.met():
                 if REACH in met.identify.protocols:
+                    self._met[met.peer] = met
                     nursery.start_soon(self._consult, met)
 
     async def ask(self, peer: str, addresses: tuple[Address, ...]) -> Answer:
@@ -131,6 +134,11 @@ class Reach:
         return answer
 
     async def _consult(self, met: MetPeer) -> None:
+        """Ask a peer what it can tell us that nobody has told yet."""
+        async with self._asking:  # one after the other: the first good answer spares the rest
+            await self._consult_now(met)
+
+    async def _consult_now(self, met: MetPeer) -> None:
         now = trio.current_time()
         candidates = self._candidates(met)
         unproven = [address for address in candidates if now - self._proven.get(address, -REACH_AGE) > REACH_AGE / 2]
@@ -144,10 +152,12 @@ class Reach:
             _log.debug("asked %s to dial back: %s", met.peer, error)
             return
         if answer.address is not None:
+            news = answer.address not in self._proven
             self._proven[answer.address] = trio.current_time()
-            self.changed.set()
-            self.changed = trio.Event()
-            _log.info("reachable at %s", answer.address)
+            if news:
+                _log.info("reachable at %s", answer.address)
+                self.changed.set()
+                self.changed = trio.Event()
 
     def _candidates(self, met: MetPeer) -> tuple[Address, ...]:
         """Return where this peer might reach us: our sockets, and our ports at the address that it saw us come from."""
@@ -160,20 +170,27 @@ class Reach:
         found.update(dict.fromkeys(meant_for(self._network.bound(), met.remote.scope)))
         return tuple(found)[:MAX_PEER_ADDRESSES]
 
-    async def _forget_stale(self) -> None:
+    async def _renew(self) -> None:
+        """Forget what is old, and ask those who are still connected about what will be."""
         while True:
             await trio.sleep(_LOOK)
-            now = trio.current_time()
-            hosts = {address.host for address in self._network.bound()}
-            self._proven = {
-                address: moment
-                for address, moment in self._proven.items()
-                if now - moment < REACH_AGE and (address.scope is Scope.PUBLIC or address.host in hosts)
-            }
-            self._asked = {peer: moment for peer, moment in self._asked.items() if now - moment < _ASK_AGAIN}
-            self._served = {peer: moment for peer, moment in self._served.items() if now - moment < REACH_SPACING}
-            if len(self._hosts) > _MOST_REMEMBERED:
-                self._hosts = set(self._asked)
+            self._forget_stale(trio.current_time())
+            connected = {state.peer for state in self._network.peers()}
+            self._met = {peer: met for peer, met in self._met.items() if peer in connected}
+            for met in list(self._met.values()):
+                await self._consult(met)
+
+    def _forget_stale(self, now: float) -> None:
+        hosts = {address.host for address in self._network.bound()}
+        self._proven = {
+            address: moment
+            for address, moment in self._proven.items()
+            if now - moment < REACH_AGE and (address.scope is Scope.PUBLIC or address.host in hosts)
+        }
+        self._asked = {peer: moment for peer, moment in self._asked.items() if now - moment < _ASK_AGAIN}
+        self._served = {peer: moment for peer, moment in self._served.items() if now - moment < REACH_SPACING}
+        if len(self._hosts) > _MOST_REMEMBERED:
+            self._hosts = set(self._asked)
 
     # The other side.
 

@@ -31,6 +31,7 @@ from samara.node.store.store import Store
 from samara.node.supervise import supervise
 from samara.protocol.errors import NetworkError, RemoteProtocolError, VerificationError
 from samara.protocol.exchange.messages import PROTOCOL
+from samara.protocol.limits import HANDSHAKE_TIMEOUT, PROGRESS_WINDOW
 from samara.protocol.records.announced import decode_announced_head, encode_announced_head, newest_announced
 from samara.protocol.routing import head_key, routing_key
 
@@ -78,14 +79,23 @@ class NetworkService:
         return tuple(f"{address}/p2p/{self.host.peer}" for address in farther or addresses)
 
     @contextlib.asynccontextmanager
-    async def connect(self, peer: PeerAddress) -> AsyncIterator[ExchangeClient]:
+    async def connect(
+        self, peer: PeerAddress, *, patience: float = PROGRESS_WINDOW, timeout: float = HANDSHAKE_TIMEOUT
+    ) -> AsyncIterator[ExchangeClient]:
         """Open a session of the exchange to a peer.
+
+        Args:
+            peer: Whom to ask.
+            patience: Seconds that it may move nothing while it owes an answer.
+            timeout: Seconds for connecting, and again for HELLO.
 
         Raises:
             NetworkError: It cannot be reached.
             RemoteProtocolError: It broke the rules.
         """
-        async with ExchangeClient.connect(self.host, peer, agent=_AGENT, download=self.download) as client:
+        async with ExchangeClient.connect(
+            self.host, peer, agent=_AGENT, download=self.download, patience=patience, timeout=timeout
+        ) as client:
             yield client
 
     async def probe_reachability(self) -> Reachability:

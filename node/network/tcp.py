@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from typing import Any, Final, final
 
@@ -108,9 +109,9 @@ async def dial_tcp(address: Address) -> TcpStream:
         NetworkError: Nobody answers there.
     """
     try:
-        stream = await trio.open_tcp_stream(address.host, address.port)
+        stream = await _connect(address)
     except OSError as error:
-        raise NetworkError(f"{address}: {error.strerror or error}") from error
+        raise NetworkError(f"{address}: {os.strerror(error.errno) if error.errno else error}") from error
     try:
         return TcpStream(stream)
     except (OSError, NetworkError) as error:  # it hung up before we could ask who it is
@@ -126,15 +127,14 @@ async def listen_tcp(address: Address) -> tuple[trio.SocketListener, Address]:
     """
     if address.is_name:
         raise NetworkError(f"cannot listen at {address}", hint="Give an IP address to listen at.")
-    kind = trio.socket.AF_INET if address.kind == "ip4" else trio.socket.AF_INET6
-    listening = trio.socket.socket(kind, trio.socket.SOCK_STREAM)
+    listening = trio.socket.socket(_family(address), trio.socket.SOCK_STREAM)
     try:
         # Not SO_REUSEPORT: a second node on the same port must fail, not share its peers.
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if kind == trio.socket.AF_INET6:
+        if address.kind == "ip6":
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         await listening.bind((address.host, address.port))
         listening.listen(_BACKLOG)
@@ -143,6 +143,22 @@ async def listen_tcp(address: Address) -> tuple[trio.SocketListener, Address]:
         hint = "Choose another port, or 0 for any." if address.port else ""
         raise NetworkError(f"cannot listen at {address}: {error.strerror or error}", hint=hint) from error
     return trio.SocketListener(listening), Address(address.kind, address.host, listening.getsockname()[1])
+
+
+async def _connect(address: Address) -> trio.SocketStream:
+    if address.is_name:
+        return await trio.open_tcp_stream(address.host, address.port)
+    sock = trio.socket.socket(_family(address), trio.socket.SOCK_STREAM)
+    try:
+        await sock.connect((address.host, address.port))
+        return trio.SocketStream(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _family(address: Address) -> int:
+    return trio.socket.AF_INET if address.kind == "ip4" else trio.socket.AF_INET6
 
 
 def _end(name: tuple[Any, ...]) -> Address:

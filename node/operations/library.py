@@ -132,13 +132,16 @@ class NameResult:
 async def _verify(node: Node, request: VerifyRequest, report: Report) -> Verified:
     stop = False
     done = 0
+    total: int | None = None
 
     def watch(count: int, path: str) -> None:
         nonlocal done
         done += count
-        trio.from_thread.run_sync(report, Progress("verifying", done, None, note=path))
+        trio.from_thread.run_sync(report, Progress("verifying", done, total, note=path))
 
     def work() -> Verified:
+        nonlocal total
+        total = None if request.is_path else find_release(node.store, request.target).bytes
         target = verify_path if request.is_path else verify_held
         return target(node.store, request.target, watch, lambda: stop)
 

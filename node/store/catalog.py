@@ -14,7 +14,7 @@ from samara.protocol import limits
 from samara.protocol.errors import NotFoundError
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId
 from samara.protocol.ports import Records
-from samara.protocol.records import VerifiedHead, VerifiedRelease
+from samara.protocol.records import Standing, VerifiedHead, VerifiedRelease
 
 __all__ = ["Catalog", "HeldRelease", "QueuedFetch"]
 
@@ -117,8 +117,9 @@ class Catalog:
                 "INSERT OR IGNORE INTO root (publisher, version, envelope) VALUES (?,?,?)",
                 [(release.publisher, number, root) for number, root in enumerate(records.roots, 1)],
             )
-            if verified.head is not None:
-                self.add_head(verified.head)
+            head = verified.head
+            if head is not None and head.signers.standing is Standing.CURRENT:  # a retired key moves no name
+                self.add_head(head)
 
     def release(self, release: ReleaseId) -> HeldRelease | None:
         """Return a release that is known here."""
@@ -163,9 +164,13 @@ class Catalog:
             )
 
     def forget_release(self, release: ReleaseId) -> None:
-        """Forget a release, its heads and its pin; roots stay, they are needed to recognise the publisher again."""
+        """Forget a release and its pin.
+
+        Roots stay: they are needed to recognise the publisher again. Heads stay: without them an older one would be
+        believed again, and our own next one would repeat a sequence number, which is the proof of a fork.
+        """
         with self._index.write() as db:
-            for table, column in (("release", "id"), ("head", "release"), ("pin", "release"), ("allow", "release")):
+            for table, column in (("release", "id"), ("pin", "release"), ("allow", "release")):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (release,))  # noqa: S608
 
     def condemn(self, content: ContentId, why: str) -> None:
@@ -239,6 +244,11 @@ class Catalog:
                 " wrong = wrong + 1, why = excluded.why, seen = excluded.seen RETURNING wrong",
                 (peer, why, time.time()),
             ).fetchone()
+            # Ids cost nothing: whoever invents them must not fill the disk. Those that nobody met for longest go.
+            db.execute(
+                "DELETE FROM peer WHERE id != ? AND id IN (SELECT id FROM peer ORDER BY seen DESC LIMIT -1 OFFSET ?)",
+                (peer, limits.MAX_WRONG_PEERS),
+            )
         return int(wrong)
 
     def wrong_counts(self) -> dict[str, int]:

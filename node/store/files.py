@@ -24,6 +24,7 @@ __all__ = [
     "free_bytes",
     "make_read_only",
     "move_into_place",
+    "open_for_reading",
     "open_for_writing",
     "os_errors",
     "preallocate",
@@ -40,6 +41,8 @@ _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+"""What network and user-space filesystems say of a sync of a folder: there is none, and nothing failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,9 @@ def sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
     finally:
         os.close(fd)
 
@@ -202,6 +208,15 @@ def ensure_folder(root: Path, parts: Sequence[str]) -> Path:
     return folder
 
 
+def open_for_reading(path: Path) -> int:
+    """Open a file for positioned reads; a pipe that somebody put in its place does not block the thread.
+
+    Raises:
+        OSError: As the system says.
+    """
+    return os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_NONBLOCK", 0))
+
+
 def open_for_writing(path: Path) -> int:
     """Open or create a file for positioned reads and writes, never through a link.
 
@@ -216,6 +231,8 @@ def open_for_writing(path: Path) -> int:
     try:
         return os.open(path, flags, 0o644)
     except PermissionError:
+        if not path.exists():
+            raise
         path.chmod(0o644)  # a process died when the file was read-only already, and not yet at its path
         return os.open(path, flags, 0o644)
 

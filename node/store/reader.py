@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from samara.node.store.contents import Contents, HeldFile
-from samara.node.store.files import read_exactly, stamp
+from samara.node.store.files import open_for_reading, read_exactly, stamp
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import StoreError
@@ -70,6 +70,17 @@ class Reader:
             bits |= int.from_bytes(held.bits, "little")
         return Availability(len(chunks), bits.to_bytes((len(chunks) + 7) // 8, "little"))
 
+    def is_right(self, held: HeldFile) -> bool:
+        """Read a complete file itself, whatever other places hold; whether all its chunks are what its list says."""
+        chunks = self._contents.chunk_list(held.place.content, held.stream)
+        at = 0
+        while chunks is not None and at < len(chunks):
+            found = self._read_file(held, chunks, at, len(chunks) - at)
+            if not found:
+                return False
+            at += len(found)
+        return chunks is not None
+
     def path(self, held: HeldFile) -> Path:
         """Return where the bytes of a held file lie now."""
         if held.state == "partial":
@@ -87,7 +98,7 @@ class Reader:
         offset = chunks.offset(first)
         length = chunks.offset(first + count - 1) + chunks.length(first + count - 1) - offset
         try:
-            fd = os.open(self.path(held), os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+            fd = open_for_reading(self.path(held))
         except OSError as error:
             self._gone(held, error)
             return None
@@ -109,16 +120,14 @@ class Reader:
         now = self._contents.file(held.place, held.stream)
         if now != held:  # finished or taken away while we looked
             return
-        state = "edited" if held.place.root.is_dir() else "away"
+        state = "edited" if os.path.isdir(held.place.root) else "away"
         _log.warning("%s: %s; its place is %s", self.path(held), error.strerror, state)
         self._contents.set_place_state(held.place, state)
 
     def _spoilt(self, held: HeldFile, chunk: int, why: str) -> None:
         _log.warning("%s, chunk %d: %s", self.path(held), chunk, why)
-        if held.state == "partial" and held.bits is not None:
-            bits = bytearray(held.bits)
-            bits[chunk >> 3] &= ~(1 << (chunk & 7))
-            self._contents.set_partial(held.place, {held.stream: bytes(bits)})
+        if held.state == "partial":
+            self._contents.lose_chunk(held.place, held.stream, chunk)
         else:
             self._contents.set_place_state(held.place, "edited")
 

@@ -32,13 +32,13 @@ class PeerShelf:
 
     def latest(self, publisher: PublisherId, name: str, peer: str) -> Records | None:
         """Return the records of the head's release, else of the newest release of that name."""
-        head = self._catalog.newest_head(publisher, name)
-        if head is not None and (found := self.records(head[2], peer)):
-            return found
         held = self._catalog.releases(publisher=publisher, name=name)
         # Unlisted releases are given to who names their id; a name alone is no link.
-        listed = (r for r in held if r.visibility != "unlisted" and self._may(r, peer))
-        return next((self._catalog.records(r.id) for r in listed), None)
+        listed = [r.id for r in held if r.visibility != "unlisted" and self._may(r, peer)]
+        head = self._catalog.newest_head(publisher, name)
+        if head is not None and head[2] in listed:
+            return self._catalog.records(head[2])
+        return self._catalog.records(listed[0]) if listed else None
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         """Return a chunk-list node of a shared content."""
@@ -50,10 +50,8 @@ class PeerShelf:
             return None
         bits = bytearray((len(self._contents.table(content)) + 7) // 8)
         for place in self._contents.places(content):
-            if place.state != "online":
-                continue
-            for stream, held in self._contents.files(place).items():
-                if held.state == "complete":
+            if place.state == "online":
+                for stream in self._contents.complete_streams(place):
                     bits[(stream - 1) >> 3] |= 1 << ((stream - 1) & 7)
         return bytes(bits)
 

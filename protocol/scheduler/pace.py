@@ -40,6 +40,10 @@ _SAMPLE: Final = 0.25
 _SMOOTH: Final = 0.3
 """Weight of a new sample of the rate: four samples, about a second, make three quarters of it."""
 
+_FADE: Final = 0.1
+"""Weight of a sample that is below the peak rate. A window that follows the mean grows slowly on a long line, where
+what it lets through comes in bursts with silence between them: a burst shows what the line can do."""
+
 _DRIFT: Final = 0.05
 """Weight of a round trip that is longer than the one believed: a route may change, a queue must not count."""
 
@@ -101,6 +105,7 @@ class Pace:
         "_last",
         "_marked",
         "_moved",
+        "_peak",
         "_sent",
         "rate",
         "round_trip",
@@ -119,6 +124,7 @@ class Pace:
         self._marked = now  # begin of the sample of the rate
         self._moved = 0  # bytes in it
         self._heard = 0  # bytes of chunks that are not whole yet
+        self._peak = 0.0  # the highest sample of the rate, fading; 0 without one
         self._sent: float | None = None  # a want went to an idle peer, and no byte has come since
 
     @property
@@ -189,6 +195,7 @@ class Pace:
         if elapsed >= _SAMPLE:
             sample = self._moved / elapsed
             self.rate = sample if self.rate is None else self.rate + _SMOOTH * (sample - self.rate)
+            self._peak = max(sample, self._peak + _FADE * (sample - self._peak))
             self._marked, self._moved = now, 0
 
     def _see_round_trip(self, sample: float) -> None:
@@ -201,4 +208,4 @@ class Pace:
         """Return the bandwidth-delay product with some slack; without a rate, slow start goes on."""
         if self.rate is None:
             return MAX_WINDOW
-        return max(START_WINDOW, min(MAX_WINDOW, int(self.rate * ((self.round_trip or 0.0) + _SLACK))))
+        return max(START_WINDOW, min(MAX_WINDOW, int(self._peak * ((self.round_trip or 0.0) + _SLACK))))

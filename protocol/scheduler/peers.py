@@ -29,7 +29,7 @@ class Request:
         position: Position of its first chunk.
         owed: Chunks that the peer has not sent.
         moot: Those of them that came from elsewhere.
-        shared: Those of them that another peer owes as well.
+        shared: Those that were asked of another peer as well; means nothing for what is kept.
     """
 
     peer: Peer

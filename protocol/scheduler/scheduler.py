@@ -405,7 +405,6 @@ class Scheduler:
         if not requests:  # it was given up, and came late
             self._board.take(position, 1)
         for request in requests:
-            request.shared &= ~_bit(request, position)
             if request.peer.name != sender:
                 request.moot |= _bit(request, position)
                 self._cancel_if_moot(request)

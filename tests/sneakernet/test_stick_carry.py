@@ -222,7 +222,7 @@ def test_an_export_that_is_cut_off_in_any_write_is_not_there_and_goes_on(tmp_pat
             export(source, made, stick)
             assert all_files(stick) == whole
             number += 1
-        assert number > 15  # marker, readme, 3 records, table, nodes, sums, chunks, commit record
+        assert number > 12  # marker, README, 3 records, table, nodes with lengths, sums, chunks, commit record
         assert same_files(made, Path(import_only(target, stick).path))
 
 
@@ -476,7 +476,7 @@ def test_a_stick_that_loses_what_was_written_is_found_out(
     with give_home(tmp_path / "a") as source:
         made = make_source(source, tmp_path / "m", SMALL)
         monkeypatch.setattr(Stick, "sync", sync)
-        with pytest.raises(StickError, match=victim) as caught:
+        with pytest.raises(StickError, match=victim.partition(".0")[0]) as caught:
             export(source, made, tmp_path / "stick")
         assert "failing" in caught.value.hint
         assert nothing_complete(tmp_path / "stick")

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 import msgspec
 import trio
+from support.memory_network import MemoryHost, MemoryNetwork
 
 from samara.node import app
 from samara.node.fetch import job
@@ -41,7 +42,6 @@ from samara.node.store import intake
 from samara.node.store.home import Home
 from samara.node.store.store import Store
 from samara.protocol.exchange.messages import PROTOCOL
-from support.memory_network import MemoryHost, MemoryNetwork
 
 __all__ = ["MOMENTS", "Ended", "Kill", "Order"]
 
@@ -104,8 +104,8 @@ class Ended(msgspec.Struct, frozen=True):
     Attributes:
         status: 0, or minus the signal that killed it, or 1 when the fetch failed.
         seconds: How long it lived.
-        put: Bytes of chunks that it had put into files (from peers or copied).
-        received: Bytes that came from peers, when it lived to say so.
+        put: Bytes of chunks that it had put into files (from peers or copied; what two peers sent counts twice).
+        kept: Bytes of them that were kept, each chunk once, when it lived to say so.
         calls: How often it made each of `MOMENTS`, when it lived to say so.
         error: What it failed of.
     """
@@ -113,8 +113,8 @@ class Ended(msgspec.Struct, frozen=True):
     status: int
     seconds: float
     put: int
-    received: int = 0
-    calls: dict[str, int] = {}  # noqa: RUF012 - msgspec copies it
+    kept: int = 0
+    calls: dict[str, int] = {}
     error: str = ""
 
 
@@ -221,7 +221,7 @@ def _die() -> None:
 
 
 async def _fetch(order: Order) -> int:
-    """Fetch as a node does, and return the bytes that came from peers."""
+    """Fetch as a node does, and return the bytes that were fetched or copied."""
     world = MemoryNetwork()
     source = Store(Home(Path(order.source)), StoreSettings(), writable=False)
     async with contextlib.AsyncExitStack() as stack:
@@ -237,7 +237,7 @@ async def _fetch(order: Order) -> int:
         peers = tuple(f"/memory/{name}/p2p/{name}" for name in _SEEDERS)
         outcome = await node.fetches.fetch(FetchRequest(order.ref, to=order.to, peers=peers), _ignore)
         await stack.aclose()
-        return outcome.received
+        return outcome.received + outcome.reused
 
 
 async def _serve(source: Store, stream: Stream) -> None:
@@ -253,6 +253,7 @@ async def _run_network(
     task_status: trio.TaskStatus[NetworkService],
 ) -> None:
     opened: Any = SimpleNamespace(host=host, routing=None, announcer=None)
+    home.key("node")
     service = NetworkService(opened, settings, store)
     host.serve(PROTOCOL, service.serve)
     task_status.started(service)
@@ -276,7 +277,7 @@ def _run_child(order: Order) -> None:
     watch.install()
     result: dict[str, Any] = {}
     try:
-        result["received"] = trio.run(_fetch, order)
+        result["kept"] = trio.run(_fetch, order)
     except BaseException as error:  # told to the parent, whatever it is
         result["error"] = repr(error)
     result["calls"] = dict(watch.calls)
@@ -327,7 +328,7 @@ def _do(order: Order) -> Ended:
     (count,) = _COUNTER.unpack(put.read_bytes())
     said = json.loads(Path(order.notes).read_text()) if status == 0 and Path(order.notes).exists() else {}
     error = said.get("error", "")
-    return Ended(1 if error else status, seconds, count, said.get("received", 0), said.get("calls", {}), error)
+    return Ended(1 if error else status, seconds, count, said.get("kept", 0), said.get("calls", {}), error)
 
 
 def _orders() -> Iterator[Order]:

@@ -9,14 +9,15 @@ After each kill the home is looked at from outside, with the bytes of the truth 
 - every set bit stands for a chunk that is there, every file that the index calls complete is there and right;
 - no file at a final path is wrong, nothing outside the place was touched, nothing of the sources changed.
 
-The next fetch goes on, fetches exactly what was not committed, and ends with all bytes right. What breaks this is counted
-as a lie or as unreadable. The same seed plays the same game; kills by the clock alone depend on the machine.
+The next fetch goes on, fetches exactly what was not committed, and ends with all bytes right. What breaks this is
+counted as a lie or as unreadable. The same seed plays the same game; kills by the clock alone depend on the machine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -35,6 +36,8 @@ from typing import IO, Final
 
 import msgspec
 from blake3 import blake3
+from support.contents import Source, give_home
+from support.kill_child import MOMENTS, Ended, Kill, Order
 
 from samara.node.settings import StoreSettings
 from samara.node.store.contents import HeldFile
@@ -44,10 +47,8 @@ from samara.node.store.store import Store
 from samara.protocol.errors import NotFoundError, SamaraError
 from samara.protocol.ids import format_record
 from samara.protocol.limits import KIB, MIB
-from support.contents import Source, give_home
-from support.kill_child import MOMENTS, Ended, Kill, Order
 
-__all__ = ["Findings", "KillHarness", "Looked", "fingerprint", "look_at", "write_files"]
+__all__ = ["Findings", "KillHarness", "Looked", "as_a_user", "fingerprint", "look_at", "write_files"]
 
 _RATES: Final = (None, 24e6, 8e6)
 _TESTS: Final = Path(__file__).resolve().parents[1]
@@ -119,7 +120,7 @@ class _Game:
 
 def _draw_kill(rng: random.Random, whole: Ended) -> Kill:
     if rng.random() < 0.4:
-        return Kill("time", after=rng.uniform(0.0, 1.2 * whole.seconds))
+        return Kill("time", after=rng.uniform(0.0, whole.seconds))
     moment = rng.choice([moment for moment in MOMENTS if whole.calls.get(moment)])
     when = rng.choice(("before", "after", "torn") if moment in {"write", "allocate"} else ("before", "after"))
     # Half of them early: what happens once, at the beginning, would hardly ever be hit otherwise.
@@ -162,8 +163,15 @@ class KillHarness:
     def play(self, seed: int) -> Findings:
         """Kill a fetch one to three times, look at the home each time, and let it end at last."""
         assert self._whole is not None
-        game = _Game.draw(seed, self._whole)
-        yard = self._folder / f"game-{seed}"
+        return self._play(f"seed {seed}", _Game.draw(seed, self._whole))
+
+    def play_kills(self, *kills: Kill) -> Findings:
+        """Kill a fetch at these moments, on a disk that loses what was not synced."""
+        name = "-".join(f"{kill.moment}.{kill.count}.{kill.when}" for kill in kills)
+        return self._play(name, _Game(to=False, lossy=True, rate=None, commit_every=0.0, kills=kills))
+
+    def _play(self, name: str, game: _Game) -> Findings:
+        yard = self._folder / name.replace(" ", "-")
         to = yard / "to" if game.to else None
         (yard / "outside").mkdir(parents=True)
         (yard / "outside/mine").write_text("not yours")
@@ -188,8 +196,8 @@ class KillHarness:
             else:
                 findings.unreadable.append(f"a fetch after a kill failed: {ended.error}")
         self._end_well(yard, to, before, looked, findings)
-        findings.lies = [f"seed {seed}: {lie}" for lie in findings.lies]
-        findings.unreadable = [f"seed {seed}: {why}" for why in findings.unreadable]
+        findings.lies = [f"{name}: {lie}" for lie in findings.lies]
+        findings.unreadable = [f"{name}: {why}" for why in findings.unreadable]
         if not findings.lies and not findings.unreadable:
             shutil.rmtree(yard)
         return findings
@@ -202,8 +210,8 @@ class KillHarness:
         if ended.status:
             findings.unreadable.append(f"the last fetch ended with {ended.status}: {ended.error}")
             return
-        if ended.put != total - looked.committed:
-            findings.lies.append(f"{looked.committed} of {total} bytes were committed, and {ended.put} came again")
+        if ended.kept != total - looked.committed:
+            findings.lies.append(f"{looked.committed} of {total} bytes were committed, and {ended.kept} came again")
         last = self._look(yard, to, before)
         findings.lies += last.lies
         findings.unreadable += last.unreadable
@@ -249,6 +257,14 @@ class KillHarness:
         return looked
 
 
+def as_a_user() -> list[str]:
+    """Return what to put before a command so that permissions of files bind it also when root runs it."""
+    if os.geteuid() or shutil.which("setpriv") is None:
+        return []
+    gone = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={gone}", f"--inh-caps={gone}"]
+
+
 class _ChildServer:
     """The process that forks the children; see `support.kill_child`."""
 
@@ -256,7 +272,7 @@ class _ChildServer:
         path = os.pathsep.join((str(_TESTS.parent / "src"), str(_TESTS)))
         self._log: IO[bytes] = open(f"{log}.stderr", "wb")  # noqa: SIM115 - open as long as the process lives
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.kill_child"],
+            [*as_a_user(), sys.executable, "-m", "support.kill_child"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
 
@@ -298,8 +314,11 @@ def look_at(home: Path, made: Source) -> Looked:
         except (SamaraError, sqlite3.Error) as error:
             looked.unreadable.append(f"the store does not open ({'for writing' if writable else 'to look'}): {error!r}")
     with contextlib.closing(sqlite3.connect(home / "index.sqlite")) as db:
-        if (sound := db.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
-            looked.unreadable.append(f"SQLite finds {sound}")
+        try:
+            if (sound := db.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
+                looked.unreadable.append(f"SQLite finds {sound}")
+        except sqlite3.Error as error:
+            looked.unreadable.append(f"SQLite finds {error!r}")
     looked.lies += _strangers(home)
     return looked
 
@@ -406,7 +425,7 @@ def _safetensors(rng: random.Random, size: int) -> bytes:
     cuts = [0, size // 2, size // 2 + 70 * KIB, size]
     header = {
         f"t{n}": {"dtype": "U8", "shape": [b - a], "data_offsets": [a, b]}
-        for n, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for n, (a, b) in enumerate(itertools.pairwise(cuts))
     }
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + rng.randbytes(size)

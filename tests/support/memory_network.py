@@ -7,7 +7,7 @@
 
 What is true of the libp2p host is true here: a stream holds a bounded number of bytes, a handler that raises has its
 stream reset and is counted, a peer that is gone or banned cannot be reached, and every failure is a `NetworkError`. All
-waiting is trio's, so a test with a clock that jumps simulates hours. Nothing is encrypted: who `peer` is, the world says.
+waiting is trio's, so a test with a clock that jumps simulates hours. Nothing is encrypted: the world says who is who.
 """
 
 from __future__ import annotations

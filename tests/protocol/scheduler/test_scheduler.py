@@ -188,6 +188,22 @@ def test_an_idle_peer_helps_with_the_end_of_what_is_owed_and_the_rest_is_cancell
     assert all(peer.owed == 0 for peer in scheduler.look().peers.values())
 
 
+def test_a_helper_that_leaves_makes_room_for_another() -> None:
+    scheduler = scheduler_with("ann", "bob", "cat", chunks=2)
+    scheduler.next_requests("ann", 0.0)
+    assert len(scheduler.next_requests("bob", 5.0)) == 1
+    assert scheduler.next_requests("cat", 5.0) == [], "each chunk is asked of two"
+    scheduler.remove_peer("bob")
+    (want,) = scheduler.next_requests("cat", 5.0)
+    assert (want.first, want.count) == (0, 2)
+    scheduler.remove_peer("ann")
+    scheduler.add_peer("dan", 5.0)
+    scheduler.set_files("dan", None)
+    assert scheduler.next_requests("dan", 5.0) == [], "cat owes them: nothing is free"
+    deliver(scheduler, "cat", [want], 5.0)
+    assert scheduler.done
+
+
 def test_what_is_moot_is_due_again_when_it_is_put_back() -> None:
     scheduler = scheduler_with("ann", "bob", chunks=2)
     (want,) = scheduler.next_requests("ann", 0.0)

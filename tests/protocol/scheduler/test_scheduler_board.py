@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samara.protocol.errors import LocalProtocolError
 from samara.protocol.limits import MAX_CHUNK, MAX_RUN, MAX_STREAM_CHUNKS
+from samara.protocol.scheduler import board as board_module
 from samara.protocol.scheduler.board import Board, Claims
 from samara.protocol.scheduler.ledger import Ledger
 from samara.protocol.scheduler.pages import FULL, PAGE, Page
@@ -37,6 +39,11 @@ def test_a_page_counts_as_counting_one_by_one_does(claims: list[int], data: st.D
     assert page.at_most(offset, among >> offset, most) == few
 
 
+def page_size() -> int:
+    """Return the positions of a page, which a test may have made smaller."""
+    return int(vars(board_module)["PAGE"])
+
+
 class NaiveBoard:
     """Sets of positions instead of bits."""
 
@@ -61,62 +68,81 @@ class NaiveBoard:
         assert self.copies(first) == fewest
 
         def goes_on(position: int) -> bool:
-            is_same_page = position // PAGE == first // PAGE
+            is_same_page = position // page_size() == first // page_size()
             return position in candidates and is_same_page and self.copies(position) <= 2 * fewest
 
         run = itertools.takewhile(lambda p: p == first or (goes_on(p) and p not in self.starts), itertools.count(first))
         assert count == min(MAX_RUN, len(list(itertools.islice(run, MAX_RUN))))
 
 
-@given(
-    widths=st.lists(st.sampled_from([1, 2, 3, 60, 70, 4090, 4096, 5000]), min_size=1, max_size=4),
-    rotate=st.integers(0, 1 << 33),
-    data=st.data(),
-)
-def test_the_board_finds_what_looking_at_every_chunk_finds(widths: list[int], rotate: int, data: st.DataObject) -> None:
-    board = Board(rotate)
-    starts = [sum(widths[:n]) for n in range(len(widths))]
-    size = sum(widths)
-    naive = NaiveBoard(starts, size)
-    early = board.join()
-    board.claim_rest(early, everything=True)
-    for start, width in zip(starts, widths, strict=True):
-        board.grow(start, width)
-    naive.claims[early] = set(range(size))
-    places = st.one_of(st.integers(0, size - 1), st.sampled_from(starts), st.just(size - 1))
+class BoardAndNaive:
+    """A board and its reference, through the same steps."""
 
-    for _ in range(data.draw(st.integers(1, 12))):
-        match data.draw(st.sampled_from(["join", "claim", "leave", "take", "give back", "find"])):
+    def __init__(self, widths: list[int], rotate: int) -> None:
+        self.board = Board(rotate)
+        self.starts = [sum(widths[:n]) for n in range(len(widths))]
+        self.size = sum(widths)
+        self.naive = NaiveBoard(self.starts, self.size)
+        everything = self.board.join()
+        self.board.claim_rest(everything, everything=True)
+        for start, width in zip(self.starts, widths, strict=True):
+            self.board.grow(start, width)
+        self.naive.claims[everything] = set(range(self.size))
+
+    def step(self, data: st.DataObject) -> None:
+        """Do one thing to both."""
+        naive, size = self.naive, self.size
+        places = st.one_of(st.integers(0, size - 1), st.sampled_from(self.starts), st.just(size - 1))
+        who = data.draw(st.sampled_from(list(naive.claims)))
+        match data.draw(st.sampled_from(["join", "claim", "claim", "leave", "take", "take", "give back"])):
             case "join":
-                naive.claims[board.join()] = set()
-            case "claim" if naive.claims:
-                who = data.draw(st.sampled_from(list(naive.claims)))
-                position, width = data.draw(places), data.draw(st.integers(1, 80))
-                positions = {p for p in range(position, min(position + width, size)) if p // PAGE == position // PAGE}
-                mask = sum(1 << p % PAGE for p in positions)
-                is_held = data.draw(st.booleans())
-                board.claim(who, position // PAGE, mask, mask if is_held else 0)
-                naive.claims[who] = naive.claims[who] | positions if is_held else naive.claims[who] - positions
-            case "leave" if naive.claims:
-                who = data.draw(st.sampled_from(list(naive.claims)))
-                board.leave(who)
+                naive.claims[self.board.join()] = set()
+            case "claim":
+                self._claim(who, data.draw(places), data.draw(st.integers(1, 80)), is_held=data.draw(st.booleans()))
+            case "leave" if len(naive.claims) > 1:
+                self.board.leave(who)
                 del naive.claims[who]
-            case "take" if naive.claims:
-                who = data.draw(st.sampled_from(list(naive.claims)))
-                if found := board.find(who):
-                    board.take(*found)
-                    board.move_on(sum(found))
-                    naive.free -= set(range(found[0], sum(found)))
+            case "take" if found := self.board.find(who):
+                self.board.take(*found)
+                self.board.move_on(sum(found))
+                naive.free -= set(range(found[0], sum(found)))
             case "give back" if taken := sorted(set(range(size)) - naive.free):
                 position = data.draw(st.sampled_from(taken))
-                board.give_back(position, 1)
+                self.board.give_back(position, 1)
                 naive.free.add(position)
-            case _:
-                pass
-        for who in naive.claims:
-            naive.check(board, who)
-        somewhere = any(naive.free & held for held in naive.claims.values())
-        assert board.is_free_somewhere() == somewhere
+
+    def _claim(self, who: Claims, position: int, width: int, *, is_held: bool) -> None:
+        positions = set(range(position, min(position + width, self.size)))
+        for number in {p // page_size() for p in positions}:
+            mask = sum(1 << p % page_size() for p in positions if p // page_size() == number)
+            self.board.claim(who, number, mask, mask if is_held else 0)
+        held = self.naive.claims[who]
+        self.naive.claims[who] = held | positions if is_held else held - positions
+
+    def check(self) -> None:
+        for who in self.naive.claims:
+            self.naive.check(self.board, who)
+        somewhere = any(self.naive.free & held for held in self.naive.claims.values())
+        assert self.board.is_free_somewhere() == somewhere
+
+
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from([1, 60, 4090, 4096, 5000]), min_size=1, max_size=3), st.integers(0, 1 << 33), st.data())
+def test_the_board_finds_what_looking_at_every_chunk_finds(widths: list[int], rotate: int, data: st.DataObject) -> None:
+    both = BoardAndNaive(widths, rotate)
+    for _ in range(data.draw(st.integers(1, 12))):
+        both.step(data)
+        both.check()
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(0, 1 << 32), st.data())
+def test_the_board_finds_the_same_over_many_pages(widths: list[int], rotate: int, data: st.DataObject) -> None:
+    with patch.multiple(board_module, SHIFT=3, PAGE=8, FULL=255, _OFFSET=7):
+        both = BoardAndNaive(widths, rotate)
+        for _ in range(data.draw(st.integers(1, 30))):
+            both.step(data)
+            both.check()
 
 
 def test_what_is_to_come_is_claimed_by_those_who_hold_everything_alone() -> None:

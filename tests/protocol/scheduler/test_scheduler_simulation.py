@@ -1,4 +1,4 @@
-"""A fetch in a simulated world: peers with rates and round trips, churn, liars, leeches. Time jumps; one integer replays it."""
+"""A fetch in a simulated world: rates, round trips, churn, liars, leeches. Time jumps, and one integer replays it."""
 
 from __future__ import annotations
 
@@ -172,8 +172,11 @@ class World:
 def content(seed: int, files: int = 12, most: int = 60) -> dict[int, list[int]]:
     """Return the chunk lengths of some files: tensors of 1 MiB, text of 16 to 256 KiB."""
     rng = random.Random(seed)
-    kinds = [lambda: MAX_CHUNK, lambda: rng.randint(16 << 10, 256 << 10)]
-    return {n: [rng.choice(kinds)() for _ in range(rng.randint(1, most))] for n in range(1, files + 1)}
+
+    def length() -> int:
+        return rng.choice([MAX_CHUNK, rng.randint(16 << 10, 256 << 10)])
+
+    return {n: [length() for _ in range(rng.randint(1, most))] for n in range(1, files + 1)}
 
 
 def chunks_of(streams: dict[int, list[int]]) -> list[Chunk]:

@@ -1,0 +1,274 @@
+"""The local door from the other side: callers that are hostile, silent, gone or slow, and a node that goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from samara.node.app import Node, open_node
+from samara.node.doors import local
+from samara.node.doors.client import call_node, connect
+from samara.node.doors.wire import MAX_LINE
+from samara.node.operations.base import Event, Operation, Progress, Report
+from samara.node.settings import Settings, StoreSettings
+from samara.node.store.home import Home
+from samara.protocol.errors import NotFoundError, OperationError, UsageError
+
+pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request for the tests."""
+
+    what: str
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Its result."""
+
+    what: str
+
+
+async def _echo(node: Node, request: Asked, report: Report) -> Answered:
+    for n in range(request.times):
+        report(Progress("echoing", n, request.times))
+        await trio.lowlevel.checkpoint()
+    if request.what == "missing":
+        raise NotFoundError("it is not here", hint="Look elsewhere.")
+    if request.what == "bug":
+        raise ZeroDivisionError
+    if request.what == "wait":
+        await trio.sleep_forever()
+    return Answered(request.what)
+
+
+ECHO = Operation("echo", Asked, Answered, _echo)
+
+
+@contextlib.asynccontextmanager
+async def a_node(path: Path) -> AsyncIterator[Node]:
+    home = Home(path / "home")
+    async with open_node(home, Settings(store=StoreSettings(floor=0)), [ECHO]) as node:
+        yield node
+
+
+@pytest.fixture(autouse=True)
+def _runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+
+
+def _door(node: Node) -> str:
+    holder = node.home.holder()
+    assert holder is not None
+    return holder.door.removeprefix("unix:")
+
+
+async def _say(node: Node, data: bytes) -> dict[str, Any]:
+    """Say something to the door, and return the last line of its answer."""
+    stream = await trio.open_unix_socket(_door(node))
+    async with stream:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(data)
+            await stream.send_eof()
+        heard = bytearray()
+        with contextlib.suppress(trio.BrokenResourceError):
+            async for piece in stream:
+                heard += piece
+    found: dict[str, Any] = json.loads(heard.splitlines()[-1])
+    return found
+
+
+def _call(**fields: object) -> bytes:
+    return json.dumps({"type": "call", "operation": "echo", "request": {"what": "x"}} | fields).encode() + b"\n"
+
+
+async def test_the_socket_is_private_and_goes_with_the_node(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        door = Path(_door(node))
+        assert stat.S_IMODE(os.stat(door).st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(door.parent).st_mode) == 0o700
+    assert not await trio.Path(door).exists()
+    assert node.home.holder() is None
+
+
+async def test_a_runtime_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run/samara").mkdir(parents=True)
+    (tmp_path / "run/samara").chmod(0o755)
+    with pytest.raises(Exception, match="not a private folder"):
+        async with a_node(tmp_path):
+            pass
+
+
+async def test_an_operation_answers_with_its_events_and_its_result(tmp_path: Path) -> None:
+    events: list[Event] = []
+    async with a_node(tmp_path) as node:
+
+        def call() -> Answered:
+            with connect(node.home) as connection:
+                assert connection is not None
+                return call_node(connection, ECHO, Asked("hello", 3), events.append)
+
+        assert await trio.to_thread.run_sync(call) == Answered("hello")
+    assert events == [Progress("echoing", n, 3) for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"), [("missing", NotFoundError), ("bug", OperationError)], ids=["its own", "a bug"]
+)
+async def test_an_error_reaches_the_caller_as_its_own_class(tmp_path: Path, what: str, kind: type[Exception]) -> None:
+    async with a_node(tmp_path) as node:
+
+        def call() -> None:
+            with connect(node.home) as connection:
+                assert connection is not None
+                call_node(connection, ECHO, Asked(what), lambda _: None)
+
+        with pytest.raises(kind) as raised:
+            await trio.to_thread.run_sync(call)
+        assert type(raised.value) is kind
+
+
+HOSTILE = {
+    "nothing": b"",
+    "an empty line": b"\n",
+    "no JSON": b"GET / HTTP/1.1\r\n\r\n",
+    "no UTF-8": b'{"type":"call","operation":"\xff\xfe","request":{}}\n',
+    "a list": b"[]\n",
+    "a number": b"17\n",
+    "half a line": _call()[:20],
+    "another type": b'{"type":"result","result":{}}\n',
+    "no request": b'{"type":"call","operation":"echo"}\n',
+    "an unknown operation": _call(operation="rm -rf"),
+    "an operation that is a number": _call(operation=7),
+    "a request without its field": _call(request={}),
+    "a request with a wrong type": _call(request={"what": 5}),
+    "a request that is no object": _call(request=[1]),
+    "a request that is null": _call(request=None),
+    "a wrong token": _call(token="guess"),
+    "a token that is no ASCII": _call(token="schlüssel"),
+    "a lone surrogate": b'{"type":"call","operation":"\\ud800","request":{}}\n',
+    "deep nesting": b'{"type":"call","operation":"echo","request":' + b"[" * 50_000 + b"]" * 50_000 + b"}\n",
+    "deep nesting in a field": b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b',"type":"call"}\n',
+    "a huge number": b'{"type":"call","operation":"echo","request":{"what":"x","times":' + b"9" * 9000 + b"}}\n",
+    "two lines": _call() + _call(),
+    "a line without an end": b"x" * (MAX_LINE + 100_000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_bytes_get_a_typed_error_and_the_node_goes_on(tmp_path: Path, name: str) -> None:
+    async with a_node(tmp_path) as node:
+        heard = await _say(node, HOSTILE[name])
+        # A caller that sends more than is read may lose the answer, and gets the greeting alone.
+        lost = heard["type"] == "hello" and name == "a line without an end"
+        assert lost or (heard["type"], heard["error"]) == ("error", "UsageError")
+        assert (await _say_and_wait(node))["result"] == {"what": "x"}
+
+
+async def test_an_unknown_field_is_ignored(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        assert (await _say_and_wait(node, _call(later=1, request={"what": "x", "later": [1]})))["type"] == "result"
+
+
+async def _say_and_wait(node: Node, data: bytes = _call()) -> dict[str, Any]:
+    """A caller that behaves: it leaves when it has its answer."""
+    stream = await trio.open_unix_socket(_door(node))
+    async with stream:
+        await stream.send_all(data)
+        heard = bytearray()
+        with trio.fail_after(10):
+            while b'"result"' not in heard and b'"error"' not in heard:
+                piece = await stream.receive_some()
+                assert piece, heard
+                heard += piece
+    found: dict[str, Any] = json.loads(heard.splitlines()[-1])
+    return found
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode), cut=st.integers(0, 100))
+def test_no_bytes_end_the_node(tmp_path: Path, data: bytes, cut: int) -> None:
+    call = _call()
+
+    async def main() -> None:
+        async with a_node(tmp_path) as node:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await _say(node, call[:cut] + data + call[cut:])
+            assert (await _say_and_wait(node))["type"] == "result"
+
+    trio.run(main)
+
+
+async def test_a_silent_caller_is_told_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_CALL_TIMEOUT", 0.1)
+    async with a_node(tmp_path) as node:
+        stream = await trio.open_unix_socket(_door(node))
+        async with stream:
+            heard = b""
+            with trio.fail_after(5):
+                while b"\n" not in heard.partition(b"\n")[2]:
+                    heard += await stream.receive_some()
+        assert json.loads(heard.splitlines()[-1])["error"] == UsageError.__name__
+        assert (await _say_and_wait(node))["type"] == "result"
+
+
+async def test_callers_that_vanish_while_events_come_do_not_end_the_node(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        for n in range(40):
+            stream = await trio.open_unix_socket(_door(node))
+            await stream.send_all(_call(request={"what": "x", "times": 2000}))
+            for _ in range(n % 4):
+                await stream.receive_some(100)
+            await stream.aclose()
+        assert (await _say_and_wait(node))["type"] == "result"
+        with trio.fail_after(5):
+            await node.wait_idle()
+
+
+async def test_an_operation_that_does_not_detach_ends_when_its_caller_leaves(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        stream = await trio.open_unix_socket(_door(node))
+        await stream.send_all(_call(request={"what": "wait"}))
+        await stream.receive_some()
+        await trio.sleep(0.05)
+        with trio.move_on_after(0.1) as waited:
+            await node.wait_idle()
+        assert waited.cancelled_caught
+        await stream.aclose()
+        with trio.fail_after(5):
+            await node.wait_idle()
+
+
+async def test_a_caller_that_never_reads_holds_nothing_up(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        stream = await trio.open_unix_socket(_door(node))
+        async with stream:
+            await stream.send_all(_call(request={"what": "x", "times": 50_000}))
+            with trio.fail_after(10):
+                assert (await _say_and_wait(node))["type"] == "result"
+                await node.wait_idle()
+
+
+def test_a_door_that_nobody_opens_any_more_is_no_door(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.create()
+    for door in ("unix:/nowhere", "tcp:1:token", "tcp:no:token", "", "odd"):
+        home.lock.write_text(json.dumps({"pid": os.getpid(), "door": door}))
+        with connect(home) as connection:
+            assert connection is None

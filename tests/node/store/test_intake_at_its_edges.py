@@ -1,0 +1,206 @@
+"""What kills and several peers at once do to an intake, one moment at a time; the kill harness meets them by chance."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.contents import Source, give_home, make_source
+from support.kills import as_a_user
+
+from samara.node.store import intake as intake_module
+from samara.node.store.files import open_for_writing, write_at
+from samara.node.store.home import Home
+from samara.node.store.index import Index
+from samara.node.store.intake import StoreIntake
+from samara.node.store.store import Store
+from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, ReadOnlyError, StoreError
+from samara.protocol.limits import MIB
+
+
+def _listed(made: Source, source: Store, target: Store) -> tuple[StoreIntake, list[int]]:
+    intake = target.open_intake(*made.opening(source), None)
+    return intake, list(intake.add_list(1, made.nodes(source, 1)).missing)
+
+
+def test_the_second_of_two_equal_chunks_touches_nothing(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {"w.bin": 100, "x.bin": MIB})
+        intake = target.open_intake(*made.opening(source), None)
+        intake.put(1, 0, made.chunk(source, 1, 0))
+        intake.commit()
+        final = intake.place.root / "w.bin"
+        before = final.stat().st_mtime_ns
+        intake.put(1, 0, made.chunk(source, 1, 0))
+        assert intake.pending_bytes == 0
+        assert final.stat().st_mtime_ns == before
+        assert not (intake.place.root / ".samara/1").exists()
+        with pytest.raises(ChunkError):
+            intake.put(1, 0, bytes(100))
+        with pytest.raises(StoreError, match="not wanted"):
+            intake.put(1, 5, b"")
+        target.close_intake(intake)
+
+
+def test_a_file_is_not_finished_while_somebody_writes_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {"w.bin": 100})
+        intake = target.open_intake(*made.opening(source), None)
+        slow, go_on = threading.Event(), threading.Event()
+
+        def writing(fd: int, data: memoryview, offset: int) -> None:
+            if not slow.is_set():  # the first of two peers that send the same chunk, on a slow disk
+                slow.set()
+                assert go_on.wait(10)
+            os.fstat(fd)
+            write_at(fd, data, offset)
+
+        monkeypatch.setattr(intake_module, "write_at", writing)
+        data = made.chunk(source, 1, 0)
+        first = _Thread(lambda: intake.put(1, 0, data))
+        assert slow.wait(10)
+        intake.put(1, 0, data)
+        commit = _Thread(intake.commit)
+        commit.join(0.1)
+        assert commit.is_alive()
+        go_on.set()
+        first.result()
+        commit.result()
+        final = intake.place.root / "w.bin"
+        assert final.read_bytes() == (made.root / "w.bin").read_bytes()
+        held = target.contents.file(intake.place, 1)
+        assert held is not None
+        assert held.stamp.mtime_ns == final.stat().st_mtime_ns
+        target.close_intake(intake)
+
+
+class _Thread(threading.Thread):
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__()
+        self._work = work
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> None:
+        self.join(10)
+        assert not self.is_alive()
+        if self._error is not None:
+            raise self._error
+
+
+def test_a_chunk_that_rots_before_its_file_is_whole_is_missing_again(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {"w.bin": MIB})
+        intake, missing = _listed(made, source, target)
+        for index in missing[:4]:
+            intake.put(1, index, made.chunk(source, 1, index))
+        intake.commit()
+        with open(intake.place.root / ".samara/1", "r+b") as file:
+            file.write(b"rot")
+        assert not target.read(made.content, 1, 0, 1)
+        for index in missing[4:]:
+            intake.put(1, index, made.chunk(source, 1, index))
+        with pytest.raises(StoreError, match="not complete"):
+            intake.finish()
+        assert intake.missing(1) == [0]
+        intake.put(1, 0, made.chunk(source, 1, 0))
+        path = Path(intake.finish())
+        assert path.read_bytes() == (made.root / "w.bin").read_bytes()
+        target.close_intake(intake)
+
+
+def test_threads_that_end_leave_no_file_open(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as store:
+        store.catalog.releases()
+        before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        for _ in range(20):
+            _Thread(store.catalog.releases).result()
+        after = len(os.listdir("/proc/self/fd")) if before else 0
+        assert after <= before + 2
+
+
+def test_an_index_without_tables_is_a_home_that_was_never_made(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "index.sqlite") as db:  # whoever made it died right after
+        db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    with pytest.raises(NotFoundError):
+        Index(tmp_path / "index.sqlite", writable=False)
+    Index(tmp_path / "index.sqlite", writable=True).close()
+    Index(tmp_path / "index.sqlite", writable=False).close()
+
+
+def test_two_processes_may_make_the_same_index(tmp_path: Path) -> None:
+    threads = [_Thread(lambda: Index(tmp_path / "index.sqlite", writable=True).close()) for _ in range(8)]
+    for thread in threads:
+        thread.result()
+
+
+def test_an_index_that_cannot_grow_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite", writable=True)
+    with index.write() as db:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute("INSERT INTO pin VALUES (?)", (b"kept",))
+    index._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(DiskFullError), index.write() as db:
+        db.executemany("INSERT INTO petname VALUES (?,?)", [(f"{n}", bytes(4096)) for n in range(100)])
+    assert index.read.execute("SELECT count(*) FROM petname").fetchone() == (0,)
+    assert index.read.execute("SELECT release FROM pin").fetchall() == [(b"kept",)]
+    index.close()
+
+
+def test_a_key_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(DiskFullError):
+            home.key("node")
+    assert list(tmp_path.iterdir()) == []
+    key = home.key("node")
+    assert len(key) == 32
+    assert home.key("node") == key
+    assert (tmp_path / "node.key").stat().st_mode & 0o777 == 0o600
+
+
+_REOPEN = """
+import sys
+from pathlib import Path
+from samara.node.store.files import open_for_writing
+open_for_writing(Path(sys.argv[1]))
+"""
+
+
+def test_a_file_that_was_made_read_only_before_its_rename_opens_again(tmp_path: Path) -> None:
+    path = tmp_path / "1"
+    path.write_bytes(b"x")
+    path.chmod(0o444)
+    command = [*as_a_user(), sys.executable, "-c", _REOPEN, str(path)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+def test_an_index_that_turned_read_only_says_so(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite", writable=True)
+    index._writer.execute("PRAGMA query_only = ON")
+    with pytest.raises(ReadOnlyError), index.write() as db:
+        db.execute("INSERT INTO pin VALUES (?)", (b"x",))
+    index.close()
+
+
+def test_a_folder_in_the_way_of_a_file_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="not a plain file"):
+        open_for_writing(tmp_path)
