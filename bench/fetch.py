@@ -2,8 +2,8 @@
 
     python bench/fetch.py [--mib 1024] [--runs 3] [--folder DIR]
 
-Prints MB/s, CPU seconds per GiB of both sides, peak RssAnon of both sides (mapped files do not count), and the ratio to a
-plain copy of the same file with one sync at the end (`cp` and `sync`), in the same run.
+Prints MB/s, CPU seconds per GiB of both sides, peak RssAnon of both sides (mapped files do not count), and the ratio
+to a plain copy of the same file with one sync at the end (`cp` and `sync`), in the same run.
 """
 
 from __future__ import annotations
@@ -39,16 +39,14 @@ def main() -> None:
     seconds = statistics.median(run["seconds"] for run in runs)
     copy = statistics.median(copies)
     cpu = statistics.median(run["cpu"] for run in runs) / (size / (1 << 30))
-    print(
-        f"machine            {platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.python_version()}"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"machine            {machine}, {os.cpu_count()} cores, {platform.python_version()}")
     print(f"fetch              {size / 1e6 / seconds:.0f} MB/s (median of {asked.runs}, {asked.mib} MiB)")
     print(f"cp + sync          {size / 1e6 / copy:.0f} MB/s")
     print(f"ratio              {copy / seconds:.2f}")
     print(f"CPU s per GiB      {cpu:.2f} (fetcher and seeder, start included)")
-    print(
-        f"peak RssAnon       fetcher {max(r['fetcher'] for r in runs):.0f} MB, seeder {max(r['seeder'] for r in runs):.0f} MB"
-    )
+    fetcher, seeder = (max(run[side] for run in runs) for side in ("fetcher", "seeder"))
+    print(f"peak RssAnon       fetcher {fetcher:.0f} MB, seeder {seeder:.0f} MB")
 
 
 def write_random(path: Path, mib: int) -> None:

@@ -15,7 +15,7 @@ import click
 
 from samara import __version__
 from samara.cli.failures import fail
-from samara.protocol.errors import OperationError, SamaraError
+from samara.protocol.errors import OperationError, SamaraError, UsageError
 
 __all__ = ["cli", "main"]
 
@@ -84,16 +84,22 @@ def _set_up_log() -> None:
     logging.getLogger("samara").setLevel(known)
 
 
+def _misused(error: click.ClickException) -> int:
+    if "--json" in sys.argv:
+        return fail(UsageError(error.format_message(), hint="See samara COMMAND --help."), as_json=True)
+    error.show()
+    return UsageError.exit_code
+
+
 def main() -> None:
     """Run the command line and exit with its code (specs/cli.md, "Exit codes")."""
     _set_up_log()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="samara", standalone_mode=False)
     except click.exceptions.Abort:
         fail_code = 130
     except click.ClickException as error:
-        error.show()
-        fail_code = 2
+        fail_code = _misused(error)
     except SamaraError as error:
         fail_code = fail(error, as_json="--json" in sys.argv)
     except KeyboardInterrupt:

@@ -34,7 +34,7 @@ from samara.node.settings import Settings
 from samara.node.store.home import Home, HomeLock
 from samara.node.store.store import Store
 from samara.node.supervise import supervise
-from samara.protocol.errors import UsageError
+from samara.protocol.errors import StoreError, UsageError
 
 __all__ = ["Node", "open_node"]
 
@@ -159,7 +159,8 @@ async def open_node(home: Home, settings: Settings, operations: Iterable[AnyOper
                 try:
                     yield node
                 finally:
-                    lock.announce("")
+                    with contextlib.suppress(StoreError):  # a full disk: the door is found to be gone all the same
+                        lock.announce("")
                     nursery.cancel_scope.cancel()
         finally:
             store.close()

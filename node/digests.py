@@ -7,7 +7,6 @@ the table are those of the file. A mismatch means that the publisher signed a li
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from typing import Final
@@ -18,6 +17,7 @@ from samara.node.store.contents import HeldFile, Place
 from samara.node.store.files import open_for_reading, stamp
 from samara.node.store.scan import scan_file
 from samara.node.store.store import Store
+from samara.node.threads import is_cancelled
 from samara.protocol.errors import StoppedError, StoreError
 
 __all__ = ["check_digests", "check_file"]
@@ -58,7 +58,7 @@ def check_file(store: Store, place: Place, stream: int) -> bool:
     try:
         if stamp(fd) != held.stamp:
             return False  # edited: whoever did it says nothing about the publisher
-        scanned = scan_file(fd, entry.size, cancelled=_is_cancelled)
+        scanned = scan_file(fd, entry.size, cancelled=is_cancelled)
     except StoppedError:
         raise
     except (OSError, StoreError) as error:
@@ -74,10 +74,4 @@ def check_file(store: Store, place: Place, stream: int) -> bool:
         return False  # the disk, not the publisher: the reader has noted it
     _log.error("%s: its digests are not what the table states", entry.path)
     store.catalog.condemn(place.content, f"the table states wrong digests for {entry.path}")
-    return False
-
-
-def _is_cancelled() -> bool:
-    with contextlib.suppress(RuntimeError):  # not a thread of trio's: nobody can cancel
-        trio.from_thread.check_cancelled()
     return False

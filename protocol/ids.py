@@ -1,7 +1,9 @@
-"""Identifiers: raw 32-byte BLAKE3 digests inside, CIDv1 and did:key strings outside (specs/content.md, specs/records.md).
+"""Identifiers: raw 32-byte BLAKE3 digests inside, CIDv1 and did:key strings outside.
 
-Inside the program an id is 32 bytes under a `NewType`, so that a content id cannot be passed for a release id. Text forms
-are made and parsed here and nowhere else; only the canonical form is accepted: lower-case base32 without padding.
+Inside the program an id is 32 bytes under a `NewType`, so that a content id cannot be passed for a release id. Text
+forms are made and parsed here and nowhere else; only the canonical form is accepted: lower-case base32 without padding.
+
+Source: specs/content.md, specs/records.md.
 """
 
 from __future__ import annotations

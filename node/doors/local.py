@@ -25,6 +25,7 @@ import trio
 from samara import __version__
 from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, ResultLine, error_line
 from samara.node.operations.base import AnyOperation, Event
+from samara.node.store.files import os_errors
 from samara.node.store.home import Home
 from samara.protocol.errors import OperationError, SamaraError, StoreError, UsageError
 
@@ -35,6 +36,8 @@ __all__ = ["open_door", "serve_door"]
 
 _log = logging.getLogger(__name__)
 _EVENT_BACKLOG: Final = 256
+_LONGEST_FOLDER: Final = 72
+"""Bytes: with the socket's own name it stays below the 104 that macOS allows."""
 _CALL_TIMEOUT: Final = 10.0
 """Seconds in which a caller must have made its call: it is on this machine, and knows what it wants."""
 
@@ -44,7 +47,7 @@ async def open_door(home: Home) -> AsyncIterator[tuple[trio.SocketListener, str]
     """Open the socket of a home's node; yields the listener and how callers find it.
 
     Raises:
-        StoreError: The runtime folder belongs to somebody else.
+        StoreError: There is no folder for it that is private.
     """
     if not hasattr(socket, "AF_UNIX"):
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -52,29 +55,37 @@ async def open_door(home: Home) -> AsyncIterator[tuple[trio.SocketListener, str]
         async with listeners[0]:
             yield listeners[0], f"tcp:{port}:{secrets.token_hex(16)}"
         return
-    path = _runtime_folder() / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
-    sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old = os.umask(0o177)
-    try:
-        await sock.bind(str(path))
-    finally:
-        os.umask(old)
-    sock.listen(16)
-    try:
-        async with trio.SocketListener(sock) as listener:
-            yield listener, f"unix:{path}"
-    finally:
-        path.unlink(missing_ok=True)
+    path = _runtime_folder(home) / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            with os_errors(f"cannot open the local door {path}"):
+                await sock.bind(str(path))
+                path.chmod(0o600)  # the folder is private already; a umask would be the whole process's
+            sock.listen(16)
+            async with trio.SocketListener(sock) as listener:
+                yield listener, f"unix:{path}"
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def _runtime_folder() -> Path:
+def _runtime_folder(home: Home) -> Path:
+    """Return a folder that only this user can enter: the runtime directory, the temporary one, or the home.
+
+    The first may be another user's (after su), the second may have been taken by one.
+    """
     base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) / "samara" if base else Path(tempfile.gettempdir()) / f"samara-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = os.lstat(folder)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise StoreError(f"{folder} is not a private folder of yours", hint="Remove it, or set $XDG_RUNTIME_DIR.")
-    return folder
+    if base and os.access(base, os.W_OK | os.X_OK):
+        folders = [Path(base) / "samara"]
+    else:
+        folders = [Path(tempfile.gettempdir()) / f"samara-{os.getuid()}", home.root / "door"]
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = os.lstat(folder)
+            private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+            if private and len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+                return folder
+    raise StoreError(f"{folders[0]} is not a private folder of yours", hint="Remove it, or set $XDG_RUNTIME_DIR.")
 
 
 async def serve_door(node: Node, listener: trio.SocketListener, door: str) -> None:

@@ -152,7 +152,7 @@ def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
             continue
         keys |= {routing_key("release", held.id), routing_key("content", held.content)}
         head = store.catalog.newest_head(held.publisher, held.name)
-        if held.own and head is not None:
+        if held.own and head is not None and head[2] == held.id:  # it may name one that was removed
             roots = store.catalog.roots(held.publisher)
             heads[head_key(held.publisher, held.name)] = encode_announced_head(roots, head[3])
     return keys, heads

@@ -1,8 +1,8 @@
 """What the rest of the node knows of a network: peers by id, streams by protocol, and two ways of finding peers.
 
-The only implementation that talks to the world is `samara.node.network.libp2p_host`; tests and the simulator have one in
-memory. Nothing outside that module imports libp2p. Addresses are multiaddr strings; peer ids are libp2p's base58 strings,
-and the transport has authenticated them: a `Stream.peer` is proof, a peer id in a message is a claim.
+The implementation that talks to the world is `samara.node.network.libp2p_host`, and only `libp2p_upgrade` beside it
+imports libp2p; tests have one in memory. Addresses are multiaddr strings; peer ids are libp2p's base58 strings, and the
+transport has authenticated them: a `Stream.peer` is proof, a peer id in a message is a claim.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Stream(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close cleanly; never raises NetworkError."""
+        """Say that nothing more will be sent; what the peer still sends can be read. Never raises NetworkError."""
         ...
 
     async def reset(self) -> None:

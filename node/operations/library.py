@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from samara.node.operations.base import Operation, Progress, Report
 from samara.node.operations.refs import find_release, own_publisher
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.contents import Place
-from samara.node.store.files import os_errors, stamp
+from samara.node.store.files import Stamp, os_errors, stamp
 from samara.node.store.publish import SourceFile, find_files
 from samara.node.store.scan import ScannedFile, scan_file
 from samara.node.store.store import Store
-from samara.protocol.errors import LinkError, NotFoundError
+from samara.node.threads import is_cancelled
+from samara.protocol.errors import LinkError, NotFoundError, StoppedError, StoreError
 from samara.protocol.ids import PublisherId, format_content, format_record, parse_record
 from samara.protocol.links import check_petname
 from samara.protocol.records import verify_release
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from samara.node.app import Node
 
 __all__ = ["GC", "KEY_NAME", "PIN", "REMOVE", "UNPIN", "VERIFY", "RefRequest", "Signer", "Verified", "VerifyRequest"]
+
+_log = logging.getLogger(__name__)
 
 Watch = Callable[[int, str], None]
 
@@ -130,7 +134,6 @@ class NameResult:
 
 
 async def _verify(node: Node, request: VerifyRequest, report: Report) -> Verified:
-    stop = False
     done = 0
     total: int | None = None
 
@@ -143,12 +146,9 @@ async def _verify(node: Node, request: VerifyRequest, report: Report) -> Verifie
         nonlocal total
         total = None if request.is_path else find_release(node.store, request.target).bytes
         target = verify_path if request.is_path else verify_held
-        return target(node.store, request.target, watch, lambda: stop)
+        return target(node.store, request.target, watch, is_cancelled)
 
-    try:
-        found = await trio.to_thread.run_sync(work)
-    finally:
-        stop = True
+    found = await trio.to_thread.run_sync(work)
     if not found.ok:
         node.library_changed()
     return found
@@ -159,26 +159,37 @@ def verify_held(store: Store, ref: str, watch: Watch, cancelled: Callable[[], bo
 
     Raises:
         NotFoundError: It is not known here, or none of its files are.
+        StoreError: It lies on a medium that is away.
     """
     held = find_release(store, ref)
-    places = store.contents.places(held.content)
-    if not places:
-        raise NotFoundError(f"no file of {held.name} is here", hint="Fetch it: samara fetch REF")
-    place = max(places, key=lambda place: len(store.contents.files(place)))
+    place = _best_place(store, held)
     table = store.contents.table(held.content)
     bad, done, hashed = [], 0, 0
-    for stream, entry in enumerate(table, 1):
+    for stream in store.contents.complete_streams(place):  # of a fetch with --include only what it brought
+        entry = table[stream - 1]
         path = place.root.joinpath(*entry.path.split("/"))
-        scanned = _scan(path, entry.size, watch, cancelled)
-        if scanned is None or (scanned.blake3, scanned.sha256) != (entry.blake3, entry.sha256):
+        found = _scan_held(path, entry, watch, cancelled)
+        if found is None:
             bad.append(entry.path)
         elif store.writable:
-            _believe_again(store, place, stream, path)
+            store.contents.set_complete(place, {stream: found}, checked=True)
         done += entry.size
-        hashed += scanned is not None
+        hashed += 1
     if store.writable:
         store.contents.set_place_state(place, "edited" if bad else "online")
     return _verdict(store, held, hashed, done, bad)
+
+
+def _best_place(store: Store, held: HeldRelease) -> Place:
+    """The place with the most files whose medium is there."""
+    places = [(len(store.contents.complete_streams(place)), place) for place in store.contents.places(held.content)]
+    whole = [(count, place) for count, place in places if count]
+    if not whole:
+        raise NotFoundError(f"no file of {held.name} is here", hint="Fetch it: samara fetch REF")
+    here = [(count, place) for count, place in whole if place.is_there()]
+    if not here:
+        raise StoreError(f"{whole[0][1].root} is away", hint="Put its medium in, or fetch it again: samara fetch REF")
+    return max(here, key=lambda pair: pair[0])[1]
 
 
 def verify_path(store: Store, target: str, watch: Watch, cancelled: Callable[[], bool]) -> Verified:
@@ -192,9 +203,10 @@ def verify_path(store: Store, target: str, watch: Watch, cancelled: Callable[[],
     entries = []
     done = 0
     for file in files:
-        scanned = _scan(file.real, file.size, watch, cancelled)
-        if scanned is None:
+        looked = _scan(file.real, file.size, watch, cancelled)
+        if looked is None:
             raise NotFoundError(f"{file.real} went away or changed while it was read", hint="Try again.")
+        scanned, _ = looked
         entries.append(FileEntry(file.path, scanned.size, scanned.blake3, scanned.sha256, scanned.root))
         done += file.size
     for held in store.catalog.releases(content=content_id(FileTable.of(entries))):
@@ -228,20 +240,33 @@ def _closest(store: Store, files: list[SourceFile], entries: list[FileEntry], do
     raise NotFoundError(f"no release that is known here has the bytes of {target}", hint="See samara ls.")
 
 
-def _scan(path: Path, size: int, watch: Watch, cancelled: Callable[[], bool]) -> ScannedFile | None:
-    """Hash one file; None when it is not there, or of another size."""
-    if not path.is_file() or path.stat().st_size != size:
-        return None
-    with os_errors(f"cannot read {path}"), open(path, "rb", buffering=0) as file:
-        return scan_file(file.fileno(), size, on_progress=lambda count: watch(count, path.name), cancelled=cancelled)
+def _scan(path: Path, size: int, watch: Watch, cancelled: Callable[[], bool]) -> tuple[ScannedFile, Stamp] | None:
+    """Hash one file, and say what it looked like then; None when it is not there, or of another size.
 
-
-def _believe_again(store: Store, place: Place, stream: int, path: Path) -> None:
-    """What was just hashed and found right is known by its present stamp."""
-    held = store.contents.file(place, stream)
-    if held is not None and held.state == "complete":
+    Raises:
+        StoreError: It cannot be read, or somebody writes to it.
+    """
+    with os_errors(f"cannot read {path}"):
+        if not path.is_file() or path.stat().st_size != size:
+            return None
         with open(path, "rb", buffering=0) as file:
-            store.contents.set_complete(place, {stream: stamp(file.fileno())}, checked=True)
+            fd = file.fileno()
+            now = stamp(fd)
+            return scan_file(fd, size, on_progress=lambda count: watch(count, path.name), cancelled=cancelled), now
+
+
+def _scan_held(path: Path, entry: FileEntry, watch: Watch, cancelled: Callable[[], bool]) -> Stamp | None:
+    """Hash one file of a release; None when it is not what its table says: one bad sector hides no other file."""
+    try:
+        found = _scan(path, entry.size, watch, cancelled)
+    except StoppedError:
+        raise
+    except StoreError as error:
+        _log.warning("%s: %s", path, error.message)
+        return None
+    if found is None or (found[0].blake3, found[0].sha256) != (entry.blake3, entry.sha256):
+        return None
+    return found[1]
 
 
 def _verdict(store: Store, held: HeldRelease, files: int, total: int, bad: list[str]) -> Verified:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from samara.node.inference.fit import estimate
 from samara.node.inference.run import DEFAULT_CONTEXT
 from samara.node.operations.base import Notice, Operation, Progress, Report
 from samara.node.operations.refs import find_release, now_text, own_publisher
-from samara.node.store.files import read_at
+from samara.node.store.files import os_errors, read_at
 from samara.node.store.publish import Published, SourceFile, find_files, publish_files
 from samara.node.store.store import Store
+from samara.node.threads import is_cancelled
 from samara.protocol import limits
 from samara.protocol.errors import LicenseError, ModelHeaderError, UsageError
 from samara.protocol.formats.facts import read_facts
@@ -50,6 +52,9 @@ _CARD: Final = re.compile(r"README(\.md)?", re.IGNORECASE)
 _LICENSE_FILE: Final = re.compile(r"(LICEN[CS]E|COPYING)(\.(md|txt))?", re.IGNORECASE)
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_TEXT: Final = 64 * limits.KIB
+
+_signing = threading.Lock()
+"""Two releases of one name must not get the same version, nor two heads the same sequence number: that is a fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +124,15 @@ def link_of(release: VerifiedRelease, addresses: Sequence[str] = ()) -> str:
 
 
 async def _publish(node: Node, request: PublishRequest, report: Report) -> PublishedRow:
-    stop = False
-
     def on_progress(done: int, path: str) -> None:
         trio.from_thread.run_sync(report, Progress("hashing", done, total, note=path))
 
     def work() -> PublishedRow:
-        return publish(node.store, request, files, root, report=on_progress, cancelled=lambda: stop)
+        return publish(node.store, request, files, root, report=on_progress, cancelled=is_cancelled)
 
     root, files = await trio.to_thread.run_sync(find_files, Path(request.path))
     total = sum(file.size for file in files)
-    try:
-        row = await trio.to_thread.run_sync(work)
-    except trio.Cancelled:
-        stop = True
-        raise
+    row = await trio.to_thread.run_sync(work)
     node.library_changed()
     service = node.network_if_started
     if service is not None:
@@ -164,29 +163,34 @@ def publish(
         StoreError: A file changed while it was read.
     """
     name, kind, visibility = _checked(request, files)
+    _refuse_the_home(store, files)
+    bases = tuple(format_record(find_release(store, base).id) for base in request.bases)
     facts, warnings = _facts(files)
     license_, redistribute = _license(request, files, facts)
-    published = publish_files(store.contents, root, files, on_progress=report, cancelled=cancelled)
     own = own_publisher(store)
-    wanted = Release(
-        kind=kind,
-        publisher=own.publisher,
-        root=own.chain.current.version,
-        name=name,
-        version=request.version or "1",
-        issued=now_text(),
-        content=published.content,
-        bytes=published.table.size,
-        files=len(published.table),
-        license=license_,
-        redistribute=redistribute,
-        visibility=visibility,
-        format=_format(facts),
-        lineage=Lineage(bases=tuple(format_record(find_release(store, base).id) for base in request.bases)),
-    )
-    found = _earlier(store, wanted, any_version=not request.version)
-    release = found or _sign(store, replace(wanted, version=_version(store, wanted, request.version)), published)
-    store.catalog.pin(release.id, pinned=True)
+    with store.publishing():
+        published = publish_files(store.contents, root, files, on_progress=report, cancelled=cancelled)
+        wanted = Release(
+            kind=kind,
+            publisher=own.publisher,
+            root=own.chain.current.version,
+            name=name,
+            version=request.version or "1",
+            issued=now_text(),
+            content=published.content,
+            bytes=published.table.size,
+            files=len(published.table),
+            license=license_,
+            redistribute=redistribute,
+            visibility=visibility,
+            format=_format(facts),
+            lineage=Lineage(bases=bases),
+        )
+        with _signing:
+            found = _earlier(store, wanted, any_version=not request.version)
+            version = _version(store, wanted, request.version)
+            release = found or _sign(store, replace(wanted, version=version), published)
+        store.catalog.pin(release.id, pinned=True)
     store.catalog.allow(release.id, request.allow)
     broken = "its header breaks the chunking rule, so it is cut like any file"
     warnings += [f"{path}: {broken}" for path in published.generic]
@@ -219,6 +223,17 @@ def _checked(request: PublishRequest, files: Sequence[SourceFile]) -> tuple[str,
     return check_name(name or "unnamed"), kind, visibility
 
 
+def _refuse_the_home(store: Store, files: Sequence[SourceFile]) -> None:
+    """A folder that holds the home holds its private keys: who publishes those gives himself away."""
+    keys = store.home.root.resolve()
+    for file in files:
+        if file.real.parent == keys and file.real.suffix in {".key", ".sqlite"}:
+            raise UsageError(
+                f"{file.real} belongs to the Samara home, which holds your private keys",
+                hint="Publish a folder without it, or move the home with $SAMARA_HOME.",
+            )
+
+
 def _guess_kind(files: Sequence[SourceFile]) -> Kind:
     names = [file.path.lower() for file in files]
     if any(name.endswith("adapter_config.json") for name in names):
@@ -234,7 +249,7 @@ def _facts(files: Sequence[SourceFile]) -> tuple[ModelFacts | None, list[str]]:
     """Facts of the first model file whose header can be believed, and what is wrong with those before it."""
     warnings: list[str] = []
     for file in files:
-        with open(file.real, "rb", buffering=0) as opened:
+        with os_errors(f"cannot read {file.real}"), open(file.real, "rb", buffering=0) as opened:
             fd = opened.fileno()
             try:
                 facts = read_facts(functools.partial(_read, fd), file.size)
@@ -293,7 +308,7 @@ def _read_license(files: Sequence[SourceFile], facts: ModelFacts | None) -> str 
 
 
 def _head_of(file: SourceFile) -> bytes:
-    with open(file.real, "rb") as opened:
+    with os_errors(f"cannot read {file.real}"), open(file.real, "rb") as opened:
         return opened.read(_MAX_TEXT)
 
 
@@ -311,10 +326,13 @@ def _earlier(store: Store, wanted: Release, *, any_version: bool) -> VerifiedRel
 
 
 def _version(store: Store, wanted: Release, asked: str) -> str:
-    """The version to sign: what was asked, or one more than the releases of that name so far."""
+    """The version to sign: what was asked, or one more than there was of that name, also of what was removed since."""
     if asked:
         return asked
-    return str(1 + len(store.catalog.releases(publisher=wanted.publisher, name=wanted.name)))
+    held = store.catalog.releases(publisher=wanted.publisher, name=wanted.name)
+    head = store.catalog.newest_head(wanted.publisher, wanted.name)
+    numbers = [int(release.version) for release in held if re.fullmatch(r"[0-9]{1,9}", release.version)]
+    return str(1 + max(len(held), head[1] if head is not None else 0, *numbers))
 
 
 def _sign(store: Store, wanted: Release, published: Published) -> VerifiedRelease:

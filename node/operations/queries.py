@@ -199,10 +199,9 @@ def _standing(store: Store, held: HeldRelease) -> tuple[str, int, str]:
     for place in store.contents.places(held.content):
         here = 0
         for stream, file in store.contents.files(place).items():
-            chunks = store.contents.chunk_list(held.content, stream)
             if file.bits is None:
                 here += table[stream - 1].size
-            elif chunks is not None:
+            elif (chunks := store.contents.chunk_list(held.content, stream)) is not None:
                 here += sum(chunks.length(i) for i in range(len(chunks)) if file.holds(i))
         state = place.state if place.state != "online" else "complete" if here == held.bytes else "partial"
         path = place.root.joinpath(*table[0].path.split("/")) if len(table) == 1 else place.root

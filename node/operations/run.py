@@ -109,9 +109,8 @@ def _model_of(store: Store, ref: str, file: str) -> Path:
     held = find_release(store, ref)
     if held.condemned:
         raise VerificationError(f"{held.name} is condemned: {held.condemned}", hint="Fetch another release.")
-    place = store.complete_place(held.content)
-    if place is None:
-        raise NotFoundError(f"{held.name} is not here whole", hint="Fetch it: samara fetch REF")
+    if not store.contents.has(held.content):
+        raise NotFoundError(f"{held.name} is not here", hint="Fetch it: samara fetch REF")
     paths = [entry.path for entry in store.contents.table(held.content)]
     models = [path for path in paths if path == file] if file else [p for p in paths if p.lower().endswith(".gguf")]
     # Of a model in several files the engine wants the first.
@@ -120,7 +119,13 @@ def _model_of(store: Store, ref: str, file: str) -> Path:
         raise NotFoundError(f"{held.name} has no {file or 'GGUF file'}", hint="See its files with samara show REF.")
     if len(models) > 1:
         raise UsageError(f"{held.name} has {len(models)} models", hint=f"Say which: --file {models[0]}")
-    return place.root.joinpath(*models[0].split("/"))
+    # The rest of the release may be missing: samara fetch --include "*.gguf" brings what is needed.
+    stem = models[0].partition("-00001-of-")[0]
+    needed = {n for n, path in enumerate(paths, 1) if path == models[0] or path.startswith(f"{stem}-0")}
+    for place in store.contents.places(held.content):
+        if place.state == "online" and needed <= set(store.contents.complete_streams(place)):
+            return place.root.joinpath(*models[0].split("/"))
+    raise NotFoundError(f"{models[0]} of {held.name} is not here whole", hint="Fetch it: samara fetch REF")
 
 
 RUN = Operation("run", RunRequest, RunResult, _run)

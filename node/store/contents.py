@@ -8,14 +8,16 @@ is right for as long as its content is held.
 from __future__ import annotations
 
 import functools
+import itertools
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from samara.node.store.files import Stamp
+from samara.node.store.files import Stamp, is_empty
 from samara.node.store.index import Index
 from samara.protocol.chunklist import ChunkList, ListVerifier
 from samara.protocol.errors import NotFoundError, StoreError
@@ -26,8 +28,11 @@ __all__ = ["Contents", "HeldFile", "Place"]
 
 _CACHED_TABLES: Final = 8
 _CACHED_CHUNKS: Final = 1 << 21
-"""Chunks of all lists in memory, about 90 MB. A file of a few megabytes may claim 4 million chunks by repeating one small
-node: 256 such lists would be 47 GB. A list of more is kept while it is the last one."""
+"""Chunks of all lists in memory, about 90 MB. A file of a few megabytes may claim 4 million chunks by repeating one
+small node: 256 such lists would be 47 GB. A list of more is kept while it is the last one."""
+
+_ROWS_AT_ONCE: Final = 20_000
+"""Chunks that are indexed in one transaction: a tenth of a second in which nobody else can write."""
 
 _HINTS: Final = 16
 """Places of one chunk that are looked at: a chunk of zeros, or a licence, may lie in 100,000 files."""
@@ -50,6 +55,10 @@ class Place:
     kind: str
     root: Path
     state: str
+
+    def is_there(self) -> bool:
+        """Whether its medium is: a folder of the user's that is empty is where one was mounted."""
+        return os.path.isdir(self.root) and (self.kind == "home" or not is_empty(self.root))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,17 @@ class Contents:
         with self._index.write():
             for stream, nodes in lists.items():
                 self._insert_nodes(no, stream, nodes)
+
+    def take_list(self, place: Place, stream: int, nodes: Sequence[bytes], chunks: ChunkList, bits: bytes) -> None:
+        """Keep a verified list, let its chunks be found, and record the file as begun."""
+        with self._index.write():
+            self.add_lists(place.content, {stream: nodes})
+            self._lists.keep(place.content, stream, chunks)
+            self.set_partial(place, {stream: bits})
+            if len(chunks) <= _ROWS_AT_ONCE:
+                self.index_chunks(place.content, [stream])
+        if len(chunks) > _ROWS_AT_ONCE:
+            self.index_chunks(place.content, [stream])
 
     def _insert_nodes(self, no: int, stream: int, nodes: Iterable[bytes]) -> None:
         with self._index.write() as db:
@@ -259,6 +279,18 @@ class Contents:
                 [(place.no, s, st.size, st.mtime_ns, st.inode, checked) for s, st in stamps.items()],
             )
 
+    def ids(self) -> list[ContentId]:
+        """Return the contents whose tables are held."""
+        return [ContentId(row[0]) for row in self._index.read.execute("SELECT id FROM content")]
+
+    def place_bytes(self, place: Place) -> int:
+        """Return the bytes that the recorded files of a place have, or will have when they are complete."""
+        db = self._index.read
+        query = "SELECT coalesce(sum(size), 0) FROM file WHERE place = ? AND state = 'complete'"
+        (total,) = db.execute(query, (place.no,)).fetchone()
+        begun = db.execute("SELECT stream FROM file WHERE place = ? AND state != 'complete'", (place.no,)).fetchall()
+        return int(total) + sum(self.table(place.content)[stream - 1].size for (stream,) in begun)
+
     def forget_file(self, place: Place, stream: int) -> None:
         """Forget one file of a place."""
         with self._index.write() as db:
@@ -295,16 +327,22 @@ class Contents:
 
     def index_chunks(self, content: ContentId, streams: Iterable[int]) -> None:
         """Let the chunks of these streams be found by hash: of equal chunks of one stream the first."""
-        no = self.number(content)
-        with self._index.write() as db:  # one for all: a transaction is a sync, and there may be 100,000 small files
-            for stream in streams:
-                chunks = self.chunk_list(content, stream)
-                hashes = (_short(chunks.hash(i)) for i in range(len(chunks))) if chunks else ()
+        rows = self._chunk_rows(content, streams)
+        # Few transactions, since each is a sync and there may be 100,000 small files; none so long that others wait.
+        while batch := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            with self._index.write() as db:
                 db.executemany(
                     'INSERT INTO chunk (hash, content, stream, "index") SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS'
                     " (SELECT 1 FROM chunk WHERE hash = ?1 AND content = ?2 AND stream = ?3)",
-                    ((short, no, stream, i) for i, short in enumerate(hashes)),
+                    batch,
                 )
+
+    def _chunk_rows(self, content: ContentId, streams: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
+        no = self.number(content)
+        for stream in streams:
+            chunks = self.chunk_list(content, stream)
+            if chunks is not None:
+                yield from ((_short(chunks.hash(index)), no, stream, index) for index in range(len(chunks)))
 
     def find_chunk(self, chunk: Digest) -> list[tuple[ContentId, int, int]]:
         """Return where a chunk may be held: (content, stream, index). A hint: the bytes are verified by the reader."""

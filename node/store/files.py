@@ -22,6 +22,7 @@ __all__ = [
     "Stamp",
     "ensure_folder",
     "free_bytes",
+    "is_empty",
     "make_read_only",
     "move_into_place",
     "open_for_reading",
@@ -31,6 +32,7 @@ __all__ = [
     "read_at",
     "read_exactly",
     "remove_file",
+    "remove_folder",
     "stamp",
     "sync_data",
     "sync_folder",
@@ -190,6 +192,15 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether there is nothing in a folder, or it cannot be looked into."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
+
+
 def ensure_folder(root: Path, parts: Sequence[str]) -> Path:
     """Create `root/parts…` folder by folder, never through a link below `root`, and return it.
 
@@ -271,3 +282,26 @@ def remove_file(path: Path) -> None:
         if os.name == "nt":
             path.chmod(stat.S_IWRITE)
         path.unlink()
+
+
+def remove_folder(folder: Path) -> int:
+    """Delete a folder that Samara wrote, with all that is in it; return the bytes that went.
+
+    What cannot be deleted stays: the caller looks whether the folder is still there.
+    """
+    before = _folder_bytes(folder)
+    if os.name == "nt":  # read-only files cannot be deleted there, and all that is complete is read-only
+        for item in folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                item.chmod(stat.S_IWRITE)
+    shutil.rmtree(folder, ignore_errors=True)
+    return before - _folder_bytes(folder)
+
+
+def _folder_bytes(folder: Path) -> int:
+    total = 0
+    for item in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            status = item.lstat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total

@@ -140,20 +140,31 @@ class HomeLock:
             holder = home.holder()
             who = f"process {holder.pid}" if holder else "another process"
             raise HomeBusyError(f"{home.root} is held by {who}", hint="Stop it, or use another $SAMARA_HOME.")
-        self.announce("")
+        try:
+            self.announce("")
+        except StoreError:
+            self.close()
+            raise
 
     def announce(self, door: str) -> None:
-        """Write who holds the home and where it answers."""
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(json.dumps({"pid": os.getpid(), "door": door}))
-        self._file.flush()
+        """Write who holds the home and where it answers.
+
+        Raises:
+            StoreError: The disk is full, for one.
+        """
+        with os_errors(f"cannot write {self._home.lock}"):
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(json.dumps({"pid": os.getpid(), "door": door}))
+            self._file.flush()
 
     def close(self) -> None:
         """Let the home go."""
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk refused is tried again here, and does not matter
+            self._file.seek(0)
+            self._file.truncate()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def _lock(file: IO[str]) -> bool:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from samara.protocol.errors import DiskFullError, NotFoundError, ReadOnlyError, StoreError
 
@@ -74,9 +74,12 @@ class Index:
         self._path = path
         self._lock = threading.RLock()
         self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
+        self._open: list[sqlite3.Connection] = []  # the writer's, unless it could not be opened
+        self._readers: list[_Reader] = []
+        self._closed = False
         try:
             self._writer = self._connect()
+            self._open.append(self._writer)
             if writable:
                 self._prepare()
             self._check_version()
@@ -93,10 +96,14 @@ class Index:
             raise
 
     def close(self) -> None:
-        """Close every connection; no thread may use the index afterwards."""
+        """Close every connection, each when its thread is between two queries; later ones raise `StoreError`."""
         with self._lock:
+            self._closed = True
+            for reader in self._readers:
+                reader.close()
             for connection in self._open:
                 connection.close()
+            self._readers.clear()
             self._open.clear()
 
     @contextlib.contextmanager
@@ -125,20 +132,28 @@ class Index:
                 raise
 
     @property
-    def read(self) -> sqlite3.Connection:
-        """This thread's connection for reading."""
+    def read(self) -> _Reader:
+        """This thread's connection for reading.
+
+        Raises:
+            StoreError: It cannot be opened.
+        """
         own: _ThreadsOwn | None = getattr(self._local, "own", None)
         if own is None:
-            with self._lock:
-                own = _ThreadsOwn(self._connect(), self._let_go)
+            with self._lock, _reading():
+                if self._closed:
+                    raise StoreError("the index was closed")
+                reader = _Reader(self._connect())
+                self._readers.append(reader)
+                own = _ThreadsOwn(reader, self._let_go)
             self._local.own = own
-        return own.connection
+        return own.reader
 
-    def _let_go(self, connection: sqlite3.Connection) -> None:
+    def _let_go(self, reader: _Reader) -> None:
         with self._lock:
-            if connection in self._open:
-                self._open.remove(connection)
-                connection.close()
+            if reader in self._readers:
+                self._readers.remove(reader)
+                reader.close()
 
     def _rollback(self) -> None:
         if self._writer.in_transaction:
@@ -154,7 +169,6 @@ class Index:
             uri += "?mode=ro" if wal.exists() or _writable_folder(self._path.parent) else "?mode=ro&immutable=1"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
         connection.execute("PRAGMA busy_timeout = 30000")
-        self._open.append(connection)
         return connection
 
     def _prepare(self) -> None:
@@ -185,12 +199,62 @@ class _ThreadsOwn:
     go all day, and each would leave two open files behind.
     """
 
-    def __init__(self, connection: sqlite3.Connection, let_go: Callable[[sqlite3.Connection], None]) -> None:
-        self.connection = connection
+    def __init__(self, reader: _Reader, let_go: Callable[[_Reader], None]) -> None:
+        self.reader = reader
         self._let_go = let_go
 
     def __del__(self) -> None:
-        self._let_go(self.connection)
+        self._let_go(self.reader)
+
+
+class _Rows(list[Any]):
+    """The rows of a query, all of them: no cursor stays open behind a caller's back."""
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - as sqlite3 has it
+        """Return the first row, or None."""
+        return self[0] if self else None
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows."""
+        return self
+
+
+class _Reader:
+    """A connection that only reads.
+
+    A node that stops leaves threads behind that are still reading for peers: closing a connection under a query is a
+    segmentation fault, so each query holds a lock.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection: sqlite3.Connection | None = connection
+        self._lock = threading.Lock()
+
+    def execute(self, query: str, parameters: Sequence[object] = ()) -> _Rows:
+        """Return the rows of a query.
+
+        Raises:
+            StoreError: The index is damaged, or was closed.
+        """
+        with self._lock, _reading():
+            if self._connection is None:
+                raise StoreError("the index was closed")
+            return _Rows(self._connection.execute(query, parameters).fetchall())
+
+    def close(self) -> None:
+        """Close it, after the query that is under way."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"the index could not be read: {error}") from error
 
 
 def _is_full(error: sqlite3.Error) -> bool:
@@ -215,7 +279,7 @@ def _writable_folder(folder: Path) -> bool:
     try:
         probe = folder / ".write-probe"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another command may be looking, too
     except OSError:
         return False
     return True

@@ -13,12 +13,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from samara.node.store.contents import Contents, Place
+from samara.node.store.contents import Contents, HeldFile, Place
 from samara.node.store.files import (
     Stamp,
     ensure_folder,
@@ -28,6 +29,7 @@ from samara.node.store.files import (
     open_for_writing,
     os_errors,
     preallocate,
+    read_at,
     remove_file,
     stamp,
     sync_data,
@@ -37,8 +39,9 @@ from samara.node.store.files import (
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.scan import scan_file
 from samara.protocol.chunklist import ChunkList, verify_list
-from samara.protocol.errors import ChunkError, DiskFullError, StoreError
+from samara.protocol.errors import ChunkError, DiskFullError, StoppedError, StoreError
 from samara.protocol.ids import ContentId, Digest, digest
+from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import StreamNeed
 from samara.protocol.table import FileEntry
 
@@ -54,7 +57,7 @@ class Room:
 
     Attributes:
         floor: Bytes that stay free on the place's filesystem.
-        quota: Bytes that all home places may still grow by; None is no quota.
+        quota: Bytes that the place may have in all when it is in the home; None is no quota.
     """
 
     floor: int
@@ -68,6 +71,7 @@ class _File:
     stream: int
     entry: FileEntry
     bits: bytearray
+    listed: bool = False
     fd: int | None = None
     missing: int = 0
     pending: set[int] = field(default_factory=set)
@@ -83,26 +87,50 @@ class StoreIntake:
         place: Where to.
         wanted: Streams, ≥ 1.
         room: How much may be taken.
+        doubted: Bytes of this place were found wrong: no file is believed to be complete unless it is hashed.
+        cancelled: Is asked now and then while files are hashed.
 
     Raises:
         DiskFullError: There is no room for what is missing.
         StoreError: A different file is in the way.
+        StoppedError: `cancelled` said so.
     """
 
-    def __init__(self, contents: Contents, reader: Reader, place: Place, wanted: Iterable[int], room: Room) -> None:
+    def __init__(
+        self,
+        contents: Contents,
+        reader: Reader,
+        place: Place,
+        wanted: Iterable[int],
+        room: Room,
+        *,
+        doubted: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
         self._contents = contents
         self._reader = reader
         self._place = place
-        self._wanted = sorted(wanted)
+        self._wanted = frozenset(wanted)
+        self._doubted = doubted
+        self._cancelled = cancelled
         self._lock = threading.RLock()
         self._written = threading.Condition(self._lock)  # a writer is done with its file
         self._writing = threading.Lock()
         self._files: dict[int, _File] = {}
+        self._opened: OrderedDict[int, _File] = OrderedDict()  # those with a descriptor, the last used one last
         self.pending_bytes = 0
         """Bytes that were put and not committed."""
+        self.unallocated = 0
+        """Bytes that it will still take from the disk."""
+        self.planned = 0
+        """Bytes that the place will have when all that is wanted is there."""
         with os_errors(f"cannot write to {place.root}"):
-            ensure_folder(place.root, [".samara"])
-        self._open(room)
+            ensure_folder(place.root, [WORK_FOLDER])
+        try:
+            self._open(room)
+        except BaseException:
+            self._shut_all()
+            raise
 
     @property
     def content(self) -> ContentId:
@@ -117,20 +145,25 @@ class StoreIntake:
     def _open(self, room: Room) -> None:
         known = self._contents.files(self._place)
         table = self._contents.table(self.content)
-        for stream in self._wanted:
+        for stream in sorted(self._wanted):
             held = known.get(stream)
-            if held is not None and held.state == "complete" and self._is_there(stream, held.stamp):
+            complete = held is not None and held.state == "complete"
+            if held is not None and complete and not self._doubted and self._is_there(stream, held.stamp):
                 continue
             entry = table[stream - 1]
-            if self._adopt(stream, entry):
+            if self._adopt(stream, entry, held if complete else None):
                 continue
-            bits = held.bits if held and held.bits and progress_path(self._place.root, stream).exists() else None
+            bits = held.bits if held and held.bits and progress_path(self._place, stream).exists() else None
             self._files[stream] = _File(stream, entry, bytearray(bits or b""))
-        self._check_room(room)
+        self._check_room(room, sum(held.stamp.size for held in known.values() if held.stream not in self._files))
         self._finish_files([file for file in self._files.values() if file.entry.size == 0])
-        for file in list(self._files.values()):
+        begun: dict[int, bytes] = {}
+        for file in self._files.values():
             if (chunks := self._contents.chunk_list(self.content, file.stream)) is not None:
                 self._begin(file, chunks)
+                begun[file.stream] = bytes(file.bits)
+        if begun:
+            self._contents.set_partial(self._place, begun)
         self._finish_files([file for file in self._files.values() if file.bits and not file.missing])
 
     def _is_there(self, stream: int, known: Stamp) -> bool:
@@ -140,34 +173,61 @@ class StoreIntake:
             return False
         return (status.st_size, status.st_mtime_ns, status.st_ino) == (known.size, known.mtime_ns, known.inode)
 
-    def _adopt(self, stream: int, entry: FileEntry) -> bool:
-        """Take a file that is at its path already, if it is the right one."""
+    def _adopt(self, stream: int, entry: FileEntry, known: HeldFile | None) -> bool:
+        """Take a file that is at its path already, if it is the right one; one of ours that is wrong is mended."""
         target = self._target(stream)
         if not os.path.lexists(target):
             return False
         different = StoreError(
             f"{target} exists and is a different file", hint="Move it away, or choose another folder with --to."
         )
-        if target.is_symlink() or not target.is_file() or target.stat().st_size != entry.size:
+        if target.is_symlink() or not target.is_file():
             raise different
         with os_errors(f"cannot read {target}"), open(target, "rb", buffering=0) as file:
-            scanned = scan_file(file.fileno(), entry.size)
-            if scanned.blake3 != entry.blake3:
-                raise different
             now = stamp(file.fileno())
+            scanned = None
+            if now.size == entry.size:
+                scanned = scan_file(file.fileno(), entry.size, cancelled=self._cancelled)
+        if scanned is None or scanned.blake3 != entry.blake3:
+            # What a person changed in a folder of his own is his; what only rotted, or lies in the home, is ours.
+            if known is None or not (self._place.kind == "home" or (self._place.kind == "to" and now == known.stamp)):
+                raise different
+            self._files[stream] = self._take_back(stream, entry)
+            return True
         if scanned.nodes and scanned.root == entry.root:
             self._contents.add_nodes(self.content, stream, scanned.nodes)
         self._contents.set_complete(self._place, {stream: now}, checked=True)
         self._contents.index_chunks(self.content, [stream])
-        remove_file(progress_path(self._place.root, stream))
+        remove_file(progress_path(self._place, stream))
         return True
 
-    def _check_room(self, room: Room) -> None:
-        needed = sum(
-            file.entry.size
-            for file in self._files.values()
-            if not progress_path(self._place.root, file.stream).exists()
-        )
+    def _take_back(self, stream: int, entry: FileEntry) -> _File:
+        """Make a complete file one in progress again, and keep of it what is right."""
+        path = progress_path(self._place, stream)
+        file = _File(stream, entry, bytearray())
+        with os_errors(f"cannot mend {self._target(stream)}"):
+            ensure_folder(self._place.root, [WORK_FOLDER])
+            os.replace(self._target(stream), path)
+            chunks = self._contents.chunk_list(self.content, stream)
+            if chunks is not None:
+                file.bits = self._right_chunks(self._descriptor(file), chunks)
+        self._contents.set_partial(self._place, {stream: bytes(file.bits)})
+        return file
+
+    def _right_chunks(self, fd: int, chunks: ChunkList) -> bytearray:
+        bits = bytearray((len(chunks) + 7) // 8)
+        for index in range(len(chunks)):
+            if self._cancelled is not None and self._cancelled():
+                raise StoppedError("looking for what is right of a file was stopped")
+            data = memoryview(bytearray(chunks.length(index)))
+            if read_at(fd, data, chunks.offset(index)) == len(data) and digest(data) == chunks.hash(index):
+                bits[index >> 3] |= 1 << (index & 7)
+        return bits
+
+    def _check_room(self, room: Room, complete: int) -> None:
+        needed = sum(max(0, file.entry.size - self._allocated(file)) for file in self._files.values())
+        self.unallocated = needed
+        self.planned = complete + sum(file.entry.size for file in self._files.values())
         free = free_bytes(self._place.root) - room.floor
         if needed > free:
             raise DiskFullError(
@@ -175,11 +235,17 @@ class StoreIntake:
                 f" (a floor of {room.floor:,} stays free)",
                 hint="Free some room, choose another disk with --to, or lower store.floor in config.toml.",
             )
-        if self._place.kind == "home" and room.quota is not None and needed > room.quota:
+        if self._place.kind == "home" and room.quota is not None and self.planned > room.quota:
             raise DiskFullError(
-                f"{needed:,} bytes are needed, and the quota leaves {max(room.quota, 0):,}",
+                f"{self.planned:,} bytes are needed, and the quota leaves {max(room.quota, 0):,}",
                 hint="Run samara gc, or raise store.quota in config.toml.",
             )
+
+    def _allocated(self, file: _File) -> int:
+        try:
+            return os.lstat(progress_path(self._place, file.stream)).st_size
+        except OSError:
+            return 0
 
     # What is asked for
 
@@ -195,12 +261,15 @@ class StoreIntake:
             return [] if file is None else self._missing(file)
 
     def _missing(self, file: _File) -> list[int]:
-        chunks = self._contents.chunk_list(self.content, file.stream)
+        chunks = self._chunks(file)
         count = len(chunks) if chunks is not None else 0
         return [i for i in range(count) if not file.bits[i >> 3] >> (i & 7) & 1 and i not in file.pending]
 
+    def _chunks(self, file: _File) -> ChunkList | None:
+        return self._contents.chunk_list(self.content, file.stream) if file.listed else None
+
     def _need(self, file: _File) -> StreamNeed:
-        chunks = self._contents.chunk_list(self.content, file.stream)
+        chunks = self._chunks(file)
         count = len(chunks) if chunks is not None else 0
         entry = file.entry
         return StreamNeed(
@@ -217,25 +286,22 @@ class StoreIntake:
         Raises:
             NodeError: They are not the list that the table names.
         """
+        chunks = verify_list(self._contents.verifier(self.content, stream), nodes)
         with self._lock:
-            file = self._files[stream]
-            verify_list(self._contents.verifier(self.content, stream), nodes)
-            self._contents.add_nodes(self.content, stream, nodes)
-            chunks = self._contents.chunk_list(self.content, stream)
-            if chunks is None:
-                raise StoreError(f"the chunk list of {file.entry.path} was not kept")
-            self._contents.index_chunks(self.content, [stream])
+            file = self._files.get(stream)
+            if file is None:  # it was listed before, and is whole by now
+                entry = self._contents.table(self.content)[stream - 1]
+                return StreamNeed(stream, entry.path, entry.size, entry.root, True, len(chunks), [])
             self._begin(file, chunks)
+            self._contents.take_list(self._place, stream, nodes, chunks, bytes(file.bits))
             return self._need(file)
 
     def _begin(self, file: _File, chunks: ChunkList) -> None:
         length = (len(chunks) + 7) // 8
         if len(file.bits) != length:
             file.bits = bytearray(length)
-        done = int.from_bytes(file.bits, "little").bit_count()
-        file.missing = len(chunks) - done
-        if not done:
-            self._contents.set_partial(self._place, {file.stream: bytes(file.bits)})
+        file.missing = len(chunks) - int.from_bytes(file.bits, "little").bit_count()
+        file.listed = True
 
     def reuse(self, stream: int, budget: int) -> int:
         """Copy chunks of a listed stream that are held anywhere, up to about `budget` bytes.
@@ -317,11 +383,33 @@ class StoreIntake:
     def _descriptor(self, file: _File) -> int:
         with self._lock:
             if file.fd is None:
-                path = progress_path(self._place.root, file.stream)
-                ensure_folder(self._place.root, [".samara"])
-                file.fd = open_for_writing(path)
+                self._make_way()
+                ensure_folder(self._place.root, [WORK_FOLDER])
+                file.fd = open_for_writing(progress_path(self._place, file.stream))
+                self._opened[file.stream] = file
+                before = min(os.fstat(file.fd).st_size, file.entry.size)
                 preallocate(file.fd, file.entry.size)
+                self.unallocated -= file.entry.size - before
+            self._opened.move_to_end(file.stream)
             return file.fd
+
+    def _make_way(self) -> None:
+        """Keep few files open: of small ones thousands may come between two commits."""
+        while len(self._opened) >= _MAX_OPEN:
+            idle = next((file for file in self._opened.values() if not file.writers), None)
+            if idle is None:
+                return
+            self._shut(idle)
+
+    def _shut(self, file: _File) -> None:
+        if file.fd is not None:
+            os.close(file.fd)
+            file.fd = None
+        self._opened.pop(file.stream, None)
+
+    def _shut_all(self) -> None:
+        for file in list(self._opened.values()):
+            self._shut(file)
 
     def commit(self) -> None:
         """Sync what was put, then record it; files that are whole move to their paths.
@@ -339,8 +427,7 @@ class StoreIntake:
                 return
             with os_errors(f"cannot sync to {self._place.root}"):
                 for file, _ in taken.values():
-                    if file.fd is not None:
-                        sync_data(file.fd)
+                    self._sync(file)
             with self._lock:
                 for file, indexes in taken.values():
                     self._drop_spoilt(file)
@@ -351,7 +438,15 @@ class StoreIntake:
                 whole = [file for file, _ in taken.values() if not file.missing]
                 self._written.wait_for(lambda: not any(file.writers for file in whole))
                 self._finish_files(whole)
-                self._close_some()
+
+    def _sync(self, file: _File) -> None:
+        with self._lock:  # it may have been closed to make way, and must not be while it is synced
+            fd = self._descriptor(file)
+            file.writers += 1
+        try:
+            sync_data(fd)
+        finally:
+            self._end_write(file)
 
     def _drop_spoilt(self, file: _File) -> None:
         """A reader may have found a committed chunk wrong, and taken its bit away: then it is missing here too."""
@@ -370,13 +465,13 @@ class StoreIntake:
             for file in whole:
                 fd = self._descriptor(file)
                 *parts, _name = file.entry.path.split("/")
-                folders.add(ensure_folder(self._place.root, parts))
-                target = self._target(file.stream)
-                make_read_only(fd, progress_path(self._place.root, file.stream))
-                move_into_place(progress_path(self._place.root, file.stream), target)
+                folder = ensure_folder(self._place.root, parts)
+                folders |= {folder, *folder.parents[: len(parts)]}
+                progress = progress_path(self._place, file.stream)
+                make_read_only(fd, progress)
+                move_into_place(progress, self._target(file.stream))
                 stamps[file.stream] = stamp(fd)
-                os.close(fd)
-                file.fd = None
+                self._shut(file)
             for folder in folders:
                 sync_folder(folder)
         if stamps:
@@ -384,13 +479,6 @@ class StoreIntake:
             self._contents.index_chunks(self.content, [f.stream for f in whole if f.entry.root == f.entry.blake3])
         for file in whole:
             del self._files[file.stream]
-
-    def _close_some(self) -> None:
-        files = self._files.values()
-        still = [file for file in files if file.fd is not None and not file.pending and not file.writers]
-        for file in still[: max(0, len(still) - _MAX_OPEN)]:
-            os.close(file.fd or 0)
-            file.fd = None
 
     def finish(self) -> str:
         """Return the absolute path of the content, once every wanted file lies at its path.
@@ -403,7 +491,7 @@ class StoreIntake:
             if self._files:
                 raise StoreError(f"{len(self._files)} files are not complete yet")
         with contextlib.suppress(OSError):
-            (self._place.root / ".samara").rmdir()
+            (self._place.root / WORK_FOLDER).rmdir()
         single = len(self._contents.table(self.content)) == 1
         return str(self._target(1) if single else self._place.root)
 
@@ -413,11 +501,8 @@ class StoreIntake:
             self.commit()
         finally:
             with self._lock:
-                self._written.wait_for(lambda: not any(file.writers for file in self._files.values()))
-                for file in self._files.values():
-                    if file.fd is not None:
-                        os.close(file.fd)
-                        file.fd = None
+                self._written.wait_for(lambda: not any(file.writers for file in self._opened.values()))
+                self._shut_all()
 
     def _target(self, stream: int) -> Path:
         entry = self._contents.table(self.content)[stream - 1]

@@ -7,6 +7,7 @@ Face cache; others are refused, as are loops. What was hashed before and has not
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -74,20 +75,24 @@ def find_files(path: Path) -> tuple[Path, list[SourceFile]]:
         UsageError: There is no file in it, or it is neither a file nor a folder.
         PathError: A name is unsafe on some system, or a link leads outside.
     """
-    if not path.exists():
+    with os_errors(f"cannot read {path}"):
+        there = path.exists()
+    if not there:
         raise NotFoundError(f"there is no file or folder {path}", hint="Check the path.")
     if path.is_file():
         root, found = path.absolute().parent, [path.absolute()]
     elif path.is_dir():
         root = path.absolute()
         with os_errors(f"cannot list {path}"):
-            found = sorted(_walk(root, _allowed_roots(root), [root.resolve()]))
+            # No more than are allowed: links to folders beside each other can make a handful of files a million.
+            walk = _walk(root, _allowed_roots(root), [root.resolve()])
+            found = sorted(itertools.islice(walk, limits.MAX_FILES + 1))
     else:
         raise UsageError(f"{path} is neither a file nor a folder", hint="Publish a file or a folder.")
     if not found:
         raise UsageError(f"there is no file in {path}", hint="An empty folder cannot be published.")
     if len(found) > limits.MAX_FILES:
-        raise UsageError(f"{path} has {len(found):,} files; at most {limits.MAX_FILES:,} make one content")
+        raise UsageError(f"{path} has more than {limits.MAX_FILES:,} files: they do not make one content")
     with os_errors(f"cannot read {path}"):
         files = [SourceFile(_table_path(root, f), real := f.resolve(strict=True), real.stat().st_size) for f in found]
     files.sort(key=lambda file: file.path.encode())
@@ -150,9 +155,7 @@ def publish_files(
     table_list = list_table(encoded)
     content = ContentId(table_list.root)
     contents.add(content, encoded, table_list.nodes)
-    for stream, nodes in enumerate(lists, 1):
-        if nodes:
-            contents.add_nodes(content, stream, nodes)
+    contents.add_lists(content, {stream: nodes for stream, nodes in enumerate(lists, 1) if nodes})
     contents.index_chunks(content, range(1, len(entries) + 1))
     place = contents.add_place(content, "inplace", root)
     contents.set_complete(place, dict(enumerate(stamps, 1)), checked=True)

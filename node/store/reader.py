@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from samara.node.store.contents import Contents, HeldFile
+from samara.node.store.contents import Contents, HeldFile, Place
 from samara.node.store.files import open_for_reading, read_exactly, stamp
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import StoreError
 from samara.protocol.ids import ContentId, digest
+from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Availability
 
 __all__ = ["Reader", "progress_path"]
@@ -28,9 +29,11 @@ _MAX_READ: Final = 8 * limits.MIB
 """Bytes of one read: enough for a disk to stream, and small beside the memory of a node."""
 
 
-def progress_path(root: Path, stream: int) -> Path:
+def progress_path(place: Place, stream: int) -> Path:
     """Return where a file in progress lies (specs/store.md, "Layout of a home")."""
-    return root / ".samara" / str(stream)
+    # A folder of the user's may take several contents, also from several homes: none may write into another's file.
+    name = str(stream) if place.kind == "home" else f"{place.content.hex()[:16]}-{stream}"
+    return place.root / WORK_FOLDER / name
 
 
 class Reader:
@@ -84,7 +87,7 @@ class Reader:
     def path(self, held: HeldFile) -> Path:
         """Return where the bytes of a held file lie now."""
         if held.state == "partial":
-            return progress_path(held.place.root, held.stream)
+            return progress_path(held.place, held.stream)
         entry = self._contents.table(held.place.content)[held.stream - 1]
         return held.place.root.joinpath(*entry.path.split("/"))
 
@@ -120,7 +123,7 @@ class Reader:
         now = self._contents.file(held.place, held.stream)
         if now != held:  # finished or taken away while we looked
             return
-        state = "edited" if os.path.isdir(held.place.root) else "away"
+        state = "edited" if held.place.is_there() else "away"
         _log.warning("%s: %s; its place is %s", self.path(held), error.strerror, state)
         self._contents.set_place_state(held.place, state)
 

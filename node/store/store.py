@@ -5,15 +5,17 @@ It blocks and never waits for a network; the node calls it in worker threads. Se
 
 from __future__ import annotations
 
-import shutil
-import stat
-from collections.abc import Sequence
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from samara.node.settings import StoreSettings
 from samara.node.store.catalog import Catalog, HeldRelease
 from samara.node.store.contents import Contents, Place
+from samara.node.store.files import remove_folder
 from samara.node.store.home import Home
 from samara.node.store.index import Index
 from samara.node.store.intake import Room, StoreIntake
@@ -27,6 +29,9 @@ from samara.protocol.records import PublisherChain, VerifiedRelease, verify_rele
 from samara.protocol.table import verify_table
 
 __all__ = ["Collected", "Store"]
+
+_Key = tuple[str, ContentId]
+"""An intake: the real path of its folder, and what it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,10 @@ class Store:
         self.contents = Contents(self._index)
         self.reader = Reader(self.contents)
         self.shelf = PeerShelf(self.catalog, self.contents, self.reader)
-        self._intakes: dict[Path, StoreIntake] = {}
+        self._changing = threading.RLock()  # what is in flight does not change while something is deleted
+        self._intakes: dict[_Key, StoreIntake] = {}
+        self._opening: set[_Key] = set()
+        self._publishing = 0
 
     @property
     def writable(self) -> bool:
@@ -105,6 +113,8 @@ class Store:
         table: bytes,
         wanted: Sequence[int] | None,
         to: Path | None = None,
+        *,
+        cancelled: Callable[[], bool] | None = None,
     ) -> StoreIntake:
         """Begin, or go on with, the intake of a release.
 
@@ -114,10 +124,13 @@ class Store:
             table: The bytes of the file table.
             wanted: Streams that are wanted, or None for all.
             to: The folder to put the files into; None is the home's own.
+            cancelled: Is asked now and then while files that lie there already are hashed.
 
         Raises:
             VerificationError: Records or table are wrong, contradict the publisher's roots known here, or are
-            condemned. StoreError: The place is in use, or a different file is in the way.
+                condemned.
+            StoreError: The place is in use, or a different file is in the way.
+            StoppedError: `cancelled` said so.
         """
         verified = self._verify(records)
         release = verified.release
@@ -125,16 +138,32 @@ class Store:
         parsed = verify_table(table, release.content)
         verified.check_facts(content=release.content, total=parsed.size, files=len(parsed))
         verify_list(ListVerifier.for_table(release.content), table_nodes)
-        self.catalog.add_release(verified, records, own=False)
-        self.contents.add(release.content, table, table_nodes)
         root = (to or self.home.content / format_content(release.content)).absolute()
-        if root in self._intakes:
-            raise StoreError(f"{root} is being written by another fetch", hint="Wait for it: samara queue.")
-        place = self.contents.add_place(release.content, "to" if to else "home", root)
         streams = range(1, len(parsed) + 1) if wanted is None else wanted
-        intake = StoreIntake(self.contents, self.reader, place, streams, self._room())
-        self._intakes[root] = intake
+        with self._reserved((os.path.realpath(root), release.content)) as key:
+            self.catalog.add_release(verified, records, own=False)
+            self.contents.add(release.content, table, table_nodes)
+            doubted = any(p.state == "edited" for p in self.contents.places(release.content) if p.root == root)
+            place = self.contents.add_place(release.content, "to" if to else "home", root)
+            intake = StoreIntake(
+                self.contents, self.reader, place, streams, self._room(place), doubted=doubted, cancelled=cancelled
+            )
+            with self._changing:
+                self._intakes[key] = intake
         return intake
+
+    @contextlib.contextmanager
+    def _reserved(self, key: _Key) -> Iterator[_Key]:
+        """Let nobody else open this intake, and nobody delete its content, while a block opens it."""
+        with self._changing:
+            if key in self._intakes or key in self._opening:
+                raise StoreError(f"{key[0]} is being written by another fetch", hint="Wait for it: samara queue.")
+            self._opening.add(key)
+        try:
+            yield key
+        finally:
+            with self._changing:
+                self._opening.discard(key)
 
     def _verify(self, records: Records) -> VerifiedRelease:
         chain = PublisherChain.verify(records.roots)
@@ -147,30 +176,37 @@ class Store:
 
     def close_intake(self, intake: Intake) -> None:
         """Commit what an intake took, and let its place go."""
-        for root, ours in list(self._intakes.items()):
+        for key, ours in list(self._intakes.items()):
             if ours is intake:
                 try:
                     ours.close()
                 finally:
-                    self._intakes.pop(root, None)
+                    with self._changing:
+                        self._intakes.pop(key, None)
 
-    def _room(self) -> Room:
-        quota = self._settings.quota
-        return Room(self._settings.floor, None if quota is None else quota - self.home_bytes())
+    def _room(self, place: Place) -> Room:
+        """What is left for a place, after what is there and what other intakes still need."""
+        with self._changing:
+            others = list(self._intakes.values())
+        floor = self._settings.floor + sum(other.unallocated for other in others if _same_disk(other.place, place))
+        if self._settings.quota is None:
+            return Room(floor, None)
+        planned = {other.place.no: other.planned for other in others}
+        homes = [p for p in self.contents.places() if p.kind == "home" and p.no != place.no]
+        taken = sum(max(self.contents.place_bytes(home), planned.get(home.no, 0)) for home in homes)
+        return Room(floor, self._settings.quota - taken)
 
     # Where things are
 
     def home_bytes(self) -> int:
-        """Return the bytes of all contents under the home, as stated by their tables."""
-        places = {place.content for place in self.contents.places() if place.kind == "home"}
-        return sum(self.contents.table(content).size for content in places)
+        """Return the bytes of all files under the home, those in progress at their full size."""
+        return sum(self.contents.place_bytes(place) for place in self.contents.places() if place.kind == "home")
 
     def complete_place(self, content: ContentId) -> Place | None:
         """Return a place where a content lies whole and online."""
         for place in self.contents.places(content):
-            files = self.contents.files(place)
-            whole = sum(held.state == "complete" for held in files.values())
-            if place.state == "online" and whole == len(self.contents.table(content)):
+            whole = len(self.contents.complete_streams(place)) == len(self.contents.table(content))
+            if place.state == "online" and whole:
                 return place
         return None
 
@@ -178,14 +214,17 @@ class Store:
         """Compare every place with the disk, record what changed, and return the places that changed."""
         changed = []
         for place in self.contents.places():
-            state = self._state_of(place)
+            try:
+                state = self._state_of(place)
+            except NotFoundError:
+                continue  # it was deleted meanwhile
             if state != place.state and not (place.state == "edited" and state == "online"):
                 self.contents.set_place_state(place, state)
                 changed.append(place)
         return changed
 
     def _state_of(self, place: Place) -> str:
-        if not place.root.is_dir():
+        if not place.is_there():
             return "away"
         for held in self.contents.files(place).values():
             if held.state != "complete":
@@ -208,43 +247,73 @@ class Store:
             NotFoundError: It is not known here.
             StoreError: It is being fetched.
         """
-        held = self.catalog.release(release)
-        if held is None:
-            raise NotFoundError("there is no such release here", hint="See samara ls.")
-        if self._in_flight(held.content):
-            raise StoreError("it is being fetched", hint="Stop the fetch first: samara queue.")
-        self.catalog.forget_release(release)
-        if self.catalog.releases(content=held.content):
-            return Collected(0, 0)
-        return self._drop(held.content)
+        with self._changing:
+            held = self.catalog.release(release)
+            if held is None:
+                raise NotFoundError("there is no such release here", hint="See samara ls.")
+            if self._in_flight(held.content):
+                raise StoreError("it is being fetched", hint="Stop the fetch first: samara queue.")
+            self.catalog.forget_release(release)
+            if self.catalog.releases(content=held.content):
+                return Collected(0, 0)
+            return Collected(1, self._drop(held.content))
 
     def collect(self) -> Collected:
         """Delete what is neither pinned nor in flight."""
-        pins = self.catalog.pins()
-        kept = {held.content for held in self.catalog.releases() if held.id in pins}
-        contents = bytes_ = 0
-        for content in {place.content for place in self.contents.places()} - kept:
-            if not self._in_flight(content):
-                for held in self.catalog.releases(content=content):
-                    self.catalog.forget_release(held.id)
-                bytes_ += self._drop(content).bytes
-                contents += 1
-        return Collected(contents, bytes_)
+        with self._changing:
+            pins = self.catalog.pins()
+            kept = {held.content for held in self.catalog.releases() if held.id in pins}
+            contents = bytes_ = 0
+            for content in set(self.contents.ids()) - kept:
+                if not self._in_flight(content):
+                    for held in self.catalog.releases(content=content):
+                        self.catalog.forget_release(held.id)
+                    bytes_ += self._drop(content)
+                    contents += 1
+            return Collected(contents, bytes_)
+
+    @contextlib.contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Let nobody collect what lies where it was published: in the block it is there and not pinned yet."""
+        with self._changing:
+            self._publishing += 1
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._publishing -= 1
 
     def _in_flight(self, content: ContentId) -> bool:
-        return any(intake.content == content for intake in self._intakes.values())
+        if self._publishing and any(place.kind == "inplace" for place in self.contents.places(content)):
+            return True
+        return any(content == taken for _, taken in (*self._intakes, *self._opening))
 
-    def _drop(self, content: ContentId) -> Collected:
+    def _drop(self, content: ContentId) -> int:
+        """Forget a content, and return the bytes that were deleted.
+
+        Files go before their rows: when the process dies between, or they cannot be deleted, the next collection finds
+        what is left.
+        """
         freed = 0
         for place in self.contents.places(content):
+            if self._is_ours(place):
+                self.contents.set_place_state(place, "edited")
+                freed += remove_folder(place.root)
+                if os.path.lexists(place.root):
+                    continue
             self.contents.forget_place(place)
-            # Only what is really under the home is deleted, whatever the index says.
-            if place.kind == "home" and place.root.parent == self.home.content and not place.root.is_symlink():
-                freed += _folder_bytes(place.root)
-                shutil.rmtree(place.root, ignore_errors=True)
-        if self.contents.has(content):
+        if not self.contents.places(content):
             self.contents.forget(content)
-        return Collected(1, freed)
+        return freed
+
+    def _is_ours(self, place: Place) -> bool:
+        """Only what is really under the home is deleted, whatever the index says."""
+        if place.kind != "home" or place.root.name != format_content(place.content) or place.root.is_symlink():
+            return False
+        try:
+            return place.root.parent.samefile(self.home.content)
+        except OSError:
+            return False
 
     def releases_by_text(self, words: Sequence[str]) -> list[HeldRelease]:
         """Return the releases whose name, version, kind, licence or publisher's petname has every word."""
@@ -257,10 +326,8 @@ class Store:
         return found
 
 
-def _folder_bytes(folder: Path) -> int:
-    total = 0
-    for item in folder.rglob("*") if folder.is_dir() else ():
-        status = item.lstat()
-        if stat.S_ISREG(status.st_mode):
-            total += status.st_size
-    return total
+def _same_disk(one: Place, other: Place) -> bool:
+    try:
+        return one.root.stat().st_dev == other.root.stat().st_dev
+    except OSError:
+        return True

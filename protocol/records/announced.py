@@ -1,7 +1,9 @@
-"""A head as the DHT keeps it: with its publisher's root chain, since who validates it there cannot fetch (specs/records.md §6).
+"""A head as the DHT keeps it: with its publisher's root chain, since who validates it there cannot fetch.
 
-A value is items one after another, each a length (u32, little-endian) and an envelope: the roots, genesis first, and then
-the head.
+A value is items one after another, each a length (u32, little-endian) and an envelope: the roots, genesis first, and
+then the head.
+
+Source: specs/network.md, "Values".
 """
 
 from __future__ import annotations

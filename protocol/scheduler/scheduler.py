@@ -285,9 +285,10 @@ class Scheduler:
         """Do what is due. It may be called at any time."""
         events: list[Event] = []
         for peer in list(self._peers.values()):
+            is_ready = self._is_ready_again(peer, now)
             if peer.requests and now >= peer.pace.deadline():
                 events.append(self._stall(peer, now))
-            elif self._is_ready_again(peer, now):
+            elif is_ready:
                 events.append(Ready(peer.name))
         return events
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import trio
+from support.nodes import LOOPBACK
 
 from samara.node.network.opening import NetworkConfig, open_network
 from samara.node.network.transport import Network, Stream
@@ -42,9 +44,7 @@ from samara.protocol.exchange.messages import (
     RecordsPart,
     Want,
 )
-from samara.protocol.ids import ReleaseId
-from samara.protocol.ports import Records
-from support.nodes import LOOPBACK
+from samara.protocol.ports import Records, Shelf
 
 __all__ = [
     "Busier",
@@ -82,14 +82,14 @@ class Plain:
 
     Args:
         stream: To whom.
-        store: What.
+        shelf: What.
         lied: Is set when a vice shows.
         stranger: The records of another release, for those who need one.
     """
 
-    def __init__(self, stream: Stream, store: Store, lied: trio.Event, stranger: Records | None) -> None:
+    def __init__(self, stream: Stream, shelf: Shelf, lied: trio.Event, stranger: Records | None) -> None:
         self.stream = stream
-        self.shelf = store.shelf
+        self.shelf = shelf
         self.lied = lied
         self.stranger = stranger
         self.reader: FrameReader[Message] = FrameReader(decode)
@@ -277,7 +277,7 @@ class WrongNode(Plain):
     """A chunk-list node with another hash; the table's own node is right."""
 
     async def nodes(self, asked: GetNodes) -> None:
-        if asked.hashes[0] == asked.content:
+        if bytes(asked.hashes[0]) == bytes(asked.content):
             return await super().nodes(asked)
         node = self.shelf.node(asked.content, asked.hashes[0], self.stream.peer)
         assert node is not None
@@ -351,7 +351,7 @@ class MuteAtLists(Plain):
     """Gives the file table, and falls silent when asked for a file's list."""
 
     async def nodes(self, asked: GetNodes) -> None:
-        if asked.hashes[0] == asked.content:
+        if bytes(asked.hashes[0]) == bytes(asked.content):
             return await super().nodes(asked)
         return await self.fall_silent()
 
@@ -393,6 +393,9 @@ class Busier(Plain):
         await self.say(Busy(asked.id, _FOREVER_BUSY))
 
 
+_SEEDS: Final = itertools.count(1)
+
+
 @dataclass
 class Lying:
     """A liar that is up.
@@ -408,7 +411,6 @@ class Lying:
     address: str
     lied: trio.Event
     sessions: int = 0
-    _SEEDS: ClassVar[int] = 0
 
     @property
     def peer(self) -> str:
@@ -416,12 +418,14 @@ class Lying:
 
 
 @contextlib.asynccontextmanager
-async def lying(vice: type[Plain], home: Path, stranger: Records | None = None) -> AsyncIterator[Lying]:
-    """Run a liar that serves what a home holds, whoever holds that."""
-    Lying._SEEDS += 1
-    config = NetworkConfig(seed=Lying._SEEDS.to_bytes(32, "big"), listen=LOOPBACK, dht="off", agent="samara/liar")
-    store = Store(Home(home), StoreSettings(), writable=False)
-    try:
+async def lying(vice: type[Plain], held: Path | Shelf, stranger: Records | None = None) -> AsyncIterator[Lying]:
+    """Run a liar that serves what a home holds (whoever holds that home), or what is on a shelf."""
+    config = NetworkConfig(seed=next(_SEEDS).to_bytes(32, "big"), listen=LOOPBACK, dht="off", agent="samara/liar")
+    with contextlib.ExitStack() as stack:
+        if isinstance(held, Path):
+            store = stack.enter_context(contextlib.closing(Store(Home(held), StoreSettings(), writable=False)))
+            held = store.shelf
+        shelf = held
         async with open_network(config) as network:
             host = network.host
             liar = Lying(host, f"{host.listening()[0]}/p2p/{host.peer}", trio.Event())
@@ -429,12 +433,10 @@ async def lying(vice: type[Plain], home: Path, stranger: Records | None = None) 
             async def serve(stream: Stream) -> None:
                 liar.sessions += 1
                 with contextlib.suppress(NetworkError):
-                    await vice(stream, store, liar.lied, stranger).run()
+                    await vice(stream, shelf, liar.lied, stranger).run()
 
             host.serve(PROTOCOL, serve)
             yield liar
-    finally:
-        store.close()
 
 
 def every_vice() -> Sequence[type[Any]]:

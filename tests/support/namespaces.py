@@ -40,7 +40,11 @@ class Machine:
             ["ip", "netns", "exec", self.name, *command],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(env or {}), "PYTHONPATH": os.pathsep.join((str(_ROOT / "src"), str(_ROOT / "tests")))},
+            env={
+                **os.environ,
+                **(env or {}),
+                "PYTHONPATH": os.pathsep.join((str(_ROOT / "src"), str(_ROOT / "tests"))),
+            },
             cwd=_ROOT,
         )
         self.processes.append(process)

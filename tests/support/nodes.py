@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from support.contents import Source, give_home, make_source
+
 from samara.cli.operations import all_operations
 from samara.node.app import Node, open_node
 from samara.node.operations.base import Event, Notice, Progress
@@ -15,7 +17,6 @@ from samara.node.operations.fetch import FETCH, Fetched, FetchRequest
 from samara.node.settings import NetworkSettings, Settings, StoreSettings
 from samara.node.store.home import Home
 from samara.protocol.ids import ReleaseId, format_record
-from support.contents import Source, give_home, make_source
 
 __all__ = ["LOOPBACK", "Heard", "address", "fetch", "published", "same_files", "seeding", "up"]
 

@@ -203,11 +203,12 @@ def _names() -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.no_cover
 def test_hostile_headers_are_over_soon(name: str) -> None:
     data = HOSTILE[name]()
-    start = time.perf_counter()
+    start = time.process_time()
     lay(data)
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 @pytest.mark.parametrize("name", ["white space", "a string", "brackets"])
@@ -222,11 +223,12 @@ def test_hostile_headers_take_little_memory(name: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.no_cover
 def test_49_bytes_that_hang_others() -> None:
     data = build(next(v["stream"] for v in VECTORS if "49 bytes" in v["name"]))
-    start = time.perf_counter()
+    start = time.process_time()
     assert (len(data), lay(data).kind) == (49, Kind.GENERIC)
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 def test_a_claim_of_gigabytes_reads_nothing_of_them() -> None:

@@ -162,6 +162,7 @@ def _peak() -> int | None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [_many_strings, _many_tensors, _many_entries, _long_values, _all_space])
+@pytest.mark.no_cover
 def test_no_header_costs_much(build: Callable[[], bytes], tmp_path: Path) -> None:
     path = tmp_path / "hostile"
     path.write_bytes(build())

@@ -403,3 +403,17 @@ def test_nothing_wanted_is_done_and_an_empty_stream_changes_nothing() -> None:
     assert scheduler.done
     assert not scheduler.stuck
     assert scheduler.next_requests("ann", 0.0) == []
+
+
+def test_a_helper_that_stalls_leaves_nothing_due() -> None:
+    scheduler = scheduler_with("ann", "bob", "cat", chunks=3)
+    scheduler.next_requests("ann", 0.0)
+    scheduler.received("ann", 1, 0, SMALL, 0.0)
+    scheduler.set_files("cat", b"")
+    scheduler.set_availability("cat", 1, b"\x04")
+    scheduler.next_requests("cat", 5.0)
+    (help_for_ann,) = scheduler.next_requests("bob", 5.0)
+    assert help_for_ann.first == 1
+    assert scheduler.timer() == 5.25, "bob may help cat later"
+    assert [type(event) for event in scheduler.tick(40.0)] == [Stalled] * 3
+    assert scheduler.timer() == 40.0 + REST
