@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from samara.cli.output import printable
 from samara.protocol.errors import SamaraError
 
 __all__ = ["fail"]
@@ -15,7 +16,7 @@ def fail(error: SamaraError, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": type(error).__name__, "message": error.message, "hint": error.hint}))
     else:
-        print(f"samara: {error.message}", file=sys.stderr)
+        print(f"samara: {printable(error.message)}", file=sys.stderr)
         if error.hint:
-            print(f"        {error.hint}", file=sys.stderr)
+            print(f"        {printable(error.hint)}", file=sys.stderr)
     return error.exit_code

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -94,6 +95,8 @@ def _misused(error: click.ClickException) -> int:
 def main() -> None:
     """Run the command line and exit with its code (specs/cli.md, "Exit codes")."""
     _set_up_log()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter must not end a command
     try:
         cli.main(prog_name="samara", standalone_mode=False)
     except click.exceptions.Abort:

@@ -20,19 +20,21 @@ __all__ = ["emit_json", "human_bytes", "json_option", "printable", "say", "show_
 
 _STEERING: Final = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _UNPRINTABLE: Final = {code: "\ufffd" for code in _STEERING if chr(code) not in "\n\t"}
+_IN_A_CELL: Final = dict.fromkeys(_STEERING, "\ufffd")
+_IN_JSON: Final = {code: f"\\u{code:04x}" for code in _STEERING if code >= 0x20}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 """The `--json` flag of every command that reports."""
 
 
 def emit_json(value: object) -> None:
-    """Print a result as one JSON object."""
-    print(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+    """Print a result as one JSON object; characters that could steer a terminal are escaped as JSON does it."""
+    print(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False).translate(_IN_JSON))
 
 
 def say(text: str = "") -> None:
-    """Print a line of the result."""
-    print(text)
+    """Print a line of the result; names and texts in it may come from anybody."""
+    print(printable(text))
 
 
 def human_bytes(count: float) -> str:
@@ -50,7 +52,8 @@ def printable(text: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: drawn for a terminal, tab-separated for a pipe."""
+    """Print a table: drawn for a terminal, tab-separated for a pipe. Cells may hold what comes from anybody."""
+    rows = [[cell.translate(_IN_A_CELL) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))
@@ -105,9 +108,9 @@ class _Events:
 
     def _notice(self, text: str) -> None:
         if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
+            self._progress.console.print(printable(text), markup=False, highlight=False)
         else:
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
 
     def _bar(self, event: Progress) -> None:
         if self._progress is None:
@@ -117,7 +120,9 @@ class _Events:
             for other in self._tasks.values():
                 self._progress.update(other, visible=False)
             self._tasks[event.phase] = self._progress.add_task(event.phase, total=event.total, note="")
-        self._progress.update(self._tasks[event.phase], completed=event.done, total=event.total, note=event.note)
+        self._progress.update(
+            self._tasks[event.phase], completed=event.done, total=event.total, note=printable(event.note)
+        )
 
     def _stop_bars(self) -> None:
         if self._progress is not None:

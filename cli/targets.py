@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,21 @@ class Target:
 
 
 def absolute(path: str) -> str:
-    """Return a path as an operation takes it: absolute, `~` expanded, links kept."""
-    return str(Path(path).expanduser().absolute())
+    """Return a path as an operation takes it: absolute, `~` expanded, links kept.
+
+    Raises:
+        UsageError: There is no such user or folder to begin from, or it is not UTF-8, so that no index can hold it.
+    """
+    try:
+        found = str(Path(path).expanduser().absolute())
+        found.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the path {path!a} is not UTF-8", hint="Rename it, or go into the folder by a link."
+        ) from None
+    except (RuntimeError, OSError) as error:
+        raise UsageError(f"{path!a} cannot be a path here: {error}", hint="Write the path in full.") from error
+    return found
 
 
 def target_of(text: str) -> Target:
@@ -37,7 +51,7 @@ def target_of(text: str) -> Target:
     """
     if looks_like_path(text):
         return Target(absolute(text), is_path=True)
-    if not Path(text).exists():
+    if not os.path.exists(text):  # False, too, for what is too long to be a name, as a link may be
         return Target(text, is_path=False)
     try:
         parse_ref(text)

@@ -160,7 +160,7 @@ async def open_node(home: Home, settings: Settings, operations: Iterable[AnyOper
                     yield node
                 finally:
                     with contextlib.suppress(StoreError):  # a full disk: the door is found to be gone all the same
-                        lock.announce("")
+                        lock.withdraw()
                     nursery.cancel_scope.cancel()
         finally:
             store.close()

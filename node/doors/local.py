@@ -36,7 +36,7 @@ __all__ = ["open_door", "serve_door"]
 
 _log = logging.getLogger(__name__)
 _EVENT_BACKLOG: Final = 256
-_LONGEST_FOLDER: Final = 72
+_LONGEST_FOLDER: Final = 80
 """Bytes: with the socket's own name it stays below the 104 that macOS allows."""
 _CALL_TIMEOUT: Final = 10.0
 """Seconds in which a caller must have made its call: it is on this machine, and knows what it wants."""
@@ -69,23 +69,30 @@ async def open_door(home: Home) -> AsyncIterator[tuple[trio.SocketListener, str]
 
 
 def _runtime_folder(home: Home) -> Path:
-    """Return a folder that only this user can enter: the runtime directory, the temporary one, or the home.
+    """Return a folder that only this user can enter.
 
-    The first may be another user's (after su), the second may have been taken by one.
+    It is in the runtime directory. That may be another user's (after su), or its path too long: then it is in the
+    temporary folder. That may have been taken by another user: then it is in the home.
     """
     base = os.environ.get("XDG_RUNTIME_DIR")
-    if base and os.access(base, os.W_OK | os.X_OK):
-        folders = [Path(base) / "samara"]
-    else:
-        folders = [Path(tempfile.gettempdir()) / f"samara-{os.getuid()}", home.root / "door"]
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = os.lstat(folder)
-            private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-            if private and len(os.fsencode(folder)) <= _LONGEST_FOLDER:
-                return folder
-    raise StoreError(f"{folders[0]} is not a private folder of yours", hint="Remove it, or set $XDG_RUNTIME_DIR.")
+    folders = [Path(tempfile.gettempdir()) / f"samara-{os.getuid()}", home.root / "door"]
+    for folder in [Path(base) / "samara", *folders] if base else folders:
+        if len(os.fsencode(folder)) > _LONGEST_FOLDER or not _can_make(folder):
+            continue
+        status = os.lstat(folder)
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
+            return folder
+        if status.st_uid == os.getuid():  # ours to mend
+            break
+    raise StoreError(f"{folder} is not a private folder of yours", hint="Remove it, or set $XDG_RUNTIME_DIR.")
+
+
+def _can_make(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 async def serve_door(node: Node, listener: trio.SocketListener, door: str) -> None:

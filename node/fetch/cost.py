@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import trio
+
 from samara.node.fetch.job import FetchJob
 from samara.node.fetch.lists import SharedTable, fill
 from samara.node.network.exchange.client import ExchangeClient
+from samara.node.threads import is_cancelled
 from samara.protocol.chunklist import ChunkList, ListVerifier
 from samara.protocol.errors import NotFoundError
 from samara.protocol.records import VerifiedRelease
@@ -60,7 +63,7 @@ class CostJob(FetchJob):
         await self._table.fetch_from(client)
         table_bytes = self._table.data()
         verified.check_table(table_bytes)
-        table = verify_table(table_bytes, verified.release.content)
+        table = await trio.to_thread.run_sync(verify_table, table_bytes, verified.release.content)
         self.costs = tuple([await self._cost(client, verified, table, n) for n in self._goal.wanted(table)])
         self._end()
 
@@ -68,12 +71,14 @@ class CostJob(FetchJob):
         entry = table[stream - 1]
         verifier = ListVerifier.for_file(entry.root, entry.size, entry.blake3)
         await fill(client, verified.release.content, verifier, self._held_node)
-        return FileCost(entry.path, entry.size, self._missing_bytes(verifier.chunks()))
+        needed = await trio.to_thread.run_sync(self._missing_bytes, verifier.chunks())
+        return FileCost(entry.path, entry.size, needed)
 
     def _missing_bytes(self, chunks: ChunkList) -> int:
         needed = 0
         for index in range(len(chunks)):
-            held = (self._store.read(*where, 1) for where in self._store.contents.find_chunk(chunks.hash(index)))
-            if not any(held):
+            is_cancelled()
+            places = self._store.contents.find_chunk(chunks.hash(index))
+            if not any(self._store.reader.holds(*where) for where in places):
                 needed += chunks.length(index)
         return needed

@@ -13,6 +13,7 @@ import trio
 from samara.node.network.service import NetworkService
 from samara.node.network.transport import PeerAddress
 from samara.protocol.errors import LinkError, NetworkError
+from samara.protocol.limits import HANDSHAKE_TIMEOUT
 
 __all__ = ["Finder", "parse_peer"]
 
@@ -34,6 +35,10 @@ def parse_peer(multiaddr: str) -> PeerAddress:
     return PeerAddress(peer, (address,) if address else ())
 
 
+_HEAD_START: Final = HANDSHAKE_TIMEOUT
+"""Seconds in which nobody but the named peers is asked; as soon as the release is known to be public, it ends."""
+
+
 class Finder:
     """Finds peers that may have a release.
 
@@ -48,10 +53,12 @@ class Finder:
         self._static = tuple(static)
         self._keys = list(keys)
         self._open = trio.CancelScope()
+        self._public = trio.Event()
         self._again = trio.Event()
 
     def look_for(self, key: bytes) -> None:
-        """Look for one more DHT key from now on."""
+        """Look for one more DHT key from now on: what it stands for is public."""
+        self._public.set()
         if key not in self._keys:
             self._keys.append(key)
             self._again.set()
@@ -65,6 +72,10 @@ class Finder:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._named, found)
             with self._open:
+                # Who is asked for an unlisted release learns of it: those who were named come first.
+                if self._static:
+                    with trio.move_on_after(_HEAD_START):
+                        await self._public.wait()
                 async with trio.open_nursery() as open_to_all:
                     open_to_all.start_soon(self._nearby, found)
                     open_to_all.start_soon(self._dht, found)

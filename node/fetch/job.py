@@ -13,6 +13,7 @@ content id and the release's subject, each list by its root in the table, each c
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -31,9 +32,11 @@ from samara.node.network.service import NetworkService
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.base import Notice, Progress, Report
 from samara.node.store.intake import StoreIntake
+from samara.node.threads import is_cancelled
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import (
+    CriticalError,
     NetworkError,
     NotFoundError,
     PeerBusyError,
@@ -83,6 +86,10 @@ class _Ready:
     chunks: ChunkList
 
 
+class WrongRecordsError(RemoteProtocolError):
+    """A peer sent records that are not what was asked for, or not what was signed."""
+
+
 class FetchJob:
     """Runs one fetch.
 
@@ -114,6 +121,7 @@ class FetchJob:
         self._lists: ListBoard | None = None
         self._listed: deque[_Listed] = deque()
         self._has_listed = trio.Event()
+        self._copying = False
         self._unlisted = 0
         self._useful = self._gained = trio.current_time()
         self._sessions = 0
@@ -121,6 +129,7 @@ class FetchJob:
         self._active: set[str] = set()
         self._excluded: set[str] = set()
         self._failure: SamaraError | None = None
+        self._too_new: CriticalError | None = None
         self._ended = trio.Event()
         self._reused = 0
         self._total = 0
@@ -185,7 +194,7 @@ class FetchJob:
             raise NotFoundError("the fetch ended before it began")
         self._tell()
         path = await trio.to_thread.run_sync(intake.finish)
-        self._store.catalog.pin(verified.id, pinned=True)
+        await trio.to_thread.run_sync(lambda: self._store.catalog.pin(verified.id, pinned=True))
         swarm = self._swarm
         return FetchOutcome(
             verified.id,
@@ -197,8 +206,9 @@ class FetchJob:
         )
 
     def _end(self, failure: SamaraError | None = None) -> None:
-        self._failure = self._failure or failure
-        self._ended.set()
+        if not self._ended.is_set():  # what fails after the end, fails since it is the end
+            self._failure = failure
+            self._ended.set()
 
     def _is_complete(self) -> bool:
         return self._swarm is not None and self._swarm.done and not self._unlisted
@@ -241,7 +251,7 @@ class FetchJob:
                     _log.info("%s: %s", peer, error.message)
                     if isinstance(error, PeerRefusedError):
                         return
-                except (RemoteProtocolError, RecordError) as error:
+                except RemoteProtocolError as error:
                     await self._blame(network, peer, error)
                     return
                 except SamaraError as error:
@@ -262,6 +272,7 @@ class FetchJob:
     async def _session(self, network: NetworkService, address: PeerAddress) -> None:
         async with network.connect(address, patience=self._waits.answer, timeout=self._waits.connect) as client:
             await self._learn_release(client)
+            self._check_named(client.peer)
             await self._learn_table(client)
             self._sessions += 1
             try:
@@ -269,6 +280,17 @@ class FetchJob:
             finally:
                 self._sessions -= 1
                 self._useful = trio.current_time()
+
+    def _check_named(self, peer: str) -> None:
+        """Of a release that is not public only those are asked whom the link names.
+
+        Raises:
+            PeerRefusedError: It is not one of them.
+        """
+        named = {address.peer for address in self._goal.peers}
+        public = self._verified is None or self._verified.release.visibility is Visibility.PUBLIC
+        if not public and named and peer not in named:
+            raise PeerRefusedError(f"{peer} was not named, and the release is not public", code=0)
 
     async def _share_in(self, client: ExchangeClient) -> None:
         swarm, lists = self._swarm, self._lists
@@ -284,9 +306,10 @@ class FetchJob:
 
     async def _blame(self, network: NetworkService, peer: str, error: SamaraError) -> None:
         self._excluded.add(peer)
-        wrong = await trio.to_thread.run_sync(self._store.catalog.count_wrong, peer, error.message)
-        banned = wrong >= limits.BAN_AFTER
-        what = "sent wrong bytes" if isinstance(error, WrongChunkError) else "broke the rules"
+        count = await trio.to_thread.run_sync(self._store.catalog.count_wrong, peer, error.message)
+        banned = count >= limits.BAN_AFTER
+        wrong = isinstance(error, WrongChunkError | WrongRecordsError)
+        what = "sent wrong bytes" if wrong else "broke the rules"
         self._report(Notice(f"peer {peer} {what} and is {'banned' if banned else 'left out'}: {error.message}"))
         if banned:
             network.host.set_banned(self._store.catalog.banned())
@@ -322,19 +345,52 @@ class FetchJob:
             records = await client.latest(goal.publisher, goal.name)
         else:
             raise NotFoundError("a fetch that names nothing")
-        known = self._store.catalog.roots(goal.publisher) if goal.publisher else ()
-        verified = verify_release(
-            records,
-            expected=goal.release,
-            publisher=goal.publisher if goal.release is None else None,
-            known=PublisherChain.verify(known) if known else None,
-        )
-        if goal.release is None and verified.head is not None and self._is_rollback(verified.head):
-            raise NotFoundError(f"{client.peer} has only an older release of {goal.name}")
-        if goal.version not in {None, verified.release.version}:
-            raise NotFoundError(f"{client.peer} has version {verified.release.version}, not {goal.version}")
+        verified = self._verify(records, client.peer)
+        if goal.release is None:
+            self._check_name(verified, client.peer)
         if self._verified is None:
             self._take_release(verified, records)
+
+    def _verify(self, records: Records, peer: str) -> VerifiedRelease:
+        """Verify what a peer sent.
+
+        Raises:
+            WrongRecordsError: It is not what was asked for, or not what was signed.
+            NotFoundError: It is of a later version.
+        """
+        goal = self._goal
+        known = self._store.catalog.roots(goal.publisher) if goal.publisher else ()
+        try:
+            return verify_release(
+                records,
+                expected=goal.release,
+                publisher=goal.publisher if goal.release is None else None,
+                known=PublisherChain.verify(known) if known else None,
+            )
+        except CriticalError as error:
+            self._too_new = error  # whose fault it is cannot be told: nobody is blamed
+            raise NotFoundError(f"{peer} has it of a version that is not known here") from error
+        except RecordError as error:
+            raise WrongRecordsError(f"{peer} sent wrong records: {error.message}") from error
+
+    def _check_name(self, verified: VerifiedRelease, peer: str) -> None:
+        """Hold what a peer answered to a name against the name.
+
+        Raises:
+            WrongRecordsError: It has another name.
+            NotFoundError: It is of another version, or older than what was seen here.
+        """
+        goal, said = self._goal, verified.release
+        if said.name != goal.name:
+            raise WrongRecordsError(f"{peer} sent a release of the name {said.name}, not {goal.name}")
+        if goal.version is not None:
+            if said.version != goal.version:
+                raise NotFoundError(f"{peer} has version {said.version}, not {goal.version}")
+            return
+        known = self._store.catalog.newest_head(said.publisher, said.name)
+        behind = self._is_rollback(verified.head) if verified.head else known is not None and known[2] != verified.id
+        if behind:
+            raise NotFoundError(f"{peer} has only an older release of {goal.name}")
 
     def _take_release(self, verified: VerifiedRelease, records: Records) -> None:
         if self._goal.publisher not in {None, verified.release.publisher}:
@@ -383,9 +439,8 @@ class FetchJob:
             table = await trio.to_thread.run_sync(verify_table, table_bytes, content)
             wanted = self._goal.wanted(table)
             self._wanted_bytes = sum(table[stream - 1].size for stream in wanted)
-            intake = await trio.to_thread.run_sync(
-                self._store.open_intake, records, nodes, table_bytes, wanted, self._goal.to
-            )
+            opened = functools.partial(self._store.open_intake, cancelled=is_cancelled)
+            intake = await trio.to_thread.run_sync(opened, records, nodes, table_bytes, wanted, self._goal.to)
             # Opened is opened, whatever comes of the rest: `run` closes it.
             self._intake = intake
             needs = await trio.to_thread.run_sync(intake.needs)
@@ -425,6 +480,7 @@ class FetchJob:
         """Copy what is held of the files whose lists are here, and let the swarm fetch the rest."""
         intake, swarm = self._intake, self._swarm
         while intake is not None and swarm is not None and self._listed:
+            self._copying = True
             batch = [self._listed.popleft() for _ in range(min(len(self._listed), _STREAMS_AT_ONCE))]
             while batch:
                 ready = await trio.to_thread.run_sync(self._copy_held, intake, batch)
@@ -434,6 +490,7 @@ class FetchJob:
                         swarm.add_stream(found.stream, found.missing, found.chunks)
                     self._unlisted -= 1
                 self._tell()
+        self._copying = False
 
     def _copy_held(self, intake: StoreIntake, batch: list[_Listed]) -> list[_Ready]:
         """Keep lists and copy what is held, one step of it; return the files that are ready. Blocks."""
@@ -503,7 +560,7 @@ class FetchJob:
             now = trio.current_time()
             if self._swarm is not None and self._swarm.received > kept:
                 self._gained, kept = now, self._swarm.received
-            if self._sessions and not (self._swarm is not None and self._swarm.stuck):
+            if self._sessions and self._is_hopeful():
                 self._useful = now
             if now - self._useful >= self._patience:
                 self._end(self._nobody(self._patience))
@@ -515,11 +572,19 @@ class FetchJob:
                     )
                 )
 
+    def _is_hopeful(self) -> bool:
+        """Whether something that is missing may come of those who are connected, or is being copied here."""
+        if self._swarm is None or self._lists is None or self._copying or self._is_complete():
+            return True
+        return self._lists.hopeful or not (self._swarm.done or self._swarm.stuck)
+
     def _nobody(self, patience: float) -> SamaraError:
         if self._verified is not None:
             return NetworkError(
                 "everybody who has it is gone", hint="Run the same command later: it goes on where it stopped."
             )
+        if self._too_new is not None:
+            return CriticalError(self._too_new.message, hint=self._too_new.hint or "Is this Samara up to date?")
         what = format_record(self._goal.release) if self._goal.release else self._goal.name
         asked = "nobody could be asked" if not self._excluded and not self._active else "nobody has it"
         return NotFoundError(

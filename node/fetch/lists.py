@@ -133,12 +133,21 @@ class SharedTable:
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A list that is not here."""
+    """A list that is not here.
+
+    Attributes:
+        need: Of which file.
+        verifier: What came of it.
+        since: When somebody was last asked for it.
+        asking: Who is being asked.
+        lack: Who said that they do not have it.
+    """
 
     need: StreamNeed
     verifier: ListVerifier
     since: float = 0.0
     asking: dict[str, trio.CancelScope] = field(default_factory=dict)
+    lack: set[str] = field(default_factory=set)
 
 
 class ListBoard:
@@ -171,6 +180,11 @@ class ListBoard:
         """Lists that are not complete."""
         return len(self._waiting) + len(self._in_hand)
 
+    @property
+    def hopeful(self) -> bool:
+        """Somebody is being asked who may have what it is asked for."""
+        return any(not work.lack.issuperset(work.asking) for work in self._in_hand.values())
+
     def add(self, need: StreamNeed, verifier: ListVerifier) -> None:
         """Want the list of a file."""
         self._waiting.append(_Work(need, verifier))
@@ -196,8 +210,10 @@ class ListBoard:
                     await trio.lowlevel.checkpoint()  # `fill` may find all of it here
                     await fill(client, self._content, work.verifier, self._held)
                 misses = 0
+                work.lack.discard(client.peer)
             except NotFoundError:
                 misses += 1
+                work.lack.add(client.peer)
             finally:
                 self._put_down(work, client.peer)
             if misses >= _MISSES:

@@ -7,7 +7,9 @@ the intake in a worker thread before the scheduler hears of it. A wrong chunk en
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+from collections import Counter
 from typing import Final
 
 import trio
@@ -56,10 +58,12 @@ class Swarm:
         self._files = files
         self._scheduler = Scheduler(rotate=rotate)
         self._streams: dict[int, int] = {}
+        self._order: list[int] = []  # the streams as they were added
         self._news = trio.Event()
         self._new_streams = trio.Event()
         self._requests: dict[tuple[str, Want], trio.CancelScope] = {}
         self._dropped: set[str] = set()
+        self._keeping: Counter[str] = Counter()  # batches that are being verified and written
         self.received = 0
         """Bytes that were kept."""
         self.by_peer: dict[str, int] = {}
@@ -78,6 +82,7 @@ class Swarm:
     def add_stream(self, stream: int, missing: list[int], chunks: ChunkList) -> None:
         """Want these chunks of a stream."""
         self._streams[stream] = len(chunks)
+        self._order.append(stream)
         self._scheduler.add_stream(stream, missing, chunks.length)
         self._new_streams.set()
         self._new_streams = trio.Event()
@@ -116,23 +121,27 @@ class Swarm:
             self._tell()
 
     async def _keep_asking_what_it_has(self, client: ExchangeClient) -> None:
-        whole: set[int] = set()
         while True:
-            new_streams = self._new_streams
             bits = await client.files_bits(self._content, files=self._files)
-            for stream, count in list(self._streams.items()):
-                if stream in whole:
-                    continue
-                if bits[(stream - 1) >> 3] >> ((stream - 1) & 7) & 1:
-                    whole.add(stream)
-                    self._scheduler.set_availability(client.peer, stream, None)
-                    continue
-                with contextlib.suppress(NotFoundError):
-                    found = await client.availability(self._content, stream, chunks=count)
-                    self._scheduler.set_availability(client.peer, stream, found.bits)
+            self._scheduler.set_files(client.peer, bits)  # that holds for files that are added later, too
             self._tell()
-            with trio.move_on_after(_LOOK_AGAIN):
-                await new_streams.wait()
+            await self._ask_for_parts(client, bits, trio.current_time() + _LOOK_AGAIN)
+
+    async def _ask_for_parts(self, client: ExchangeClient, whole: bytes, until: float) -> None:
+        """Ask once what it has of each file that it does not hold whole, and of those that are added until a moment."""
+        for number in itertools.count():
+            while number >= len(self._order):
+                new_streams = self._new_streams
+                with trio.move_on_at(until) as waiting:
+                    await new_streams.wait()
+                if waiting.cancelled_caught:
+                    return
+            stream = self._order[number]
+            if not whole[(stream - 1) >> 3] >> ((stream - 1) & 7) & 1:
+                with contextlib.suppress(NotFoundError):
+                    found = await client.availability(self._content, stream, chunks=self._streams[stream])
+                    self._scheduler.set_availability(client.peer, stream, found.bits)
+                    self._tell()
 
     async def _request(self, client: ExchangeClient, want: Want) -> None:
         peer = client.peer
@@ -158,8 +167,13 @@ class Swarm:
                 self._tell()
 
     async def _keep(self, peer: str, stream: int, batch: list[tuple[int, bytearray]]) -> None:
-        kept, error = await trio.to_thread.run_sync(self._put, stream, batch)
+        self._keeping[peer] += 1
+        try:
+            kept, error = await trio.to_thread.run_sync(self._put, stream, batch)
+        finally:
+            self._keeping[peer] -= 1
         now = trio.current_time()
+        self._scheduler.excuse(peer, now)
         for index, data in batch[:kept]:
             if self._scheduler.received(peer, stream, index, len(data), now) is Outcome.ACCEPTED:
                 self.received += len(data)
@@ -182,6 +196,8 @@ class Swarm:
         return len(batch), None
 
     def _tick(self) -> None:
+        for peer in +self._keeping:  # it is our disk that is slow
+            self._scheduler.excuse(peer, trio.current_time())
         for event in self._scheduler.tick(trio.current_time()):
             if isinstance(event, Stalled):
                 for want in event.wants:

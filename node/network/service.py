@@ -42,7 +42,8 @@ _log = logging.getLogger(__name__)
 _AGENT: Final = f"samara/{__version__}"
 _HEADS_AGAIN: Final = 6 * 3600.0
 """Seconds between two puts of the same head: a fourth of what others keep it for."""
-_RETRY: Final = 30.0
+_LOOK_AGAIN: Final = 30.0
+"""Seconds between two looks at what is shared: a file that turns out to be edited when it is read tells nobody."""
 _SETTLE: Final = 3.0
 """Seconds in which a freshly opened network hears from the LAN and is dialled back."""
 
@@ -123,23 +124,23 @@ class NetworkService:
             keys, heads = await trio.to_thread.run_sync(_shared, self._store)
             if self._network.announcer is not None:
                 self._network.announcer.set_keys(keys)
-            late = [await self._put_head(key, value, put) for key, value in heads.items()]
-            with trio.move_on_after(_RETRY if any(late) else _HEADS_AGAIN):
+            for key, value in heads.items():
+                await self._put_head(key, value, put)
+            with trio.move_on_after(_LOOK_AGAIN):
                 await self._changed.wait()
 
-    async def _put_head(self, key: str, value: bytes, put: dict[str, tuple[bytes, float]]) -> bool:
-        """Put a head unless it was put lately; return whether it must be tried again soon."""
+    async def _put_head(self, key: str, value: bytes, put: dict[str, tuple[bytes, float]]) -> None:
+        """Put a head unless it was put lately; one that nobody took is tried again at the next look."""
         before = put.get(key)
         now = trio.current_time()
         if self.routing is None or (before and before[0] == value and now - before[1] < _HEADS_AGAIN):
-            return False
+            return
         try:
             await self.routing.put_value(key, value)
         except (NetworkError, VerificationError) as error:
             _log.info("a head could not be put into the DHT: %s", error.message)
-            return True
-        put[key] = (value, now)
-        return False
+        else:
+            put[key] = (value, now)
 
 
 def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:

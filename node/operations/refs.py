@@ -9,7 +9,7 @@ from typing import Final
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol.dsse import SigningKey
-from samara.protocol.errors import LinkError, NotFoundError, UsageError
+from samara.protocol.errors import LinkError, NotFoundError, UsageError, VerificationError
 from samara.protocol.ids import PublisherId, format_record
 from samara.protocol.links import LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.records import PublisherChain, format_time, make_genesis
@@ -58,9 +58,10 @@ def find_release(store: Store, text: str) -> HeldRelease:
     """Return the release, known here, that a REF or the beginning of an id names.
 
     Raises:
-        LinkError: It is no REF, or its publisher does not fit.
+        LinkError: It is no REF.
         NotFoundError: It is not known here.
         UsageError: It names several.
+        VerificationError: It is a link that states another publisher.
     """
     if "/" not in text and not text.startswith("samara:") and len(text) < 59:
         return _by_beginning(store, text)
@@ -72,7 +73,10 @@ def find_release(store: Store, text: str) -> HeldRelease:
     if held is None:
         raise NotFoundError(f"release {format_record(release)} is not known here", hint="Fetch it: samara fetch REF")
     if isinstance(ref, LinkRef) and ref.link.publisher not in {None, held.publisher}:
-        raise LinkError("the link names another publisher than the release", hint="Do not trust this link.")
+        raise VerificationError(
+            f"the link names another publisher than release {format_record(release)} has",
+            hint="Do not trust this link: ask whom you have it from.",
+        )
     return held
 
 

@@ -59,8 +59,8 @@ class HeldRelease:
 
     @property
     def shared(self) -> bool:
-        """This node passes it on."""
-        return self.redistribute and not self.condemned
+        """This node passes it on; its publisher may do so whatever others may."""
+        return (self.redistribute or self.own) and not self.condemned
 
 
 @dataclass(frozen=True, slots=True)

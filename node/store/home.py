@@ -150,13 +150,21 @@ class HomeLock:
         """Write who holds the home and where it answers.
 
         Raises:
-            StoreError: The disk is full, for one.
+            DiskFullError: There is no room for it.
         """
-        with os_errors(f"cannot write {self._home.lock}"):
-            self._file.seek(0)
-            self._file.truncate()
-            self._file.write(json.dumps({"pid": os.getpid(), "door": door}))
-            self._file.flush()
+        with os_errors(f"cannot hold the home {self._home.root}"):
+            self._write(door)
+
+    def withdraw(self) -> None:
+        """Write that the holder does not answer any more; never raises."""
+        with contextlib.suppress(OSError):
+            self._write("")
+
+    def _write(self, door: str) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(json.dumps({"pid": os.getpid(), "door": door}))
+        self._file.flush()
 
     def close(self) -> None:
         """Let the home go."""

@@ -8,17 +8,23 @@ read-only.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from samara.node.store.files import free_bytes
 from samara.protocol.errors import DiskFullError, NotFoundError, ReadOnlyError, StoreError
+from samara.protocol.limits import KIB
 
 __all__ = ["Index"]
 
 _VERSION: Final = 1
+
+_ROOM_OF_SQLITE: Final = 256 * KIB
+"""Bytes that must be free for SQLite to work: its shared memory takes 32 KiB, its log some pages."""
 
 _SCHEMA: Final = """
 CREATE TABLE root (publisher BLOB, version INTEGER, envelope BLOB NOT NULL, PRIMARY KEY (publisher, version));
@@ -85,8 +91,8 @@ class Index:
             self._check_version()
         except sqlite3.Error as error:
             self.close()
-            if _is_full(error):
-                raise _typed(error) from error
+            if _is_full(error, path):
+                raise _typed(error, path) from error
             raise StoreError(
                 f"the index {path} cannot be opened: {error}",
                 hint="Move index.sqlite away and publish or fetch again: the files themselves are not touched.",
@@ -126,7 +132,7 @@ class Index:
                 self._writer.execute("COMMIT")
             except sqlite3.Error as error:
                 self._rollback()
-                raise _typed(error) from error
+                raise _typed(error, self._path) from error
             except BaseException:
                 self._rollback()
                 raise
@@ -257,29 +263,33 @@ def _reading() -> Iterator[None]:
         raise StoreError(f"the index could not be read: {error}") from error
 
 
-def _is_full(error: sqlite3.Error) -> bool:
-    return _code(error) == sqlite3.SQLITE_FULL
+def _is_full(error: sqlite3.Error, path: Path) -> bool:
+    """Whether the disk is full: of what goes beside the database SQLite says only that the disk failed."""
+    code = _code(error)
+    if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
+        return free_bytes(path.parent) < _ROOM_OF_SQLITE
+    return code == sqlite3.SQLITE_FULL
 
 
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of an extended code says where
 
 
-def _typed(error: sqlite3.Error) -> StoreError:
-    what = f"the index could not be written: {error}"
-    code = _code(error)
-    if code == sqlite3.SQLITE_FULL:
+def _typed(error: sqlite3.Error, path: Path) -> StoreError:
+    what = f"the index {path} cannot be written: {error}"
+    if _is_full(error, path):
         return DiskFullError(what, hint="Free some room and run the same command again: it goes on where it stopped.")
-    if code == sqlite3.SQLITE_READONLY:
+    if _code(error) == sqlite3.SQLITE_READONLY:
         return ReadOnlyError(what, hint="Choose a home that you may write, with $SAMARA_HOME.")
     return StoreError(what)
 
 
 def _writable_folder(folder: Path) -> bool:
+    """Whether SQLite can put its files beside the database, which it does also to look at it."""
+    probe = folder / f".write-probe-{os.getpid()}"
     try:
-        probe = folder / ".write-probe"
         probe.touch()
-        probe.unlink(missing_ok=True)  # another command may be looking, too
+        probe.unlink()
     except OSError:
         return False
-    return True
+    return free_bytes(folder) >= _ROOM_OF_SQLITE

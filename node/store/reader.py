@@ -53,7 +53,7 @@ class Reader:
             return None
         if stream == 0:
             table = memoryview(self._contents.table_bytes(content))
-            return _slices(table, chunks, first, _run(chunks, first, count), chunks.offset(first))
+            return _slices(table, chunks, first, _run(chunks, first, count), 0)
         for held in self._held(content, stream):
             if held.holds(first) and (found := self._read_file(held, chunks, first, count)):
                 return found
@@ -72,6 +72,10 @@ class Reader:
                 return Availability(len(chunks), None)
             bits |= int.from_bytes(held.bits, "little")
         return Availability(len(chunks), bits.to_bytes((len(chunks) + 7) // 8, "little"))
+
+    def holds(self, content: ContentId, stream: int, chunk: int) -> bool:
+        """Whether a chunk is committed here, by the index alone: nothing is read."""
+        return any(held.holds(chunk) for held in self._held(content, stream))
 
     def is_right(self, held: HeldFile) -> bool:
         """Read a complete file itself, whatever other places hold; whether all its chunks are what its list says."""

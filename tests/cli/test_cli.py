@@ -290,7 +290,7 @@ def _modules_after(*arguments: str, home: Path) -> set[str]:
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     loaded = _modules_after("--help", home=tmp_path / "home")
-    assert not loaded & {"trio", "libp2p", "rich", "xllamacpp", "samara.node", "sqlite3", "asyncio"}
+    assert not loaded & {"trio", "libp2p", "rich", "xllamacpp", "sqlite3", "asyncio"}
 
 
 def test_ls_imports_no_loop_and_no_network(tmp_path: Path) -> None:

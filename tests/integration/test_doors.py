@@ -75,6 +75,7 @@ def queue_of(cli: Cli) -> list[str]:
     return [fetch["state"] for fetch in cli.json("queue")["fetches"]]
 
 
+@pytest.mark.slow
 def test_all_of_it_works_beside_a_node(tmp_path: Path, alice: Seeder) -> None:
     bob = Cli(tmp_path / "bob")
     with bob.running("node") as (node, said):
@@ -133,6 +134,7 @@ def test_seed_beside_a_node_publishes_and_returns(tmp_path: Path, alice: Seeder)
         assert Path(carol.json("fetch", row["link"])["path"]).read_text() == "also mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_fetch_goes_on_when_its_caller_leaves(tmp_path: Path, alice: Seeder, how: signal.Signals) -> None:
     bob = Cli(tmp_path / "bob").having(SAMARA_NETWORK_DOWNLOAD=SLOW_LINE)
@@ -149,6 +151,7 @@ def test_a_fetch_goes_on_when_its_caller_leaves(tmp_path: Path, alice: Seeder, h
         assert alice.arrived(bob.json("show", alice.release)["path"])
 
 
+@pytest.mark.slow
 def test_two_callers_share_one_fetch(tmp_path: Path, alice: Seeder) -> None:
     bob = Cli(tmp_path / "bob").having(SAMARA_NETWORK_DOWNLOAD=SLOW_LINE)
     with bob.running("node"):
@@ -158,6 +161,7 @@ def test_two_callers_share_one_fetch(tmp_path: Path, alice: Seeder) -> None:
         assert alice.arrived(paths[0])
 
 
+@pytest.mark.slow
 def test_queued_fetches_survive_a_killed_node(tmp_path: Path, alice: Seeder) -> None:
     bob = Cli(tmp_path / "bob").having(SAMARA_NETWORK_DOWNLOAD=SLOW_LINE)
     with bob.running("node") as (node, _):
@@ -177,6 +181,7 @@ def test_queued_fetches_survive_a_killed_node(tmp_path: Path, alice: Seeder) -> 
         assert alice.arrived(bob.json("show", alice.release)["path"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_node_stops_cleanly_in_the_middle_of_a_fetch(tmp_path: Path, alice: Seeder, how: signal.Signals) -> None:
     bob = Cli(tmp_path / "bob").having(SAMARA_NETWORK_DOWNLOAD=SLOW_LINE)
@@ -197,6 +202,7 @@ def test_a_node_stops_cleanly_in_the_middle_of_a_fetch(tmp_path: Path, alice: Se
     assert alice.arrived(fetched["path"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_fetch_in_the_foreground_stops_and_goes_on(tmp_path: Path, alice: Seeder, how: signal.Signals) -> None:
     bob = Cli(tmp_path / "bob").having(SAMARA_NETWORK_DOWNLOAD=SLOW_LINE)

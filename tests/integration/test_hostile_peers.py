@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ from samara.protocol.exchange import exchange_pb2 as pb
 from samara.protocol.exchange.frames import frame
 from samara.protocol.exchange.headers import encode
 from samara.protocol.exchange.messages import PROTOCOL, Hello, Want
-from samara.protocol.ids import ContentId
+from samara.protocol.ids import ContentId, PublisherId, format_record
 from samara.protocol.ports import Records
 
 SIZES = {"model.bin": 1_200_000, "notes.txt": 1_000}
@@ -201,6 +201,7 @@ async def test_many_silent_peers_hold_up_nobody(vice: type[Plain], world: World,
         liars = [await stack.enter_async_context(lying(vice, world.home)) for _ in range(5)]
         fetcher = await stack.enter_async_context(up(tmp_path / "fetcher"))
         honest = await stack.enter_async_context(honest_after(world, liars[-1].lied))
+        fetcher.fetches.waits = Waits(help=0.2)
         with trio.fail_after(ENOUGH):
             got = await fetch(fetcher, world.made.release, [*(liar.address for liar in liars), honest], patience=3)
         same_files(world.made, got.path)
@@ -233,6 +234,52 @@ async def test_a_banned_peer_is_not_even_asked(world: World, tmp_path: Path) -> 
         with pytest.raises(SamaraError):
             await fetch(fetcher, world.made.release, [liar.address], patience=0.6)
         assert liar.sessions == sessions
+
+
+async def test_a_name_is_not_answered_by_another(world: World, tmp_path: Path) -> None:
+    """The same publisher's release of another name is as wrong as any other."""
+    ref = f"{format_record(publisher_of(world))}/files"
+    with trio.fail_after(ENOUGH):
+        async with (
+            lying(hostile.OtherRelease, world.home, world.stranger) as liar,
+            honest_after(world, liar.lied) as honest,
+            up(tmp_path / "fetcher") as fetcher,
+        ):
+            got = await fetch(fetcher, ref, [liar.address, honest])
+            assert got.release == format_record(world.made.release)
+            assert fetcher.store.catalog.wrong_counts() == {liar.peer: 1}
+
+
+@pytest.mark.parametrize("head", ["with its old head", "without a head"])
+async def test_an_old_release_is_not_taken_for_the_newest(head: str, tmp_path: Path) -> None:
+    """Who saw the second release does not go back to the first: whoever offers that is behind, or lies."""
+    with give_home(tmp_path / "publisher") as store:
+        first = make_source(store, tmp_path / "files", {"model.bin": 5_000})
+        old = store.catalog.records(first.release)
+        make_source(store, tmp_path / "files", {"more.bin": 5_000})
+        publisher = store.catalog.releases()[0].publisher
+    assert old is not None
+    assert old.head is not None
+    behind = old if head == "with its old head" else replace(old, head=None)
+    ref = f"{format_record(publisher)}/files"
+    async with (
+        up(tmp_path / "publisher") as honest,
+        lying(hostile.OtherRelease, tmp_path / "publisher", behind) as liar,
+        up(tmp_path / "fetcher") as fetcher,
+    ):
+        newest = await fetch(fetcher, ref, [honest])
+        assert newest.release != format_record(first.release)
+        with pytest.raises(NotFoundError):
+            await fetch(fetcher, ref, [liar.address], patience=0.6)
+        assert fetcher.store.catalog.wrong_counts() == {}
+        # Asked for by its version, or by its id, it may be old.
+        got = await fetch(fetcher, f"{ref}@1", [liar.address])
+        assert got.release == format_record(first.release)
+
+
+def publisher_of(world: World) -> PublisherId:
+    with give_home(world.home) as store:
+        return store.catalog.releases()[0].publisher
 
 
 @pytest.mark.parametrize("lie", LIES)

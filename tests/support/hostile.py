@@ -118,8 +118,11 @@ class Plain:
                 pass
 
     async def records(self, asked: GetRecords) -> None:
-        assert asked.release is not None
-        found = self.shelf.records(asked.release, self.stream.peer)
+        if asked.release is not None:
+            found = self.shelf.records(asked.release, self.stream.peer)
+        else:
+            assert asked.publisher is not None
+            found = self.shelf.latest(asked.publisher, asked.name, self.stream.peer)
         if found is None:
             await self.say(NotFound(asked.id))
         else:

@@ -35,7 +35,7 @@ LIES: Final = (
 _KEY: Final = SigningKey(b"\x05" * 32)
 
 
-def publish_lie(lie: str) -> tuple[MemoryShelf, ReleaseId]:
+def publish_lie(lie: str, *, redistribute: bool = True) -> tuple[MemoryShelf, ReleaseId]:
     """Return the shelf of a publisher who tells this lie (or `TRUTH`), and the release."""
     data = random.Random(lie).randbytes(2 * MIB + 99)
     pieces = [data[at : at + MIB] for at in range(0, len(data), MIB)]
@@ -52,7 +52,7 @@ def publish_lie(lie: str) -> tuple[MemoryShelf, ReleaseId]:
     chain = PublisherChain.verify([make_genesis([_KEY])])
     said = Release(
         Kind.MODEL, chain.publisher, 1, "lie", "1", "2026-01-02T03:04:05Z", content,
-        size + (lie == "the release states other totals"), 1, "MIT", redistribute=True,
+        size + (lie == "the release states other totals"), 1, "MIT", redistribute=redistribute,
     )  # fmt: skip
     release = make_release(said, subject if lie == "the release is about another table" else table, chain, [_KEY])
     shelf = MemoryShelf(content, {0: _cut(table, listed), 1: pieces})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,11 @@ def published(home: Path, root: Path, sizes: dict[str, int], **how: Any) -> Iter
 
 
 @contextlib.asynccontextmanager
-async def seeding(home: Path, root: Path, sizes: dict[str, int], **network: Any) -> AsyncIterator[tuple[Node, Source]]:
-    """Publish files of random bytes, and run the node that seeds them."""
-    with published(home, root, sizes) as made:
+async def seeding(
+    home: Path, root: Path, sizes: dict[str, int], *, how: Mapping[str, Any] | None = None, **network: Any
+) -> AsyncIterator[tuple[Node, Source]]:
+    """Publish files of random bytes in some way, and run the node that seeds them."""
+    with published(home, root, sizes, **how or {}) as made:
         async with up(home, **network) as node:
             yield node, made
 

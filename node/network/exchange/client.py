@@ -406,18 +406,19 @@ class ExchangeClient:
                 for event in events:
                     self._take(event)
                 await self._download.acquire(count)
-            if self.on_received is not None:
-                self.on_received(count)
+                if self.on_received is not None:
+                    self.on_received(count)
         if self._opener.opened is None:
             raise NetworkError(f"{self.peer} said no HELLO within {self._timeout} s")
         raise NetworkError(f"{self.peer} stalls: it owes an answer, and hardly moves")
 
     async def _receive(self) -> tuple[int, list[OpenerEvent]]:
         room = self._opener.writable()
+        most = min(_RECEIVE, self._download.piece or _RECEIVE)  # under a low cap, more would look like silence
         if room is None or len(room) < _IN_PLACE or self._in_place is None:
-            data = await self._stream.receive_some(_RECEIVE)
+            data = await self._stream.receive_some(most)
             return len(data), self._opener.receive(data)
-        count = await self._in_place.receive_into(room)
+        count = await self._in_place.receive_into(room if self._download.piece is None else room[:most])
         return count, self._opener.wrote(count) if count else self._opener.receive(b"")
 
     def _start_waiting(self) -> None:
