@@ -315,10 +315,15 @@ class StoreIntake:
         if file is None or chunks is None:
             return 0
         copied = 0
+        holders: dict[tuple[ContentId, int], list[HeldFile]] = {}
         for index in missing:
             if copied >= budget:
                 break
             for where in self._contents.find_chunk(chunks.hash(index)):
+                if where[:2] not in holders:
+                    holders[where[:2]] = self._reader.held(*where[:2])
+                if not any(held.holds(where[2]) for held in holders[where[:2]]):
+                    continue  # this very file, for one
                 found = self._reader.read(*where, 1)
                 if found and digest(found[0]) == chunks.hash(index):
                     self.put(stream, index, found[0])

@@ -54,7 +54,7 @@ class Reader:
         if stream == 0:
             table = memoryview(self._contents.table_bytes(content))
             return _slices(table, chunks, first, _run(chunks, first, count), 0)
-        for held in self._held(content, stream):
+        for held in self.held(content, stream):
             if held.holds(first) and (found := self._read_file(held, chunks, first, count)):
                 return found
         return None
@@ -67,7 +67,7 @@ class Reader:
         if stream == 0:
             return Availability(len(chunks), None)
         bits = 0
-        for held in self._held(content, stream):
+        for held in self.held(content, stream):
             if held.bits is None:
                 return Availability(len(chunks), None)
             bits |= int.from_bytes(held.bits, "little")
@@ -75,7 +75,7 @@ class Reader:
 
     def holds(self, content: ContentId, stream: int, chunk: int) -> bool:
         """Whether a chunk is committed here, by the index alone: nothing is read."""
-        return any(held.holds(chunk) for held in self._held(content, stream))
+        return any(held.holds(chunk) for held in self.held(content, stream))
 
     def is_right(self, held: HeldFile) -> bool:
         """Read a complete file itself, whatever other places hold; whether all its chunks are what its list says."""
@@ -95,7 +95,8 @@ class Reader:
         entry = self._contents.table(held.place.content)[held.stream - 1]
         return held.place.root.joinpath(*entry.path.split("/"))
 
-    def _held(self, content: ContentId, stream: int) -> list[HeldFile]:
+    def held(self, content: ContentId, stream: int) -> list[HeldFile]:
+        """Return a stream's file as it is recorded in each place that is online."""
         places = [place for place in self._contents.places(content) if place.state == "online"]
         return [held for place in places if (held := self._contents.file(place, stream)) is not None]
 

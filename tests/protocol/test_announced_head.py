@@ -19,9 +19,7 @@ PLACE = head_key(CHAIN.publisher, "tiny")
 
 
 def head(previous: VerifiedHead | None = None, name: str = "tiny", release: bytes = b"{}") -> VerifiedHead:
-    return make_head(
-        CHAIN, name=name, release=release, previous=previous, issued="2026-11-01T00:00:00Z", keys=[KEY]
-    )
+    return make_head(CHAIN, name=name, release=release, previous=previous, issued="2026-11-01T00:00:00Z", keys=[KEY])
 
 
 def value(of: VerifiedHead) -> bytes:
