@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from typing import IO, TypeVar
+from typing import IO, Final, TypeVar
 
 import msgspec
 
-from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, Line, ResultLine, error_of
+from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, Line, ResultLine, error_of
 from samara.node.operations.base import Event, Operation
 from samara.node.store.home import Home
 from samara.protocol.errors import OperationError
@@ -19,20 +19,29 @@ __all__ = ["Connection", "call_node", "connect"]
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
+_HELLO_TIMEOUT: Final = 10.0
+"""Seconds: a node says hello as soon as it is dialled; one that is suspended does not."""
+
+_MAX_HELLO: Final = 4096
+
 Connection = tuple[socket.socket, str]
-"""A connected socket, and the token that the node expects."""
+"""A connected socket on which the node has said hello, and the token that it expects."""
 
 
 @contextlib.contextmanager
 def connect(home: Home) -> Iterator[Connection | None]:
-    """Connect to the node that holds a home; yields None when none answers, else the socket and its token."""
+    """Connect to the node that holds a home, and hear it.
+
+    Yields:
+        None when none says hello, as one that is just leaving, or hangs; else the socket and its token.
+    """
     holder = home.holder()
     found = _dial(holder.door) if holder and holder.door else None
     if found is None:
         yield None
         return
     with contextlib.closing(found[0]):
-        yield found
+        yield found if _says_hello(found[0]) else None
 
 
 def call_node(
@@ -49,7 +58,6 @@ def call_node(
     """
     sock, token = connection
     with sock.makefile("rb") as lines:
-        _read(lines)
         raw = msgspec.Raw(msgspec.json.encode(request))
         with _until_it_stops():
             sock.sendall(msgspec.json.encode(Call(operation.name, raw, token)) + b"\n")
@@ -82,6 +90,24 @@ def _dial_unix(path: str) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _says_hello(sock: socket.socket) -> bool:
+    heard = bytearray()
+    try:
+        sock.settimeout(_HELLO_TIMEOUT)
+        while not heard.endswith(b"\n") and len(heard) < _MAX_HELLO:
+            data = sock.recv(_MAX_HELLO)  # it says nothing more before it is called
+            if not data:
+                return False
+            heard += data
+        sock.settimeout(None)
+    except OSError:
+        return False
+    try:
+        return isinstance(msgspec.json.decode(heard, type=Line), HelloLine)
+    except msgspec.MsgspecError as error:
+        raise OperationError(f"the running node speaks another language: {error}", hint="Restart it.") from error
 
 
 def _read(lines: IO[bytes]) -> Line:

@@ -18,7 +18,7 @@ from samara.node.fetch.job import FetchJob
 from samara.node.fetch.waits import Waits
 from samara.node.operations.base import Event, Report
 from samara.node.store.catalog import QueuedFetch
-from samara.protocol.errors import NotFoundError, OperationError, SamaraError
+from samara.protocol.errors import NetworkError, NotFoundError, OperationError, SamaraError, StoreError
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -29,6 +29,12 @@ _log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 2
 """Fetches that run at a time; the others wait their turn."""
+
+_TURN: Final = 30.0
+"""Seconds with nobody who has it until a fetch that never gives up makes way for the next one."""
+
+_REST: Final = 2.0
+"""Seconds until it queues for its next turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +154,8 @@ class FetchQueue:
         catalog = self._node.store.catalog
         try:
             with job.scope:
-                async with self._slots:
-                    catalog.update_fetch(job.queued.no, "running")
-                    request = job.request
-                    goal = goal_of(self._node.store, request.ref, request.peers, request.include, request.to)
-                    fetch = FetchJob(self._node, goal, job.report, patience=job.patience, waits=self.waits)
-                    job.outcome = await fetch.run()
+                while job.outcome is None:
+                    await self._take_turn(job)
                 catalog.update_fetch(job.queued.no, "done", release=job.outcome.release)
                 self._node.library_changed()
         except SamaraError as error:
@@ -165,7 +167,27 @@ class FetchQueue:
             self._jobs.pop(job.queued.no, None)
             job.ended.set()
 
+    async def _take_turn(self, job: _Job) -> None:
+        """Let a fetch run; one that never gives up makes way when nobody has it, and waits for its next turn."""
+        request = job.request
+        async with self._slots:
+            self._node.store.catalog.update_fetch(job.queued.no, "running")
+            goal = goal_of(self._node.store, request.ref, request.peers, request.include, request.to)
+            fetch = FetchJob(self._node, goal, job.report, patience=job.patience or _TURN, waits=self.waits)
+            try:
+                job.outcome = await fetch.run()
+                return
+            except (NotFoundError, NetworkError) as error:
+                if job.patience is not None:
+                    raise
+                _log.info("fetch %d makes way: %s", job.queued.no, error.message)
+                self._node.store.catalog.update_fetch(job.queued.no, "queued", error=error.message)
+        await trio.sleep(_REST)
+
     def _failed(self, job: _Job, error: SamaraError) -> None:
         _log.info("fetch %d failed: %s", job.queued.no, error.message)
         job.error = error
-        self._node.store.catalog.update_fetch(job.queued.no, "failed", error=error.message)
+        try:
+            self._node.store.catalog.update_fetch(job.queued.no, "failed", error=error.message)
+        except StoreError as full:  # the disk that made the fetch fail; the others go on
+            _log.warning("that fetch %d failed could not be noted: %s", job.queued.no, full.message)

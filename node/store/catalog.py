@@ -280,7 +280,7 @@ class Catalog:
                     "INSERT INTO fetch (request, state, added) VALUES (?, 'queued', ?) RETURNING no",
                     (request, time.time()),
                 ).fetchone()
-            db.execute("UPDATE fetch SET state = 'queued', error = '' WHERE no = ?", (row[0],))
+            db.execute("UPDATE fetch SET state = 'queued', error = '' WHERE no = ? AND state = 'failed'", (row[0],))
         return next(fetch for fetch in self.queue() if fetch.no == row[0])
 
     def queue(self) -> list[QueuedFetch]:

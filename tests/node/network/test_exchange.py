@@ -226,6 +226,8 @@ async def test_a_run_ends_at_the_first_chunk_that_is_missing() -> None:
 
 
 async def test_a_shelf_that_fails_has_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="samara")
+
     def broken(first: int) -> None:
         raise StoreError("the disk is gone")
 
