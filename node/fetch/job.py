@@ -418,7 +418,7 @@ class FetchJob:
             self._finder.stay_private()
 
     async def _learn_table(self, client: ExchangeClient) -> None:
-        if self._intake is not None or self._verified is None:
+        if self._swarm is not None or self._verified is None:
             return
         if self._table is None:
             self._table = SharedTable(self._verified.release.content, self._held_node)

@@ -423,7 +423,9 @@ class Lying:
 @contextlib.asynccontextmanager
 async def lying(vice: type[Plain], held: Path | Shelf, stranger: Records | None = None) -> AsyncIterator[Lying]:
     """Run a liar that serves what a home holds (whoever holds that home), or what is on a shelf."""
-    config = NetworkConfig(seed=next(_SEEDS).to_bytes(32, "big"), listen=LOOPBACK, dht="off", agent="samara/liar")
+    config = NetworkConfig(
+        seed=next(_SEEDS).to_bytes(32, "big"), listen=LOOPBACK, dht="off", agent="samara/liar", connections_per_ip=64
+    )
     with contextlib.ExitStack() as stack:
         if isinstance(held, Path):
             store = stack.enter_context(contextlib.closing(Store(Home(held), StoreSettings(), writable=False)))
