@@ -208,6 +208,12 @@ MAX_PROTOCOLS: Final = 256
 MAX_PEER_ADDRESSES: Final = 8
 """Addresses of one peer that are kept, dialled or passed on: each costs others a dial."""
 
+MAX_FETCH_PEERS: Final = 32
+"""Peers that one fetch has a task for; few lines carry more, and each costs a session and its buffers."""
+
+MAX_FETCH_WAITING: Final = 256
+"""Peers more that wait until one of these gave nothing for long; those beyond are dropped and found again later."""
+
 DIAL_STAGGER: Final = 0.25
 """Seconds that one address has before the next is tried beside it (RFC 8305); a failure starts the next at once."""
 

@@ -104,12 +104,14 @@ class Link:
         name: The release's name, to be shown until the release is here.
         publisher: The publisher that the release must be of, or None.
         peers: Addresses at which it may be found.
+        public: Anybody may be asked for it; else nobody but `peers`.
     """
 
     release: ReleaseId
     name: str | None = None
     publisher: PublisherId | None = None
     peers: tuple[Address, ...] = ()
+    public: bool = True
 
     def encode(self) -> str:
         """Return the link as text.
@@ -119,6 +121,7 @@ class Link:
         """
         pairs = [("n", self.name)] if self.name is not None else []
         pairs += [("k", format_record(self.publisher))] if self.publisher is not None else []
+        pairs += [] if self.public else [("v", "unlisted")]
         pairs += [("p", peer.text) for peer in self.peers]
         query = "&".join(f"{key}={quote(value, safe='/:')}" for key, value in pairs)
         text = _SCHEME + format_record(self.release) + ("?" + query if query else "")
@@ -144,6 +147,7 @@ class Link:
         release = ReleaseId(_release(identity))
         name: str | None = None
         publisher: PublisherId | None = None
+        visibility: str | None = None
         peers: list[Address] = []
         for key, value in _parameters(query) if mark else ():
             if key == "n":
@@ -152,11 +156,14 @@ class Link:
             elif key == "k":
                 _once(key, publisher)
                 publisher = _publisher_id(value)
+            elif key == "v":
+                _once(key, visibility)
+                visibility = value
             elif key == "p":
                 if len(peers) == MAX_LINK_PEERS:
                     raise LinkError(f"a link with more than {MAX_LINK_PEERS} addresses", hint="leave some p= out")
                 peers.append(Address.parse(value))
-        return cls(release, name, publisher, tuple(peers))
+        return cls(release, name, publisher, tuple(peers), visibility in {None, "public"})
 
 
 @final

@@ -30,6 +30,7 @@ class Goal:
         peers: Who was named by the user or the link.
         include: Patterns of paths that are wanted; empty for all.
         to: Folder to put it into; None for the home.
+        discreet: Nobody but `peers` is to be asked: the link says that the release is not public.
     """
 
     release: ReleaseId | None
@@ -39,6 +40,7 @@ class Goal:
     peers: tuple[PeerAddress, ...]
     include: tuple[str, ...]
     to: Path | None
+    discreet: bool = False
 
     def wanted(self, table: FileTable) -> list[int]:
         """Return the streams that are wanted.
@@ -106,4 +108,4 @@ def goal_of(store: Store, ref: str, peers: tuple[str, ...], include: tuple[str, 
         raise UsageError(f"{ref!r} names no release")
     link = parsed.link
     in_link = tuple(parse_peer(address.text) for address in link.peers if address.dialable)
-    return Goal(link.release, link.publisher, link.name, None, named + in_link, include, folder)
+    return Goal(link.release, link.publisher, link.name, None, named + in_link, include, folder, not link.public)

@@ -23,7 +23,7 @@ from samara.protocol.errors import NotFoundError
 from samara.protocol.ids import ContentId, Digest, digest
 from samara.protocol.ports import StreamNeed
 
-__all__ = ["ListBoard", "SharedTable", "fill"]
+__all__ = ["ListBoard", "SharedTable", "add_held", "fill"]
 
 _TABLE_RUN: Final = 8
 """Chunks of the table that one peer is asked for at a time: about 512 KiB, so that several share a large one."""
@@ -41,6 +41,22 @@ Held = Callable[[Digest], bytes | None]
 """Returns a chunk-list node that is here already."""
 
 
+def add_held(verifier: ListVerifier, held: Held) -> list[Digest]:
+    """Add the nodes that are here already, and return those that are wanted and are not.
+
+    Raises:
+        NodeError: Its publisher made a list that is none.
+    """
+    while wanted := verifier.wanted():
+        here = {name: held(name) for name in wanted}
+        for node in here.values():
+            if node is not None:
+                verifier.add(node)
+        if missing := [name for name, node in here.items() if node is None]:
+            return missing
+    return []
+
+
 async def fill(client: ExchangeClient, content: ContentId, verifier: ListVerifier, held: Held) -> None:
     """Bring a chunk list together, from what is here and from a peer; others may be filling the same one.
 
@@ -49,14 +65,8 @@ async def fill(client: ExchangeClient, content: ContentId, verifier: ListVerifie
         NotFoundError: The peer lacks a node.
         SamaraError: As `ExchangeClient.nodes`.
     """
-    while wanted := verifier.wanted():
-        here = {name: held(name) for name in wanted}
-        for node in here.values():
-            if node is not None:
-                verifier.add(node)
-        asked = [name for name, node in here.items() if node is None][: limits.MAX_NODE_HASHES]
-        if not asked:
-            continue
+    while missing := add_held(verifier, held):
+        asked = missing[: limits.MAX_NODE_HASHES]
         for name, node in zip(asked, await client.nodes(content, asked), strict=True):
             if name in verifier.wanted():
                 verifier.add(node)

@@ -15,7 +15,7 @@ import trio
 from samara.node.inference.fit import estimate
 from samara.node.inference.run import DEFAULT_CONTEXT
 from samara.node.operations.base import Notice, Operation, Progress, Report
-from samara.node.operations.refs import find_release, now_text, own_publisher
+from samara.node.operations.refs import find_release, link_of, now_text, own_publisher
 from samara.node.store.files import os_errors, read_at
 from samara.node.store.publish import Published, SourceFile, find_files, publish_files
 from samara.node.store.store import Store
@@ -26,7 +26,7 @@ from samara.protocol.formats.facts import read_facts
 from samara.protocol.formats.header import ModelFacts
 from samara.protocol.ids import format_content, format_record
 from samara.protocol.licenses import Redistribution, judge, license_of_card, license_of_text, normalise
-from samara.protocol.links import Address, Link, check_name
+from samara.protocol.links import check_name
 from samara.protocol.ports import Records
 from samara.protocol.records import (
     NO_LICENSE,
@@ -46,7 +46,7 @@ from samara.protocol.records import (
 if TYPE_CHECKING:
     from samara.node.app import Node
 
-__all__ = ["PUBLISH", "PublishRequest", "PublishedRow", "link_of"]
+__all__ = ["PUBLISH", "PublishRequest", "PublishedRow"]
 
 _CARD: Final = re.compile(r"README(\.md)?", re.IGNORECASE)
 _LICENSE_FILE: Final = re.compile(r"(LICEN[CS]E|COPYING)(\.(md|txt))?", re.IGNORECASE)
@@ -117,12 +117,6 @@ class PublishedRow:
     warnings: tuple[str, ...]
 
 
-def link_of(release: VerifiedRelease, addresses: Sequence[str] = ()) -> str:
-    """Return the link of a release, with addresses (multiaddrs with `/p2p/…`) at which it can be had."""
-    peers = tuple(Address.parse(address) for address in addresses[: limits.MAX_LINK_PEERS])
-    return Link(release.id, release.release.name, release.release.publisher, peers).encode()
-
-
 async def _publish(node: Node, request: PublishRequest, report: Report) -> PublishedRow:
     def on_progress(done: int, path: str) -> None:
         trio.from_thread.run_sync(report, Progress("hashing", done, total, note=path))
@@ -136,9 +130,7 @@ async def _publish(node: Node, request: PublishRequest, report: Report) -> Publi
     node.library_changed()
     service = node.network_if_started
     if service is not None:
-        held = node.store.catalog.records(find_release(node.store, row.release).id)
-        if held is not None:
-            row = replace(row, link=link_of(verify_release(held, expected=None), service.link_addresses()))
+        row = replace(row, link=link_of(find_release(node.store, row.release), service.link_addresses()))
     for warning in row.warnings:
         report(Notice(warning))
     if row.license == NO_LICENSE:
@@ -197,7 +189,7 @@ def publish(
     path = root if len(files) > 1 or Path(request.path).is_dir() else root / files[0].path
     return PublishedRow(
         release=format_record(release.id),
-        link=link_of(release),
+        link=link_of(find_release(store, format_record(release.id))),
         content=format_content(published.content),
         name=name,
         version=release.release.version,

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from samara.node.operations.base import Query
-from samara.node.operations.refs import find_release, own_publisher, publisher_text
+from samara.node.operations.refs import find_release, link_of, own_publisher, publisher_text
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol.ids import did_key, format_content, format_record
-from samara.protocol.links import Link
 from samara.protocol.records import verify_release
 
 __all__ = [
@@ -234,7 +233,7 @@ def _show(store: Store, request: ShowRequest) -> Shown:
         content=format_content(held.content),
         issued=held.issued,
         redistribute=held.redistribute,
-        link=Link(held.id, held.name, held.publisher, ()).encode(),
+        link=link_of(held),
         file_list=tuple(files),
         format=_format_facts(store, held),
         places=tuple(str(place.root) for place in places),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
+from samara.protocol import limits
 from samara.protocol.dsse import SigningKey
 from samara.protocol.errors import LinkError, NotFoundError, UsageError, VerificationError
 from samara.protocol.ids import PublisherId, format_record
-from samara.protocol.links import LinkRef, NameRef, ReleaseRef, parse_ref
+from samara.protocol.links import Address, Link, LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.records import PublisherChain, format_time, make_genesis
 
-__all__ = ["OwnPublisher", "find_release", "now_text", "own_publisher", "publisher_of", "publisher_text"]
+__all__ = ["OwnPublisher", "find_release", "link_of", "now_text", "own_publisher", "publisher_of", "publisher_text"]
 
 _SHORT_ID: Final = 12
 """Characters of a release id that are enough to look it up here; all begin with the same 9."""
@@ -52,6 +54,12 @@ def own_publisher(store: Store) -> OwnPublisher:
     if store.writable:
         store.catalog.add_roots(chain.publisher, chain.envelopes)
     return OwnPublisher(key, chain)
+
+
+def link_of(held: HeldRelease, addresses: Sequence[str] = ()) -> str:
+    """Return the link of a release, with addresses (multiaddrs with `/p2p/…`) at which it can be had."""
+    peers = tuple(Address.parse(address) for address in addresses[: limits.MAX_LINK_PEERS])
+    return Link(held.id, held.name, held.publisher, peers, public=held.visibility == "public").encode()
 
 
 def find_release(store: Store, text: str) -> HeldRelease:

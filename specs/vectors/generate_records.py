@@ -687,6 +687,8 @@ def ref_vectors() -> list[Vector]:
     link = f"samara:{identity}"
 
     def ok(what: str, text: str, /, **value: object) -> Vector:
+        if value["kind"] == "link":
+            value.setdefault("public", True)
         return {"name": what, "text": text, "value": value}
 
     def address(text: str, dialable: bool) -> dict[str, Any]:
@@ -724,6 +726,35 @@ def ref_vectors() -> list[Vector]:
             n="tiny",
             k=None,
             p=[address(f"/dns4/example.org/tcp/443/p2p/{peer}", True)],
+        ),
+        ok(
+            "an unlisted link",
+            f"{link}?v=unlisted&p={tcp}",
+            kind="link",
+            release=identity,
+            n=None,
+            k=None,
+            public=False,
+            p=[address(tcp, True)],
+        ),
+        ok(
+            "a visibility of another version",
+            f"{link}?v=x",
+            kind="link",
+            release=identity,
+            n=None,
+            k=None,
+            public=False,
+            p=[],
+        ),
+        ok(
+            "a public link that says so",
+            f"{link}?v=public",
+            kind="link",
+            release=identity,
+            n=None,
+            k=None,
+            p=[],
         ),
         ok("unknown parameters", f"{link}?z=1&z=2&w=%C3%A9&n=x", kind="link", release=identity, n="x", k=None, p=[]),
         ok(
@@ -777,6 +808,7 @@ def ref_vectors() -> list[Vector]:
         "a fragment": f"{link}#x",
         "a fragment in a parameter": f"{link}?n=x#y",
         "two names": f"{link}?n=x&n=y",
+        "two visibilities": f"{link}?v=unlisted&v=public",
         "two publishers": f"{link}?k={PUBLISHER}&k={PUBLISHER}",
         "a parameter without a value": f"{link}?n",
         "an empty parameter": f"{link}?n=x&",

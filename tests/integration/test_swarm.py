@@ -23,6 +23,7 @@ from samara.node.network import service as network_service
 from samara.node.network.announcer import Announcer
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.library import VERIFY, Verified, VerifyRequest
+from samara.node.operations.refs import find_release, link_of
 from samara.protocol.errors import NetworkError, NotFoundError, SamaraError, VerificationError
 from samara.protocol.exchange.messages import PROTOCOL
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId, digest, format_record
@@ -323,7 +324,9 @@ async def test_an_unlisted_release_goes_to_who_has_the_link(tmp_path: Path, anno
         publisher = a.store.catalog.releases()[0].publisher
         with pytest.raises(NotFoundError):
             await fetch(b, f"{format_record(publisher)}/files", [a], patience=1.0)
-        same_files(made, (await fetch(b, made.release, [a])).path)
+        link = link_of(find_release(a.store, format_record(made.release)), (await a.network()).link_addresses())
+        assert "v=unlisted" in link
+        same_files(made, (await fetch(b, link, [])).path)
         listed = Source.publish(a.store, tmp_path / "files")  # the same bytes, said to be public this time
         a.library_changed()
         await until(lambda: announced.now, "something is announced")

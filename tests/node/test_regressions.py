@@ -100,7 +100,7 @@ async def test_looking_at_what_lies_in_the_way_can_be_stopped(tmp_path: Path, mo
         (tmp_path / "to").mkdir()
         (tmp_path / "to/w.bin").write_bytes(bytes(MIB))
         job = FetchJob(node, goal(to=tmp_path / "to"), lambda event: None, patience=None)
-        job._verified, job._records = node.store._verify(opening[0]), opening[0]
+        job._learning.verified, job._learning.records = node.store._verify(opening[0]), opening[0]
         began = time.monotonic()
         with trio.move_on_after(0.2) as scope:
             await job._open(opening[1], opening[2])
@@ -149,23 +149,23 @@ async def test_nobody_else_hears_of_a_link_before_the_peers_in_it(
 
 async def test_of_an_unlisted_release_only_the_named_are_asked(tmp_path: Path) -> None:
     async with open_node(Home(tmp_path / "home"), NO_FLOOR, []) as node:
-        job = FetchJob(node, goal("named"), lambda event: None, patience=None)
+        meeting = FetchJob(node, goal("named"), lambda event: None, patience=None)._meeting
         for visibility, refused in ((Visibility.PUBLIC, False), (Visibility.UNLISTED, True)):
-            job._verified = cast(Any, SimpleNamespace(release=SimpleNamespace(visibility=visibility)))
-            job._check_named("named")
+            meeting.learning.verified = cast(Any, SimpleNamespace(release=SimpleNamespace(visibility=visibility)))
+            meeting._check_named("named")
             if refused:
                 with pytest.raises(PeerRefusedError):
-                    job._check_named("nearby")
+                    meeting._check_named("nearby")
             else:
-                job._check_named("nearby")
+                meeting._check_named("nearby")
 
 
 async def test_what_fails_after_the_end_is_no_failure_of_the_fetch(tmp_path: Path) -> None:
     async with open_node(Home(tmp_path / "home"), NO_FLOOR, []) as node:
-        job = FetchJob(node, goal(), lambda event: None, patience=None)
-        job._end()
-        job._end(StoreError("a chunk came twice"))
-        assert job._failure is None
+        meeting = FetchJob(node, goal(), lambda event: None, patience=None)._meeting
+        meeting.end()
+        meeting.end(StoreError("a chunk came twice"))
+        assert meeting.failure is None
 
 
 async def test_a_dry_run_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +179,16 @@ async def test_a_dry_run_reads_no_file(tmp_path: Path, monkeypatch: pytest.Monke
         assert job._missing_bytes(chunks) == 0
         node.store.contents.set_place_state(node.store.contents.places()[0], "away")
         assert job._missing_bytes(chunks) == MIB
+
+
+async def test_a_dry_run_of_what_is_held_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with give_home(tmp_path / "a") as store:
+        made = make_source(store, tmp_path / "model", {"w.bin": MIB, "empty.txt": 0})
+    async with open_node(Home(tmp_path / "a"), NO_FLOOR, []) as node:
+        monkeypatch.setattr(node, "network", None)
+        job = CostJob(node, goal(release=made.release), lambda event: None, patience=None)
+        assert (await job.measure()).id == made.release
+        assert {cost.path: (cost.bytes, cost.needed) for cost in job.costs} == {"w.bin": (MIB, 0), "empty.txt": (0, 0)}
 
 
 class Whole:

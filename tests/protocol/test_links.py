@@ -37,6 +37,7 @@ LINKS = st.builds(
     st.none() | NAMES,
     st.none() | IDS.map(PublisherId),
     st.lists(ADDRESSES, max_size=16).map(tuple),
+    st.booleans(),
 )
 
 
@@ -65,7 +66,7 @@ def test_a_name_is_a_ref(publisher: PublisherId | str, name: str) -> None:
 TEXTS = st.lists(
     st.text(max_size=6)
     | st.sampled_from(
-        ["samara:", format_record(RELEASE), "?", "&", "=", "n", "k", "p", "%", "%41", "/", "@", ADDRESS, "anna"]
+        ["samara:", format_record(RELEASE), "?", "&", "=", "n", "k", "p", "v", "%", "%41", "/", "@", ADDRESS, "anna"]
     ),
     max_size=8,
 ).map("".join)

@@ -136,6 +136,7 @@ def described(ref: links.Ref) -> dict[str, Any]:
         "release": ids.format_record(link.release),
         "n": link.name,
         "k": None if link.publisher is None else ids.format_record(link.publisher),
+        "public": link.public,
         "p": [{"text": peer.text, "dialable": peer.dialable} for peer in link.peers],
     }
 

@@ -1,0 +1,188 @@
+"""Whom a fetch meets: how many at once, who makes way, and who is not asked at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+from samara.node.fetch.goal import Goal, goal_of
+from samara.node.fetch.meeting import Meeting
+from samara.node.network.transport import PeerAddress
+from samara.node.settings import StoreSettings
+from samara.node.store.home import Home
+from samara.node.store.store import Store
+from samara.protocol import limits
+from samara.protocol.errors import NotFoundError
+from samara.protocol.ids import ReleaseId
+from samara.protocol.links import Address, Link
+from samara.protocol.records import Visibility
+
+RELEASE = ReleaseId(bytes(range(32)))
+PEER = "12D3KooWGjx1vT7dAnL1bXDvR2vK9wYcVZ6wUuBJj6gq5o8bX7Wq"
+
+
+class Neighbours:
+    """A network in which mDNS finds these peers at once; counts who is asked."""
+
+    routing = None
+
+    def __init__(self, *peers: str) -> None:
+        self.host = self
+        self.peer = "me"
+        self.asked: list[str] = []
+        self._peers = peers
+
+    async def found_nearby(self) -> AsyncIterator[PeerAddress]:
+        for peer in self._peers:
+            yield PeerAddress(peer)
+        await trio.sleep_forever()
+
+    @contextlib.asynccontextmanager
+    async def connect(self, address: PeerAddress, **times: float) -> AsyncIterator[Any]:
+        self.asked.append(address.peer)
+        yield SimpleNamespace(peer=address.peer)
+
+
+class Work:
+    """Peers whose names begin with "good" give a byte a second, the others hold the line and give nothing."""
+
+    def __init__(self) -> None:
+        self.now: set[str] = set()
+        self.most = 0
+        self.bytes: Counter[str] = Counter()
+
+    async def share_in(self, client: Any) -> None:
+        self.now.add(client.peer)
+        self.most = max(self.most, len(self.now))
+        try:
+            while True:
+                await trio.sleep(1)
+                self.bytes[client.peer] += client.peer.startswith("good")
+        finally:
+            self.now.remove(client.peer)
+
+    def given(self, peer: str) -> int:
+        return self.bytes[peer]
+
+    def is_hopeful(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def a_meeting(folder: Path, network: Neighbours, goal: Goal, work: Work, visibility: Visibility) -> Any:
+    store = Store(made_home(folder), StoreSettings(floor=0), writable=True)
+
+    async def open_network() -> Neighbours:
+        await trio.lowlevel.checkpoint()
+        return network
+
+    try:
+        node = cast(Any, SimpleNamespace(store=store, network=open_network))
+        meeting = Meeting(node, goal, work, lambda event: None, patience=30)
+        release = SimpleNamespace(visibility=visibility, content=bytes(32))
+        meeting.learning.verified = cast(Any, SimpleNamespace(release=release))
+        yield meeting
+    finally:
+        store.close()
+
+
+def made_home(folder: Path) -> Home:
+    home = Home(folder)
+    home.create()
+    return home
+
+
+def goal(*peers: str, discreet: bool = False) -> Goal:
+    return Goal(RELEASE, None, None, None, tuple(PeerAddress(peer) for peer in peers), (), None, discreet)
+
+
+async def test_idle_peers_do_not_shut_out_the_one_that_gives(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    idle = [f"idle{number}" for number in range(limits.MAX_FETCH_PEERS + 3)]
+    network, work = Neighbours(*idle, "good"), Work()
+    with a_meeting(tmp_path / "home", network, goal(), work, Visibility.PUBLIC) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            await trio.sleep(50)
+            assert "good" not in work.now
+            assert meeting.asked == limits.MAX_FETCH_PEERS
+            await trio.sleep(300)
+            assert "good" in work.now
+            await trio.sleep(3600)
+            assert "good" in work.now  # who gives stays
+            assert work.bytes["good"] > 3600
+            assert set(network.asked) == {*idle, "good"}  # and the others take turns
+            meeting.end()
+    assert work.most == limits.MAX_FETCH_PEERS
+
+
+async def test_a_crowd_is_not_remembered_without_bound(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    crowd = [f"idle{number}" for number in range(2 * limits.MAX_FETCH_WAITING)]
+    with a_meeting(tmp_path / "home", Neighbours(*crowd), goal(), Work(), Visibility.PUBLIC) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            await trio.sleep(500)
+            assert len(meeting._addresses) <= limits.MAX_FETCH_PEERS + limits.MAX_FETCH_WAITING
+            meeting.end()
+
+
+@pytest.mark.parametrize("visibility", [Visibility.UNLISTED, Visibility.PRIVATE])
+async def test_of_what_is_not_public_only_the_named_are_asked(
+    tmp_path: Path, visibility: Visibility, autojump_clock: trio.testing.MockClock
+) -> None:
+    network = Neighbours("stranger")
+    with a_meeting(tmp_path / "home", network, goal("good"), Work(), visibility) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            await trio.sleep(600)
+            meeting.end()
+    assert set(network.asked) == {"good"}
+
+
+async def test_an_unlisted_link_is_not_looked_for_though_its_peer_is_silent(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Silent(Neighbours):
+        @contextlib.asynccontextmanager
+        async def connect(self, address: PeerAddress, **times: float) -> AsyncIterator[Any]:
+            self.asked.append(address.peer)
+            await trio.sleep(1000)
+            yield None
+
+    network = Silent("stranger")
+    with a_meeting(tmp_path / "home", network, goal("silent", discreet=True), Work(), Visibility.PUBLIC) as meeting:
+        meeting.learning.verified = None  # nothing is known of it but the link
+        with pytest.raises(NotFoundError, match="not found"):
+            await meeting.run()
+    assert set(network.asked) == {"silent"}
+
+
+async def test_an_unlisted_link_without_peers_says_what_is_missing(tmp_path: Path) -> None:
+    with a_meeting(
+        tmp_path / "home", Neighbours("stranger"), goal(discreet=True), Work(), Visibility.PUBLIC
+    ) as meeting:
+        meeting.learning.verified = None
+        with pytest.raises(NotFoundError, match="nobody is named") as caught:
+            await meeting.run()
+    assert caught.value.hint is not None
+    assert "--peer" in caught.value.hint
+
+
+def test_a_link_says_that_it_is_unlisted(tmp_path: Path) -> None:
+    peers = (Address.parse(f"/ip4/192.0.2.1/tcp/1/p2p/{PEER}"),)
+    store = Store(made_home(tmp_path / "home"), StoreSettings(floor=0), writable=True)
+    try:
+        for public in (True, False):
+            found = goal_of(store, Link(RELEASE, peers=peers, public=public).encode(), (), (), "")
+            assert found.discreet is not public
+    finally:
+        store.close()
