@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import trio  # noqa: E402
 
-from samara.node.network.libp2p_host import open_host  # noqa: E402
+from samara.node.network.host import open_host  # noqa: E402
 from samara.node.network.transport import PeerAddress, Stream  # noqa: E402
 from samara.protocol.addresses import parse_address  # noqa: E402
 

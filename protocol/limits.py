@@ -193,6 +193,51 @@ IDLE_CONNECTION: Final = 600.0
 IDLE_CONNECTION_FULL: Final = 30.0
 """The same, when most connections are in use."""
 
+MAX_HANDSHAKE_MESSAGE: Final = 8 * KIB
+"""Bytes of one message of the Noise handshake; the longest, with an RSA key of 8,192 bits, has about 2.5 KB."""
+
+MIN_RSA_BITS: Final = 2048
+"""Bits of an RSA node key at least, as libp2p asks."""
+
+MAX_RSA_BITS: Final = 8192
+"""Bits of an RSA node key at most: to verify with a longer one costs milliseconds."""
+
+MAX_NOISE_RECORD: Final = 65_535
+"""Bytes of one Noise message, tag included: its length field has 16 bits."""
+
+MAX_RECORD: Final = 256 * KIB
+"""Bytes of plaintext in one record of Samara's own channel; nothing of a record is seen before all of it is here."""
+
+REKEY_AFTER: Final = 1 << 18
+"""Records under one AES key, 64 GiB at most: a sixth of what RFC 8446, §5.5, holds to be safe for AES-GCM."""
+
+MAX_RECORDS_OF_A_KEY: Final = 1 << 48
+"""Records under a key that cannot be replaced, 16 EiB: the connection ends long before the counter does."""
+
+STREAM_WINDOW: Final = 256 * KIB
+"""Bytes that a new stream may carry each way before anybody grants more: Yamux fixes it."""
+
+BULK_WINDOW: Final = 32 * MIB
+"""Bytes on their way on a stream of chunks: 1 Gbit/s at 250 ms. What was not asked for ends the session at once."""
+
+MAX_UNREAD: Final = 1 * MIB
+"""Bytes of one connection that lie here unread before its socket is read no further: 128 connections hold 128 MiB."""
+
+MAX_CONTROL_BACKLOG: Final = 64 * KIB
+"""Bytes of answers to a peer's control frames that wait for it to read: it asks, and does not listen."""
+
+FRAME_CREDIT: Final = 10_000
+"""Frames that a connection may be ahead of what it carries, one for each `FRAME_BYTES`: frames cost us time."""
+
+FRAME_BYTES: Final = 64
+"""Bytes of data that earn one frame."""
+
+FRAME_CREDIT_A_SECOND: Final = 100
+"""Frames that a connection earns by time: pings, windows and small messages of an honest peer are far fewer."""
+
+KEEP_ALIVE: Final = 30.0
+"""Seconds of silence after which a connection is pinged, and again after which it is dead."""
+
 MAX_NEGOTIATION: Final = 1 * KIB
 """Bytes of one multistream-select message; the longest protocol name in use has about 60."""
 

@@ -1,7 +1,7 @@
 """multistream-select 1.0: how two ends of a stream agree on what is spoken on it. Bytes in, one decision out.
 
-The opener proposes exactly one protocol, in the same write as the header: one round trip. The acceptor may be asked for
-several by other implementations, so it goes on after a no, a bounded number of times. A line is a varint length and a
+The opener proposes its first protocol in the same write as the header: one round trip. After a no it proposes the next;
+the acceptor goes on after a no a bounded number of times. A line is a varint length and a
 text that ends in a newline; what follows the last line belongs to the protocol that was agreed on.
 
 Source: libp2p multistream-select specification; specs/network.md, "Streams".
@@ -55,38 +55,53 @@ class _Lines:
 
 @final
 class Opener:
-    """Proposes one protocol.
+    """Proposes protocols.
 
     Args:
-        protocol: What shall be spoken.
+        protocols: What may be spoken, the preferred one first; at least one.
+
+    Attributes:
+        protocol: What was agreed on; None before.
     """
 
-    def __init__(self, protocol: str) -> None:
-        self.protocol = protocol
+    def __init__(self, *protocols: str) -> None:
+        self.protocol: str | None = None
+        self._protocols = protocols
+        self._proposed = 0
         self._lines = _Lines()
         self._greeted = False
 
     def begin(self) -> bytes:
         """Return what is sent first."""
-        return line(_HEADER) + line(self.protocol)
+        return line(_HEADER) + line(self._protocols[0])
 
-    def receive(self, data: bytes) -> bytes | None:
-        """Take bytes; return what came after the agreement, or None while there is none.
+    @property
+    def rest(self) -> bytes:
+        """What came after the agreement."""
+        return bytes(self._lines.rest)
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes; return what is to be sent. When `protocol` is set, it is agreed on.
 
         Raises:
-            RemoteProtocolError: The peer does not speak the protocol, or not this negotiation.
+            RemoteProtocolError: The peer speaks none of the protocols, or not this negotiation.
         """
         self._lines.rest += data
-        while (text := self._lines.next()) is not None:
+        out = b""
+        while self.protocol is None and (text := self._lines.next()) is not None:
+            proposed = self._protocols[self._proposed]
             if not self._greeted and text == _HEADER:
                 self._greeted = True
-            elif self._greeted and text == self.protocol:
-                return bytes(self._lines.rest)
-            elif text == _NOT_AVAILABLE:
-                raise RemoteProtocolError(f"the peer does not speak {self.protocol}")
+            elif self._greeted and text == proposed:
+                self.protocol = proposed
+            elif text != _NOT_AVAILABLE:
+                raise RemoteProtocolError(f"the peer answered {text[:80]!r} to {proposed}")
+            elif self._proposed + 1 == len(self._protocols):
+                raise RemoteProtocolError(f"the peer does not speak {' or '.join(self._protocols)}")
             else:
-                raise RemoteProtocolError(f"the peer answered {text[:80]!r} to {self.protocol}")
-        return None
+                self._proposed += 1
+                out += line(self._protocols[self._proposed])
+        return out
 
 
 @final

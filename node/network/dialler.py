@@ -19,7 +19,8 @@ from samara.protocol.errors import NetworkError
 from samara.protocol.limits import DIAL_STAGGER
 
 if TYPE_CHECKING:
-    from samara.node.network.libp2p_upgrade import MuxedConnection, Upgrader
+    from samara.node.network.connection import MuxedConnection
+    from samara.node.network.upgrade import Upgrader
 
 __all__ = ["dial"]
 

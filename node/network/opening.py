@@ -1,7 +1,7 @@
 """Opening a network: the host, and the services that live as long as it does.
 
     open_network
-    ├─ host            connections and streams (libp2p_host)
+    ├─ host            connections and streams (host)
     ├─ reach           who can reach us
     ├─ nearby          mDNS, when it is enabled
     ├─ dht             joins, refreshes, answers
@@ -91,7 +91,7 @@ async def open_network(
         NetworkError: It cannot listen.
         AddressError: An address in `config` is malformed.
     """
-    from samara.node.network.libp2p_host import open_host
+    from samara.node.network.host import open_host
 
     bootstrap = [Contact(peer, (address,)) for peer, address in map(parse_peer_address, config.bootstrap)]
     async with (

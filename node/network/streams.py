@@ -11,7 +11,7 @@ from samara.protocol.errors import NetworkError, RemoteProtocolError
 from samara.protocol.multistream import Acceptor, Opener
 
 if TYPE_CHECKING:
-    from samara.node.network.libp2p_upgrade import MuxedStream
+    from samara.node.network.connection import MuxedStream
 
 __all__ = ["HostStream", "accept_protocol", "open_protocol"]
 
@@ -80,15 +80,16 @@ async def open_protocol(peer: str, muxed: MuxedStream, protocol: str) -> HostStr
     opener = Opener(protocol)
     try:
         await muxed.send_all(opener.begin())
-        while (held := opener.receive(await _receive(muxed))) is None:
-            pass
+        while opener.protocol is None:
+            if answer := opener.receive(await _receive(muxed)):
+                await muxed.send_all(answer)
     except RemoteProtocolError as error:
         await HostStream(peer, muxed).reset()
         raise NetworkError(f"{peer}: {error}") from error
     except BaseException:
         await HostStream(peer, muxed).reset()
         raise
-    return HostStream(peer, muxed, held)
+    return HostStream(peer, muxed, opener.rest)
 
 
 async def accept_protocol(peer: str, muxed: MuxedStream, speaks: Callable[[str], bool]) -> tuple[HostStream, str]:

@@ -1,11 +1,6 @@
-"""TCP sockets as libp2p's security layer wants them: reads that are complete, writes that no cancelling can tear.
+"""TCP sockets: dialled, listened at, and read and written without a copy. One task reads, one writes.
 
-Invariants:
-1. A read of n bytes returns n bytes, or fewer only at the end. (libp2p gives up a message that arrives in more than a
-   hundred pieces, as it does on a line with small packets.)
-2. A write, once begun, is finished or the socket is closed. What is written is encrypted under a counter: half of it,
-   or none of it, would break every stream of the connection. Who is cancelled has a last second to finish it.
-3. A socket that takes no byte for `STALLED_WRITE` seconds is closed.
+A socket that takes no byte for `STALLED_WRITE` seconds is closed.
 """
 
 from __future__ import annotations
@@ -13,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any, Final, final
 
 import trio
@@ -23,11 +19,8 @@ from samara.protocol.limits import STALLED_WRITE
 
 __all__ = ["TcpStream", "dial_tcp", "listen_tcp"]
 
-_RECEIVE: Final = 256 << 10
 _BACKLOG: Final = 64
 _DEAD_AFTER_MS: Final = 30_000
-_LAST_WORDS: Final = 1.0
-"""Seconds that a cancelled write has to finish; a living peer takes it in milliseconds."""
 
 
 @final
@@ -39,52 +32,48 @@ class TcpStream:
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
         self._socket = stream.socket
-        self._held = bytearray()
         self.remote = _end(self._socket.getpeername())
         self.local = _end(self._socket.getsockname())
         _notice_dead_peers(self._socket)
 
-    async def read(self, count: int | None = None) -> bytes:
-        """Return `count` bytes, fewer only at the end; without a count, what is there.
+    async def receive_some(self, most: int) -> bytes:
+        """Return 1 to `most` bytes, or b"" at the end.
 
         Raises:
             NetworkError: The connection broke.
         """
-        while not self._held or (count is not None and len(self._held) < count):
-            wanted = _RECEIVE if count is None else max(_RECEIVE, count - len(self._held))
-            try:
-                data = await self._stream.receive_some(wanted)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-                raise NetworkError(f"the connection to {self.remote} broke: {error}") from error
-            if not data:
-                break
-            if not self._held and count is not None and len(data) == count:
-                return bytes(data)
-            self._held += data
-        taken = len(self._held) if count is None else count
-        out = bytes(self._held[:taken])
-        del self._held[:taken]
-        return out
+        with self._breaking():
+            return await self._socket.recv(most)
 
-    async def write(self, data: bytes) -> None:
-        """Write all of `data`; one task at a time.
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Fill the beginning of `buffer`; return how many bytes, 0 at the end.
+
+        Raises:
+            NetworkError: The connection broke.
+        """
+        with self._breaking():
+            return await self._socket.recv_into(buffer)
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        """Send all of `data`; when cancelled, some of it may have gone.
 
         Raises:
             NetworkError: The connection broke, or stalled and is closed now.
         """
         rest = memoryview(data)
-        try:
+        with self._breaking():
             while rest:
                 with trio.move_on_after(STALLED_WRITE) as waiting:
                     rest = rest[await self._socket.send(rest) :]
                 if waiting.cancelled_caught:
                     self._socket.close()
                     raise NetworkError(f"{self.remote} took no byte for {STALLED_WRITE:.0f} s")
-        except trio.Cancelled:
-            await self._finish(rest)
-            raise
+
+    @contextlib.contextmanager
+    def _breaking(self) -> Iterator[None]:
+        try:
+            yield
         except (trio.ClosedResourceError, OSError) as error:
             raise NetworkError(f"the connection to {self.remote} broke: {error}") from error
 
@@ -92,14 +81,6 @@ class TcpStream:
         """Close the socket at once; never raises."""
         self._socket.close()
         await trio.lowlevel.cancel_shielded_checkpoint()
-
-    async def _finish(self, rest: memoryview) -> None:
-        """Write what is left of an interrupted write, or close the socket."""
-        with trio.move_on_after(_LAST_WORDS, shield=True), contextlib.suppress(OSError, trio.ClosedResourceError):
-            while rest:
-                rest = rest[await self._socket.send(rest) :]
-        if rest:
-            self._socket.close()
 
 
 async def dial_tcp(address: Address) -> TcpStream:

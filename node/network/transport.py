@@ -1,8 +1,8 @@
 """What the rest of the node knows of a network: peers by id, streams by protocol, and two ways of finding peers.
 
-The implementation that talks to the world is `samara.node.network.libp2p_host`, and only `libp2p_upgrade` beside it
-imports libp2p; tests have one in memory. Addresses are multiaddr strings; peer ids are libp2p's base58 strings, and the
-transport has authenticated them: a `Stream.peer` is proof, a peer id in a message is a claim.
+The implementation that talks to the world is `samara.node.network.host`; tests have one in memory. Addresses are
+multiaddr strings; peer ids are libp2p's base58 strings, and the transport has authenticated them: a `Stream.peer` is
+proof, a peer id in a message is a claim.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def test_negotiation_in_pieces_of_any_size(data: st.DataObject) -> None:
     after = data.draw(st.binary(max_size=20))
     opener, acceptor = Opener(protocol), Acceptor(lambda text: text == protocol)
     to_acceptor, to_opener = opener.begin() + after, acceptor.begin()
-    place, agreed = 0, None
+    place = 0
     while place < len(to_acceptor):
         step = data.draw(st.integers(1, 40))
         if acceptor.protocol is None:
@@ -154,8 +154,8 @@ def test_negotiation_in_pieces_of_any_size(data: st.DataObject) -> None:
     assert acceptor.protocol == protocol
     assert acceptor.rest + to_acceptor[place:] == after
     for index in range(len(to_opener)):
-        agreed = opener.receive(to_opener[index : index + 1])
-    assert agreed == b""
+        assert opener.receive(to_opener[index : index + 1]) == b""
+    assert (opener.protocol, opener.rest) == (protocol, b"")
 
 
 def test_an_acceptor_says_no_and_goes_on() -> None:
@@ -190,11 +190,22 @@ def test_what_is_no_negotiation_is_refused(data: bytes, match: str) -> None:
 
 def test_an_opener_takes_no_for_an_answer() -> None:
     opener = Opener("/a/1")
-    assert opener.receive(line("/multistream/1.0.0")) is None
+    assert opener.receive(line("/multistream/1.0.0")) == b""
+    assert opener.protocol is None
     with pytest.raises(RemoteProtocolError, match="does not speak /a/1"):
         opener.receive(line("na"))
     with pytest.raises(RemoteProtocolError, match="answered"):
         Opener("/a/1").receive(line("/a/1"))
+
+
+def test_an_opener_proposes_the_next_after_a_no() -> None:
+    opener = Opener("/a/1", "/b/1")
+    assert opener.begin() == line("/multistream/1.0.0") + line("/a/1")
+    assert opener.receive(line("/multistream/1.0.0") + line("na")) == line("/b/1")
+    assert opener.receive(line("/b/1") + b"rest") == b""
+    assert (opener.protocol, opener.rest) == ("/b/1", b"rest")
+    with pytest.raises(RemoteProtocolError, match="does not speak /a/1 or /b/1"):
+        Opener("/a/1", "/b/1").receive(line("/multistream/1.0.0") + line("na") + line("na"))
 
 
 def test_fields_of_all_types_are_walked() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trio
 
-from samara.node.network import libp2p_host
-from samara.node.network.libp2p_host import Host, open_host
+from samara.node.network import host as host_module
+from samara.node.network.host import Host, open_host
 from samara.node.network.transport import PeerAddress, Stream
 from samara.protocol.addresses import parse_address
 from samara.protocol.errors import NetworkError, RemoteProtocolError
@@ -180,7 +180,7 @@ def flood(target: Host, count: int) -> Any:
 
 
 async def test_a_flood_takes_no_place_of_who_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libp2p_host, "UPGRADE_TIMEOUT", 1.0)
+    monkeypatch.setattr(host_module, "UPGRADE_TIMEOUT", 1.0)
     async with pair(connections=8, connections_per_ip=64) as (a, b), host(3) as c:
         stream = await a.open_stream(at(b), ECHO, timeout=5)
         with flood(b, 30):
@@ -404,8 +404,8 @@ async def test_ipv6() -> None:
 
 
 async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libp2p_host, "IDLE_CONNECTION", 0.5)
-    monkeypatch.setattr(libp2p_host, "IDLE_CONNECTION_FULL", 0.3)
+    monkeypatch.setattr(host_module, "IDLE_CONNECTION", 0.5)
+    monkeypatch.setattr(host_module, "IDLE_CONNECTION_FULL", 0.3)
     async with pair() as (a, b):
         stream = await a.open_stream(at(b), ECHO, timeout=5)
         await trio.sleep(1)

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from samara.node.network import reachability
-from samara.node.network.libp2p_host import Host, open_host
+from samara.node.network.host import Host, open_host
 from samara.node.network.messages import MessageStream
 from samara.node.network.reachability import Reach
 from samara.node.network.transport import PeerAddress

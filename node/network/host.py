@@ -3,7 +3,7 @@
     run
     ├─ listeners                 a task a socket that was accepted: handshake, then its connection
     └─ connections               a nursery each
-       ├─ bytes                  libp2p's reader
+       ├─ bytes                  reader, writer and keeper (connection.py)
        ├─ identify               once: what the peer serves
        ├─ idle                   closes it when nobody uses it
        └─ streams                a nursery: a task each for negotiation, then the handler
@@ -13,7 +13,7 @@ Invariants:
 2. A peer id is authenticated before anything of the peer is looked at; a banned peer gets no stream either way.
 3. Every socket has a place in `Admission` and a task that closes it.
 
-Nothing here knows libp2p: `libp2p_upgrade` makes the connections, and is imported when the host is opened.
+`upgrade` makes the connections of sockets, `connection` moves their bytes.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from samara.node.network.messages import MessageStream
 from samara.node.network.streams import HostStream, accept_protocol, open_protocol
 from samara.node.network.tcp import TcpStream, dial_tcp, listen_tcp
 from samara.node.network.transport import PeerAddress, PeerState, Reachability, Stream, StreamHandler
+from samara.node.network.upgrade import Upgrader
 from samara.node.network.watch import Board, MetPeer
 from samara.protocol.addresses import Address, meant_for, parse_address
 from samara.protocol.errors import AddressError, NetworkError, ProtocolError, SamaraError
@@ -52,7 +53,7 @@ from samara.protocol.limits import (
 )
 
 if TYPE_CHECKING:
-    from samara.node.network.libp2p_upgrade import MuxedConnection, MuxedStream, Upgrader
+    from samara.node.network.connection import MuxedConnection, MuxedStream
 
 __all__ = ["Host", "open_host"]
 
@@ -456,8 +457,6 @@ async def open_host(
     Raises:
         NetworkError: It cannot listen.
     """
-    from samara.node.network.libp2p_upgrade import Upgrader  # imports libp2p, which costs a second
-
     upgrader = Upgrader(seed)
     async with open_background() as nursery:
         host = Host(upgrader, Admission(connections, connections_per_ip), nursery, agent, streams_per_peer)

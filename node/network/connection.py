@@ -1,0 +1,600 @@
+"""An authenticated connection that carries streams: three tasks own its socket, and nobody else touches it.
+
+    reader   socket ► records, opened where their bytes belong ► Yamux session ► streams
+    writer   control frames first, then the streams with something to send in turn ► sealed into one buffer ► socket
+    keeper   asks a silent peer for a sign of life
+
+Invariants:
+1. What is sealed is sent: nobody who waits for a write can tear a record by leaving.
+2. Bulk is copied by the cipher alone: sealed from the sender's buffer, opened into the receiver's (`Sink.room`).
+3. Memory is bounded: one buffer each way, and `MAX_UNREAD` bytes that nobody has taken; then the socket is left alone.
+4. A stream's failure ends that stream. What breaks the rules of records or frames ends the connection.
+
+Source: specs/transport.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import mmap
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeAlias, final
+
+import trio
+
+from samara.node.network.tcp import TcpStream
+from samara.protocol import limits
+from samara.protocol.errors import NetworkError, RemoteProtocolError
+from samara.protocol.noise import Secured
+from samara.protocol.yamux import Body, Ended, Event, GoneAway, Ponged, Reset, Session, StreamOpened, Windowed
+
+__all__ = ["MuxedConnection", "MuxedStream", "Sink"]
+
+_log = logging.getLogger(__name__)
+
+_RECEIVE: Final = 1 * limits.MIB
+_BATCH: Final = 1 * limits.MIB
+_LEAST_BATCH: Final = 32 * limits.KIB
+_SLOW: Final = 0.05
+"""Seconds in which the socket is to take a batch: longer, and a small frame would wait behind a smaller one."""
+_SMALL: Final = 8 * limits.KIB
+"""Pieces up to this size are copied together into one record: a record costs as much as copying 8 KiB."""
+_GOODBYE: Final = 1.0
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Sink(Protocol):
+    """Takes the bytes of a stream as they come, in the reader's own task: it must not wait.
+
+    What it raises resets the stream; it hears of that by `broke`, as of every other end.
+    """
+
+    def room(self, count: int) -> memoryview | None:
+        """Return where the next `count` bytes belong, or None to be fed them."""
+        ...
+
+    def filled(self, count: int) -> None:
+        """Take note that `count` bytes were put where `room` said."""
+        ...
+
+    def feed(self, data: memoryview) -> None:
+        """Take bytes; they are valid during the call only."""
+        ...
+
+    def ended(self) -> None:
+        """Take note that the peer sends no more."""
+        ...
+
+    def broke(self, error: NetworkError | RemoteProtocolError) -> None:
+        """Take note that the stream is gone."""
+        ...
+
+
+@final
+@dataclass(slots=True, eq=False)
+class _Outgoing:
+    """What one call sends, and who waits for it."""
+
+    parts: deque[memoryview]
+    left: int
+    sealed: trio.Event = field(default_factory=trio.Event)
+
+
+@final
+class MuxedStream:
+    """One stream of bytes; made by `MuxedConnection`."""
+
+    def __init__(self, connection: MuxedConnection, number: int, window: int) -> None:
+        self._connection = connection
+        self._number = number
+        self._window = window
+        self._outgoing: deque[_Outgoing] = deque()
+        self._finishing = False
+        self._held: deque[bytes] = deque()
+        self._unread = 0
+        self._used = 0  # bytes taken that no window was granted for
+        self._sink: Sink | None = None
+        self._news = trio.Event()
+        self._they_ended = False
+        self._broken: NetworkError | RemoteProtocolError | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Both ends have closed it, or one has reset it."""
+        return not self._connection.session.is_open(self._number)
+
+    # Receiving.
+
+    def attach(self, sink: Sink) -> None:
+        """Let a sink have what comes from now on, and what lies here."""
+        self._sink = sink
+        self._connection.widen(self)
+        while self._held:
+            data = self._held.popleft()
+            self._taken(len(data))
+            sink.feed(memoryview(data))
+        if self._broken is not None:
+            sink.broke(self._broken)
+        elif self._they_ended:
+            sink.ended()
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """Return 1 to `max_bytes` bytes, or b"" when the peer closed its end.
+
+        Raises:
+            NetworkError: The stream was reset, or the connection is gone.
+        """
+        while not self._held:
+            if self._broken is not None:
+                raise NetworkError(self._broken.message)
+            if self._they_ended:
+                return b""
+            await self._news.wait()
+        await trio.lowlevel.checkpoint()
+        data = self._held.popleft()
+        if len(data) > max_bytes:
+            self._held.appendleft(data[max_bytes:])
+            data = data[:max_bytes]
+        self._taken(len(data))
+        return data
+
+    def _taken(self, count: int) -> None:
+        self._unread -= count
+        self._connection.read(count)
+        self._use(count)
+
+    def _use(self, count: int) -> None:
+        """Let the peer send again what was used up, in steps that are worth a frame."""
+        self._used += count
+        if self._used >= self._window // 4 and not self._they_ended:
+            self._connection.grant(self._number, self._used)
+            self._used = 0
+
+    # Sending.
+
+    async def send_all(self, data: Buffer) -> None:
+        """Send all of `data`, however long the peer takes to make room for it.
+
+        Raises:
+            NetworkError: The stream was reset or closed, or the connection is gone.
+        """
+        await self.send_parts((data,))
+
+    async def send_parts(self, parts: Sequence[Buffer]) -> None:
+        """Send buffers one after another; they may be used again when it returns, and must not change before.
+
+        Raises:
+            NetworkError: As `send_all`.
+        """
+        views = deque(view for part in parts if (view := memoryview(part).cast("B")))
+        if self._broken is not None or self._finishing:
+            raise NetworkError("the stream was closed" if self._broken is None else self._broken.message)
+        if not views:
+            await trio.lowlevel.checkpoint()
+            return
+        outgoing = _Outgoing(views, sum(map(len, views)))
+        self._outgoing.append(outgoing)
+        self._connection.has_to_send(self)
+        try:
+            await outgoing.sealed.wait()
+        finally:
+            if outgoing.left and outgoing in self._outgoing:
+                self._outgoing.remove(outgoing)
+        if outgoing.left:
+            raise NetworkError(self._broken.message if self._broken is not None else "the stream was closed")
+
+    async def close(self) -> None:
+        """Say that no more will be sent, after what is being sent; never raises."""
+        self._finishing = True
+        if not self._outgoing:
+            self._connection.finish(self._number)
+        await trio.lowlevel.checkpoint()
+
+    async def reset(self) -> None:
+        """End it at once; never raises."""
+        self._connection.drop(self._number)
+        self.break_off(NetworkError("the stream was reset"))
+        await trio.lowlevel.checkpoint()
+
+    # What the connection asks.
+
+    @property
+    def number(self) -> int:
+        """Its number on the wire."""
+        return self._number
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._outgoing)
+
+    def widen(self, window: int) -> int:
+        """Take a larger window from now on; return by how much."""
+        more, self._window = max(window - self._window, 0), max(window, self._window)
+        return more
+
+    def room(self, count: int) -> memoryview | None:
+        """Return where the next `count` bytes belong, if somebody has a place for them."""
+        return None if self._sink is None else self._sink.room(count)
+
+    def filled(self, count: int) -> None:
+        """Take note that `count` bytes were put in their place."""
+        if self._sink is not None:
+            self._sink.filled(count)
+        self._use(count)
+
+    def feed(self, data: memoryview) -> None:
+        """Take bytes."""
+        if self._sink is not None:
+            self._sink.feed(data)
+            self._use(len(data))
+            return
+        self._held.append(bytes(data))
+        self._unread += len(data)
+        self._connection.unread(len(data))
+        self._tell()
+
+    def end(self) -> None:
+        """Take note that the peer sends no more."""
+        self._they_ended = True
+        if self._sink is not None:
+            self._sink.ended()
+        self._tell()
+
+    def break_off(self, error: NetworkError | RemoteProtocolError) -> None:
+        """Take note that the stream is gone; only the first call counts."""
+        if self._broken is not None:
+            return
+        self._broken = error
+        self._held.clear()
+        self._connection.read(self._unread)
+        self._unread = 0
+        for outgoing in self._outgoing:
+            outgoing.sealed.set()
+        if self._sink is not None:
+            self._sink.broke(error)
+        self._tell()
+
+    def next_parts(self, most: int) -> list[memoryview]:
+        """Take up to `most` bytes of what is to be sent, as they lie."""
+        taken: list[memoryview] = []
+        while most and self._outgoing:
+            outgoing = self._outgoing[0]
+            part = outgoing.parts.popleft()
+            if len(part) > most:
+                outgoing.parts.appendleft(part[most:])
+                part = part[:most]
+            taken.append(part)
+            most -= len(part)
+            outgoing.left -= len(part)
+            if not outgoing.left:
+                self._outgoing.popleft()
+                outgoing.sealed.set()  # it wakes after the writer has sealed: nothing is awaited before
+        if self._finishing and not self._outgoing:
+            self._connection.finish_soon(self._number)
+        return taken
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+
+@final
+class MuxedConnection:
+    """An authenticated connection.
+
+    Args:
+        tcp: The socket.
+        secured: What the handshake has made.
+        initiator: Whether we dialled.
+
+    Attributes:
+        peer: The authenticated peer id.
+        tcp: The connection below.
+        session: Its Yamux session.
+    """
+
+    def __init__(self, tcp: TcpStream, secured: Secured, *, initiator: bool) -> None:
+        self.peer = secured.peer
+        self.tcp = tcp
+        self.session = Session(initiator=initiator)
+        self._sealer = secured.sealer
+        self._opener = secured.opener
+        self._early = secured
+        self._streams: dict[int, MuxedStream] = {}
+        self._ready: deque[MuxedStream] = deque()  # those with something to send, in turn
+        self._finish_next: list[int] = []
+        self._has_work = trio.Event()
+        self._flushed = trio.Event()
+        self._opened, self._openings = trio.open_memory_channel[MuxedStream](math.inf)  # bounded by frames' credit
+        self._unread = 0
+        self._was_read = trio.Event()
+        self._batch = _LEAST_BATCH
+        self._heard = trio.current_time()
+        self._scope = trio.CancelScope()
+        self.closed = False
+        """It can carry no more streams."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Move its bytes until it ends; never raises."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._guarded, self._write)
+                    nursery.start_soon(self._guarded, self._keep_alive)
+                    task_status.started()
+                    await self._guarded(self._read)
+                    nursery.cancel_scope.cancel()
+        except Exception:  # the border of one connection: a bug in it ends it, and no other
+            _log.exception("the connection to %s failed", self.peer)
+        finally:
+            self._close(NetworkError("the connection is gone"))
+            await self.tcp.close()
+
+    async def accept(self) -> MuxedStream | None:
+        """Return the next stream that the peer opens, or None when the connection has ended."""
+        async for stream in self._openings:
+            if not stream.ended:
+                return stream
+        return None
+
+    async def open(self) -> MuxedStream:
+        """Open a stream.
+
+        Raises:
+            NetworkError: The connection has ended, or the peer takes no more streams.
+        """
+        await trio.lowlevel.checkpoint()
+        if self.closed or not self.session.can_open:
+            raise NetworkError("the connection is gone")
+        number = self.session.open()
+        stream = self._streams[number] = MuxedStream(self, number, limits.STREAM_WINDOW)
+        self._wake_writer()
+        return stream
+
+    async def close(self) -> None:
+        """Say goodbye, in a second at most, and close the connection; never raises."""
+        if not self.closed:
+            self.closed = True
+            self.session.go_away()
+            self._flushed = trio.Event()
+            self._wake_writer()
+            with trio.move_on_after(_GOODBYE, shield=True):
+                await self._flushed.wait()
+        self._scope.cancel()
+        self._close(NetworkError("the connection was closed"))
+        await self.tcp.close()
+
+    # What its streams ask.
+
+    def has_to_send(self, stream: MuxedStream) -> None:
+        """Give a stream its turn."""
+        if stream not in self._ready and self.session.sendable(stream.number):
+            self._ready.append(stream)
+            self._wake_writer()
+
+    def grant(self, number: int, count: int) -> None:
+        """Let the peer send so many bytes more."""
+        self.session.grant(number, count)
+        self._wake_writer()
+
+    def widen(self, stream: MuxedStream) -> None:
+        """Give a stream the window of bulk."""
+        if more := stream.widen(limits.BULK_WINDOW):
+            self.grant(stream.number, more)
+
+    def finish(self, number: int) -> None:
+        """Close our end of a stream."""
+        self.session.finish(number)
+        self._forget_if_over(number)
+        self._wake_writer()
+
+    def finish_soon(self, number: int) -> None:
+        """Close our end of a stream after the frame that is being made."""
+        self._finish_next.append(number)
+
+    def drop(self, number: int) -> None:
+        """Reset a stream."""
+        self.session.reset(number)
+        self._forget_if_over(number)
+        self._wake_writer()
+
+    def unread(self, count: int) -> None:
+        """Take note of bytes that lie here."""
+        self._unread += count
+
+    def read(self, count: int) -> None:
+        """Take note of bytes that somebody took."""
+        self._unread -= count
+        if self._unread < limits.MAX_UNREAD:
+            self._was_read.set()
+
+    # Reader.
+
+    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except (NetworkError, RemoteProtocolError) as error:
+            _log.debug("the connection to %s ends: %s", self.peer, error.message)
+            self._close(error)
+            self._scope.cancel()
+
+    async def _read(self) -> None:
+        opener = self._opener
+        record_most = opener.head + opener.suite.most + 16
+        buffer = memoryview(mmap.mmap(-1, _RECEIVE + record_most))  # its pages cost nothing before they are used
+        scratch = memoryview(mmap.mmap(-1, opener.suite.most))
+        self._heed_all(memoryview(self._early.opened))
+        start, end = 0, len(self._early.rest)
+        buffer[:end] = self._early.rest
+        while True:
+            while (size := opener.size(buffer[start:end])) is not None and size <= end - start:
+                self._open(buffer[start : start + size], scratch)
+                start += size
+            if start == end:
+                start = end = 0
+            elif len(buffer) - start < record_most:
+                buffer[: end - start] = bytes(buffer[start:end])
+                start, end = 0, end - start
+            while self._unread >= limits.MAX_UNREAD:
+                self._was_read = trio.Event()
+                await self._was_read.wait()
+            count = await self.tcp.receive_into(buffer[end:])
+            if not count:
+                return
+            end += count
+            now = trio.current_time()
+            self.session.passed(now - self._heard)
+            self._heard = now
+
+    def _open(self, record: memoryview, scratch: memoryview) -> None:
+        """Open a record where its bytes belong, or else into `scratch`, and hand on what they mean."""
+        session = self.session
+        if (body := session.body) is not None:
+            stream = self._streams.get(body[0])
+            count = len(record) - self._opener.head - 16
+            if stream is not None and 0 < count <= body[1] and (room := stream.room(count)) is not None:
+                self._opener.open_into(record, room)
+                session.took(count)
+                self._with_stream(stream, stream.filled, count)
+                return
+        self._heed_all(scratch[: self._opener.open_into(record, scratch)])
+
+    def _heed_all(self, data: memoryview) -> None:
+        for event in self.session.receive(data):
+            self._heed(event)
+        if self.session.has_out:
+            self._wake_writer()
+
+    def _heed(self, event: Event) -> None:
+        match event:
+            case Body(number, data):
+                if (stream := self._streams.get(number)) is not None:
+                    self._with_stream(stream, stream.feed, data)
+            case Windowed(number):
+                if (stream := self._streams.get(number)) is not None and stream.waiting:
+                    self.has_to_send(stream)
+            case StreamOpened(number):
+                stream = self._streams[number] = MuxedStream(self, number, limits.STREAM_WINDOW)
+                self._opened.send_nowait(stream)
+            case Ended(number):
+                if (stream := self._streams.get(number)) is not None:
+                    self._with_stream(stream, stream.end)
+                self._forget_if_over(number)
+            case Reset(number):
+                if (stream := self._streams.pop(number, None)) is not None:
+                    stream.break_off(NetworkError("the stream was reset"))
+            case GoneAway():
+                self.closed = True
+            case Ponged():
+                pass
+
+    def _with_stream(self, stream: MuxedStream, call: Callable[..., None], *arguments: object) -> None:
+        """Let a stream have something; what it raises resets it, and nothing else."""
+        try:
+            call(*arguments)
+        except RemoteProtocolError as error:
+            self.drop(stream.number)
+            stream.break_off(error)
+
+    # Writer.
+
+    async def _write(self) -> None:
+        out = memoryview(mmap.mmap(-1, _BATCH + _BATCH // 4 + 2 * limits.MAX_CONTROL_BACKLOG))
+        small = bytearray()
+        while True:
+            batch = self._batch
+            filled = self._fill(out, small, batch)
+            if not filled:
+                self._flushed.set()
+                self._has_work = trio.Event()
+                await self._has_work.wait()
+                continue
+            began = trio.current_time()
+            await self.tcp.send_all(out[:filled])
+            took = trio.current_time() - began
+            if filled >= batch:  # a full one shows how fast the line is
+                self._batch = max(_LEAST_BATCH, batch // 2) if took > _SLOW else min(_BATCH, self._batch * 2)
+
+    def _fill(self, out: memoryview, small: bytearray, batch: int) -> int:
+        """Seal control frames, and about `batch` bytes of the streams in turn; return how much that made."""
+        place = carried = 0
+        small += self.session.take_out()
+        if self.session.has_out:  # no data may overtake what opens its stream
+            return self._seal_small(out, place, small)
+        while self._ready and carried < batch:
+            stream = self._ready.popleft()
+            count = min(batch - carried, self.session.sendable(stream.number))
+            parts = stream.next_parts(count) if count else []
+            if parts:
+                size = sum(map(len, parts))
+                small += self.session.send(stream.number, size)
+                carried += size
+                for part in parts:
+                    place = self._seal(out, place, small, part)
+            for number in self._finish_next:
+                self.session.finish(number)
+                self._forget_if_over(number)
+            self._finish_next.clear()
+            if stream.waiting:
+                self.has_to_send(stream)
+        small += self.session.take_out()
+        return self._seal_small(out, place, small)
+
+    def _seal(self, out: memoryview, place: int, small: bytearray, part: memoryview) -> int:
+        if len(part) <= _SMALL and len(small) <= _SMALL:
+            small += part
+            return place
+        place = self._seal_small(out, place, small)
+        most = self._sealer.suite.most
+        for start in range(0, len(part), most):
+            place += self._sealer.seal_into(part[start : start + most], out[place:])
+        return place
+
+    def _seal_small(self, out: memoryview, place: int, small: bytearray) -> int:
+        if small:
+            most = self._sealer.suite.most
+            data = memoryview(bytes(small))
+            for start in range(0, len(data), most):
+                place += self._sealer.seal_into(data[start : start + most], out[place:])
+            small.clear()
+        return place
+
+    def _wake_writer(self) -> None:
+        self._has_work.set()
+
+    # Keeper.
+
+    async def _keep_alive(self) -> None:
+        """Ask a silent peer for a sign of life, and end the connection when none comes."""
+        while True:
+            silent = trio.current_time() - self._heard
+            if silent < limits.KEEP_ALIVE:
+                await trio.sleep(limits.KEEP_ALIVE - silent)
+                continue
+            asked = self._heard
+            self.session.ping(0)
+            self._wake_writer()
+            await trio.sleep(limits.KEEP_ALIVE)
+            if self._heard == asked and self._unread < limits.MAX_UNREAD:
+                raise NetworkError(f"{self.peer} gave no sign of life for {2 * limits.KEEP_ALIVE:.0f} s")
+
+    # The end.
+
+    def _forget_if_over(self, number: int) -> None:
+        """Forget a stream that both ends have closed; who still reads it has it."""
+        if not self.session.is_open(number):
+            self._streams.pop(number, None)
+
+    def _close(self, error: NetworkError | RemoteProtocolError) -> None:
+        self.closed = True
+        self._flushed.set()
+        self._opened.close()
+        streams, self._streams = list(self._streams.values()), {}
+        for stream in streams:
+            self.session.reset(stream.number)
+            stream.break_off(NetworkError(f"the connection is gone: {error.message}"))
