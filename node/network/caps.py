@@ -7,12 +7,14 @@ and an amount larger than the bucket is no special case.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Final, final
 
 import trio
 
-__all__ = ["TokenBucket"]
+__all__ = ["Caps", "Pauses", "TokenBucket"]
 
 _BURST_SECONDS: Final = 0.1
 _SHORTEST_WAIT: Final = 1e-6
@@ -105,6 +107,43 @@ class TokenBucket:
             earned = (now - self._filled_at) * self._rate
             self._level = min(self._level + earned, self._rate * _BURST_SECONDS)
         self._filled_at = now
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The caps of a node, which all its connections share.
+
+    Attributes:
+        upload: On what goes up.
+        download: On what comes down.
+    """
+
+    upload: TokenBucket = field(default_factory=TokenBucket)
+    download: TokenBucket = field(default_factory=TokenBucket)
+
+
+@final
+class Pauses:
+    """Counts the time in which something was held back on purpose."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._since: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """All of it so far, with the pause that lasts."""
+        return self._seconds + (trio.current_time() - self._since if self._since is not None else 0.0)
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Count the time that the block takes; blocks do not overlap."""
+        self._since = trio.current_time()
+        try:
+            yield
+        finally:
+            self._seconds, self._since = self.seconds, None
 
 
 def _check(rate: float | None) -> None:

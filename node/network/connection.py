@@ -21,17 +21,19 @@ import mmap
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias, final
+from typing import Final, final
 
 import trio
 
+from samara.node.network.caps import Caps, Pauses
 from samara.node.network.tcp import TcpStream
+from samara.node.network.transport import Buffer, Sink
 from samara.protocol import limits
 from samara.protocol.errors import NetworkError, RemoteProtocolError
 from samara.protocol.noise import Secured
 from samara.protocol.yamux import Body, Ended, Event, GoneAway, Ponged, Reset, Session, StreamOpened, Windowed
 
-__all__ = ["MuxedConnection", "MuxedStream", "Sink"]
+__all__ = ["MuxedConnection", "MuxedStream"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,35 +45,6 @@ _SLOW: Final = 0.05
 _SMALL: Final = 8 * limits.KIB
 """Pieces up to this size are copied together into one record: a record costs as much as copying 8 KiB."""
 _GOODBYE: Final = 1.0
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
-
-
-class Sink(Protocol):
-    """Takes the bytes of a stream as they come, in the reader's own task: it must not wait.
-
-    What it raises resets the stream; it hears of that by `broke`, as of every other end.
-    """
-
-    def room(self, count: int) -> memoryview | None:
-        """Return where the next `count` bytes belong, or None to be fed them."""
-        ...
-
-    def filled(self, count: int) -> None:
-        """Take note that `count` bytes were put where `room` said."""
-        ...
-
-    def feed(self, data: memoryview) -> None:
-        """Take bytes; they are valid during the call only."""
-        ...
-
-    def ended(self) -> None:
-        """Take note that the peer sends no more."""
-        ...
-
-    def broke(self, error: NetworkError | RemoteProtocolError) -> None:
-        """Take note that the stream is gone."""
-        ...
 
 
 @final
@@ -109,18 +82,26 @@ class MuxedStream:
 
     # Receiving.
 
-    def attach(self, sink: Sink) -> None:
-        """Let a sink have what comes from now on, and what lies here."""
-        self._sink = sink
+    async def receive_to(self, sink: Sink) -> None:
+        """Give all that comes to a sink, until the peer closes its end.
+
+        Raises:
+            NetworkError: The stream was reset, or the connection is gone.
+            RemoteProtocolError: The sink raised it.
+        """
         self._connection.widen(self)
         while self._held:
             data = self._held.popleft()
             self._taken(len(data))
             sink.feed(memoryview(data))
+        self._sink = sink
+        try:
+            while self._broken is None and not self._they_ended:
+                await self._news.wait()
+        finally:
+            self._sink = None
         if self._broken is not None:
-            sink.broke(self._broken)
-        elif self._they_ended:
-            sink.ended()
+            raise type(self._broken)(self._broken.message)
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """Return 1 to `max_bytes` bytes, or b"" when the peer closed its end.
@@ -130,7 +111,7 @@ class MuxedStream:
         """
         while not self._held:
             if self._broken is not None:
-                raise NetworkError(self._broken.message)
+                raise type(self._broken)(self._broken.message)
             if self._they_ended:
                 return b""
             await self._news.wait()
@@ -200,6 +181,11 @@ class MuxedStream:
         self.break_off(NetworkError("the stream was reset"))
         await trio.lowlevel.checkpoint()
 
+    @property
+    def held_back(self) -> float:
+        """Seconds so far in which nothing moved for our own sake."""
+        return self._connection.held_back
+
     # What the connection asks.
 
     @property
@@ -241,8 +227,6 @@ class MuxedStream:
     def end(self) -> None:
         """Take note that the peer sends no more."""
         self._they_ended = True
-        if self._sink is not None:
-            self._sink.ended()
         self._tell()
 
     def break_off(self, error: NetworkError | RemoteProtocolError) -> None:
@@ -255,8 +239,6 @@ class MuxedStream:
         self._unread = 0
         for outgoing in self._outgoing:
             outgoing.sealed.set()
-        if self._sink is not None:
-            self._sink.broke(error)
         self._tell()
 
     def next_parts(self, most: int) -> list[memoryview]:
@@ -290,6 +272,7 @@ class MuxedConnection:
     Args:
         tcp: The socket.
         secured: What the handshake has made.
+        caps: What may pass.
         initiator: Whether we dialled.
 
     Attributes:
@@ -298,13 +281,16 @@ class MuxedConnection:
         session: Its Yamux session.
     """
 
-    def __init__(self, tcp: TcpStream, secured: Secured, *, initiator: bool) -> None:
+    def __init__(self, tcp: TcpStream, secured: Secured, caps: Caps, *, initiator: bool) -> None:
         self.peer = secured.peer
         self.tcp = tcp
         self.session = Session(initiator=initiator)
         self._sealer = secured.sealer
         self._opener = secured.opener
         self._early = secured
+        self._caps = caps
+        self._reading = Pauses()
+        self._writing = Pauses()
         self._streams: dict[int, MuxedStream] = {}
         self._ready: deque[MuxedStream] = deque()  # those with something to send, in turn
         self._finish_next: list[int] = []
@@ -371,6 +357,11 @@ class MuxedConnection:
 
     # What its streams ask.
 
+    @property
+    def held_back(self) -> float:
+        """Seconds so far in which nothing moved for our own sake."""
+        return self._reading.seconds + self._writing.seconds
+
     def has_to_send(self, stream: MuxedStream) -> None:
         """Give a stream its turn."""
         if stream not in self._ready and self.session.sendable(stream.number):
@@ -424,7 +415,7 @@ class MuxedConnection:
             self._scope.cancel()
 
     async def _read(self) -> None:
-        opener = self._opener
+        opener, download = self._opener, self._caps.download
         record_most = opener.head + opener.suite.most + 16
         buffer = memoryview(mmap.mmap(-1, _RECEIVE + record_most))  # its pages cost nothing before they are used
         scratch = memoryview(mmap.mmap(-1, opener.suite.most))
@@ -442,14 +433,20 @@ class MuxedConnection:
                 start, end = 0, end - start
             while self._unread >= limits.MAX_UNREAD:
                 self._was_read = trio.Event()
-                await self._was_read.wait()
-            count = await self.tcp.receive_into(buffer[end:])
+                with self._reading.pause():
+                    await self._was_read.wait()
+            count = await self.tcp.receive_into(buffer[end : end + (download.piece or _RECEIVE)])
             if not count:
                 return
             end += count
             now = trio.current_time()
             self.session.passed(now - self._heard)
             self._heard = now
+            if download.rate is None:
+                download.passed += count
+            else:
+                with self._reading.pause():
+                    await download.acquire(count)
 
     def _open(self, record: memoryview, scratch: memoryview) -> None:
         """Open a record where its bytes belong, or else into `scratch`, and hand on what they mean."""
@@ -506,19 +503,25 @@ class MuxedConnection:
     async def _write(self) -> None:
         out = memoryview(mmap.mmap(-1, _BATCH + _BATCH // 4 + 2 * limits.MAX_CONTROL_BACKLOG))
         small = bytearray()
+        upload = self._caps.upload
         while True:
-            batch = self._batch
+            batch = min(self._batch, upload.piece or _BATCH)
             filled = self._fill(out, small, batch)
             if not filled:
                 self._flushed.set()
                 self._has_work = trio.Event()
                 await self._has_work.wait()
                 continue
+            if upload.rate is None:
+                upload.passed += filled
+            else:
+                with self._writing.pause():
+                    await upload.acquire(filled)
             began = trio.current_time()
             await self.tcp.send_all(out[:filled])
             took = trio.current_time() - began
-            if filled >= batch:  # a full one shows how fast the line is
-                self._batch = max(_LEAST_BATCH, batch // 2) if took > _SLOW else min(_BATCH, self._batch * 2)
+            if filled >= self._batch:  # a full one shows how fast the line is
+                self._batch = max(_LEAST_BATCH, batch // 2) if took > _SLOW else min(_BATCH, batch * 2)
 
     def _fill(self, out: memoryview, small: bytearray, batch: int) -> int:
         """Seal control frames, and about `batch` bytes of the streams in turn; return how much that made."""

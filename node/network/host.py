@@ -29,6 +29,7 @@ import trio
 
 from samara.node.network.admission import Admission
 from samara.node.network.background import open_background
+from samara.node.network.caps import Caps
 from samara.node.network.dialler import dial
 from samara.node.network.interfaces import expand
 from samara.node.network.messages import MessageStream
@@ -443,6 +444,7 @@ async def open_host(
     connections: int = MAX_CONNECTIONS,
     connections_per_ip: int = MAX_CONNECTIONS_PER_IP,
     streams_per_peer: int = MAX_STREAMS_PER_PEER,
+    caps: Caps | None = None,
 ) -> AsyncIterator[Host]:
     """Open a host, and close its sockets and connections when the block ends.
 
@@ -453,11 +455,12 @@ async def open_host(
         connections: Connections at most.
         connections_per_ip: Inbound connections of one IP address at most.
         streams_per_peer: Inbound streams of one peer at most.
+        caps: What may pass; None for no caps.
 
     Raises:
         NetworkError: It cannot listen.
     """
-    upgrader = Upgrader(seed)
+    upgrader = Upgrader(seed, caps or Caps())
     async with open_background() as nursery:
         host = Host(upgrader, Admission(connections, connections_per_ip), nursery, agent, streams_per_peer)
         await host.listen(listen)

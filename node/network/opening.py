@@ -7,7 +7,7 @@
     ├─ dht             joins, refreshes, answers
     └─ announcer       keeps keys announced
 
-Importing this costs nothing; opening imports libp2p, which costs a second.
+Importing this costs nothing; opening imports what the network needs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Literal
 
 from samara.node.network.announcer import Announcer
 from samara.node.network.background import open_background
+from samara.node.network.caps import Caps
 from samara.node.network.dht import Dht, ValueRule
 from samara.node.network.mdns import Nearby
 from samara.node.network.reachability import Reach
@@ -47,6 +48,7 @@ class NetworkConfig:
         streams_per_peer: Inbound streams of one peer at most.
         announce_every: Seconds between two announcements of one key.
         nearby_on_loopback: Let mDNS use loopback too; for tests.
+        caps: What may pass.
     """
 
     seed: bytes = field(repr=False)
@@ -60,6 +62,7 @@ class NetworkConfig:
     streams_per_peer: int = limits.MAX_STREAMS_PER_PEER
     announce_every: float = 6 * 3600.0
     nearby_on_loopback: bool = False
+    caps: Caps = field(default_factory=Caps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,13 @@ class OpenNetwork:
         host: Listens, dials, multiplexes.
         routing: The DHT; None when it is off.
         announcer: Keeps keys announced in it; None when it is off.
+        caps: What may pass.
     """
 
     host: Network
     routing: Dht | None
     announcer: Announcer | None
+    caps: Caps
 
 
 @contextlib.asynccontextmanager
@@ -102,6 +107,7 @@ async def open_network(
             connections=config.connections,
             connections_per_ip=config.connections_per_ip,
             streams_per_peer=config.streams_per_peer,
+            caps=config.caps,
         ) as host,
         open_background() as nursery,
     ):
@@ -118,7 +124,7 @@ async def open_network(
             nursery.start_soon(supervise, "dht", dht.run)
             nursery.start_soon(supervise, "announcer", announcer.run)
             nursery.start_soon(supervise, "addresses", _Follower(reach, announcer).run)
-        yield OpenNetwork(host, dht, announcer)
+        yield OpenNetwork(host, dht, announcer, config.caps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Final
 import trio
 
 from samara import __version__
-from samara.node.network.caps import TokenBucket
+from samara.node.network.caps import Caps, TokenBucket
 from samara.node.network.dht import ValueRule
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.server import Service, serve_stream
@@ -55,8 +55,8 @@ class NetworkService:
         self._network = network
         self._store = store
         self._changed = trio.Event()
-        self.upload = TokenBucket(settings.upload)
-        self.download = TokenBucket(settings.download)
+        self.upload = network.caps.upload
+        self.download = network.caps.download
         self._service = Service(upload=self.upload, agent=_AGENT)
 
     @property
@@ -94,9 +94,7 @@ class NetworkService:
             NetworkError: It cannot be reached.
             RemoteProtocolError: It broke the rules.
         """
-        async with ExchangeClient.connect(
-            self.host, peer, agent=_AGENT, download=self.download, patience=patience, timeout=timeout
-        ) as client:
+        async with ExchangeClient.connect(self.host, peer, agent=_AGENT, patience=patience, timeout=timeout) as client:
             yield client
 
     async def probe_reachability(self) -> Reachability:
@@ -183,6 +181,7 @@ async def run_network(
         mdns=settings.mdns,
         agent=_AGENT,
         connections=settings.connections,
+        caps=Caps(TokenBucket(settings.upload), TokenBucket(settings.download)),
     )
     rules = {"head": ValueRule(_validate_head, newest_announced)}
     async with open_network(config, rules=rules) as network, trio.open_nursery() as nursery:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, final
 
 import trio
 
+from samara.node.network.transport import Buffer, Sink
 from samara.protocol.errors import NetworkError, RemoteProtocolError
 from samara.protocol.multistream import Acceptor, Opener
 
@@ -52,13 +53,38 @@ class HostStream:
             return data
         return await self._muxed.receive_some(max_bytes)
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    async def receive_to(self, sink: Sink) -> None:
+        """Give all that comes to a sink, until the peer closes its end.
+
+        Raises:
+            NetworkError: The stream was reset, or the connection is gone.
+            RemoteProtocolError: The sink raised it.
+        """
+        if self._held:
+            sink.feed(memoryview(self._held))
+            self._held = b""
+        await self._muxed.receive_to(sink)
+
+    async def send_all(self, data: Buffer) -> None:
         """Send all of `data`.
 
         Raises:
             NetworkError: The stream was reset or closed, or the connection is gone.
         """
-        await self._muxed.send_all(data)
+        await self._muxed.send_parts((data,))
+
+    async def send_parts(self, parts: Sequence[Buffer]) -> None:
+        """Send buffers one after another, uncopied; they must not change before it returns.
+
+        Raises:
+            NetworkError: As `send_all`.
+        """
+        await self._muxed.send_parts(parts)
+
+    @property
+    def held_back(self) -> float:
+        """Seconds so far in which nothing moved for our own sake, not the peer's."""
+        return self._muxed.held_back
 
     async def aclose(self) -> None:
         """Say that no more will be sent; the peer may still send. Never raises `NetworkError`."""

@@ -9,9 +9,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-__all__ = ["Network", "PeerAddress", "PeerState", "Reachability", "Routing", "Stream", "StreamHandler"]
+__all__ = [
+    "Buffer",
+    "Network",
+    "PeerAddress",
+    "PeerState",
+    "Reachability",
+    "Routing",
+    "Sink",
+    "Stream",
+    "StreamHandler",
+]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,25 @@ class Reachability:
     asked: int
 
 
+class Sink(Protocol):
+    """Takes the bytes of a stream as they come, within the task that reads the socket: it must not wait.
+
+    A `RemoteProtocolError` that it raises resets the stream.
+    """
+
+    def room(self, count: int) -> memoryview | None:
+        """Return where the next `count` bytes belong, to be filled in place; None to be fed them."""
+        ...
+
+    def filled(self, count: int) -> None:
+        """Take note that `count` bytes were put where `room` said."""
+        ...
+
+    def feed(self, data: memoryview) -> None:
+        """Take bytes; they are valid during the call only."""
+        ...
+
+
 class Stream(Protocol):
     """One ordered, authenticated, encrypted stream of bytes to one peer."""
 
@@ -75,12 +106,34 @@ class Stream(Protocol):
         """
         ...
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    async def receive_to(self, sink: Sink) -> None:
+        """Give all that comes to a sink, as fast as it comes, until the peer closes its end.
+
+        Raises:
+            NetworkError: The stream was reset or the connection is gone.
+            RemoteProtocolError: The sink raised it.
+        """
+        ...
+
+    async def send_all(self, data: Buffer) -> None:
         """Send all of `data`.
 
         Raises:
             NetworkError: The stream was reset or closed, or the connection is gone.
         """
+        ...
+
+    async def send_parts(self, parts: Sequence[Buffer]) -> None:
+        """Send buffers one after another, uncopied; they must not change before it returns.
+
+        Raises:
+            NetworkError: As `send_all`.
+        """
+        ...
+
+    @property
+    def held_back(self) -> float:
+        """Seconds so far in which nothing moved for our own sake (a cap, a full memory), not the peer's."""
         ...
 
     async def aclose(self) -> None:

@@ -18,6 +18,7 @@ from typing import Final, final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from samara.node.network.caps import Caps
 from samara.node.network.connection import MuxedConnection
 from samara.node.network.tcp import TcpStream
 from samara.protocol.errors import NetworkError, RemoteProtocolError
@@ -74,6 +75,7 @@ class Upgrader:
 
     Args:
         seed: The Ed25519 seed of the node's key, 32 bytes.
+        caps: What may pass on all its connections.
         aes: Whether the channel with AES is offered; None to find out what is faster here.
 
     Attributes:
@@ -81,7 +83,8 @@ class Upgrader:
         public_key: The protobuf form of our public key.
     """
 
-    def __init__(self, seed: bytes, *, aes: bool | None = None) -> None:
+    def __init__(self, seed: bytes, caps: Caps, *, aes: bool | None = None) -> None:
+        self._caps = caps
         self._identity = Identity(seed, (YAMUX,))
         self._static = secrets.token_bytes(32)
         self._suites = SUITES if (aes_is_fast() if aes is None else aes) else {CHACHA.protocol: CHACHA}
@@ -121,7 +124,7 @@ class Upgrader:
             admit(secured.peer)
             if secured.muxer is None:
                 secured = await self._agree_on_muxer(tcp, secured, initiator=expected is not None)
-            return MuxedConnection(tcp, secured, initiator=expected is not None)
+            return MuxedConnection(tcp, secured, self._caps, initiator=expected is not None)
         except BaseException:
             await tcp.close()
             raise

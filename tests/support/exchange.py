@@ -9,7 +9,9 @@ from typing import TypeVar
 
 import trio
 from blake3 import blake3
+from support.streams import StreamParts
 
+from samara.node.network.caps import Pauses
 from samara.node.network.transport import PeerAddress
 from samara.protocol.errors import NetworkError
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
@@ -26,6 +28,8 @@ class Pipe:
         self.parts: deque[memoryview] = deque()
         self.held = 0
         self.moved = 0
+        self.rate: float | None = None  # bytes a second
+        self.slowed = Pauses()
         self.ended = False
         self.broken = False
         self.changed = trio.Event()
@@ -45,6 +49,9 @@ class Pipe:
             part = rest[: self.window - self.held]
             rest = rest[len(part) :]
             # Immutable parts are passed on as they are; what the sender may reuse is copied, as a transport would.
+            if self.rate is not None:
+                with self.slowed.pause():
+                    await trio.sleep(len(part) / self.rate)
             self.parts.append(part if isinstance(part.obj, bytes) else memoryview(bytes(part)))
             self.held += len(part)
             self.wake()
@@ -68,8 +75,10 @@ class Pipe:
         return part
 
 
-class MemoryStream:
+class MemoryStream(StreamParts):
     """A `transport.Stream` in memory."""
+
+    in_place = False
 
     def __init__(self, peer: str, incoming: Pipe, outgoing: Pipe) -> None:
         self._peer = peer
@@ -103,13 +112,18 @@ class MemoryStream:
         await trio.lowlevel.checkpoint()
 
 
-class InPlaceStream(MemoryStream):
-    """A stream that can also receive into a buffer."""
+class CappedStream(MemoryStream):
+    """A stream whose transport keeps a cap."""
 
-    async def receive_into(self, buffer: memoryview) -> int:
-        part = await self.incoming.get(len(buffer))
-        buffer[: len(part)] = part
-        return len(part)
+    @property
+    def held_back(self) -> float:  # type: ignore[override]
+        return self.incoming.slowed.seconds + self.outgoing.slowed.seconds
+
+
+class InPlaceStream(MemoryStream):
+    """A stream that fills the buffers of a sink."""
+
+    in_place = True
 
 
 def stream_pair(window: int = 1 << 20, kind: type[MemoryStream] = MemoryStream) -> tuple[MemoryStream, MemoryStream]:

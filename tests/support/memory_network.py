@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 import trio
+from support.streams import StreamParts
 
 from samara.node.network.transport import PeerAddress, PeerState, Reachability, StreamHandler
 from samara.protocol.errors import NetworkError
@@ -119,8 +120,8 @@ class _Pipe:
 
 
 @final
-class MemoryStream:
-    """One end of a stream (implements `transport.Stream`, and receives in place)."""
+class MemoryStream(StreamParts):
+    """One end of a stream (implements `transport.Stream`)."""
 
     def __init__(self, peer: str, incoming: _Pipe, outgoing: _Pipe) -> None:
         self._peer = peer
@@ -133,11 +134,6 @@ class MemoryStream:
 
     async def receive_some(self, max_bytes: int) -> bytes:
         return bytes(await self._incoming.get(max_bytes))
-
-    async def receive_into(self, buffer: memoryview) -> int:
-        piece = await self._incoming.get(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._outgoing.put(data)

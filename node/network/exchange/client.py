@@ -5,8 +5,9 @@
         async with client.want(content, 1, 0, 64) as run:
             async for index, data in run: ...
 
-Two tasks in the client's own nursery own the stream: a reader (bytes -> `Opener` -> whoever asked) and a writer. They
-never wait for who asked: answers lie in memory until they are taken, so a session holds at most what was asked of it.
+The client is the sink of its stream: bytes go through `Opener` to whoever asked as they come, payloads straight into
+their buffers. Nothing waits for who asked: answers lie in memory until they are taken, so a session holds at most what
+was asked of it.
 
 When the session fails, every request under way raises what it failed of, and so does every later one:
 `RemoteProtocolError` when the peer broke the rules, `NetworkError` when it went away or stalled. A request that is
@@ -22,12 +23,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Protocol, final, runtime_checkable
+from typing import final
 
 import trio
 
-from samara.node.network.caps import TokenBucket
-from samara.node.network.exchange.patience import Patience
+from samara.node.network.exchange.patience import Patience, StallClock
 from samara.node.network.transport import Network, PeerAddress, Stream
 from samara.protocol.errors import (
     NetworkError,
@@ -57,28 +57,9 @@ from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, diges
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, MAX_BITS_PAGE, MAX_NODE_HASHES, PROGRESS_RATE, PROGRESS_WINDOW
 from samara.protocol.ports import Availability, Records
 
-__all__ = ["ExchangeClient", "ReceivesInPlace", "Run"]
-
-_RECEIVE: Final = 256 << 10
-"""Bytes of one read: a frame of our multiplexer."""
-
-_IN_PLACE: Final = _RECEIVE
-"""Bytes that must be missing of a payload for a read in place: below, one ordinary read takes the next frames too."""
+__all__ = ["ExchangeClient", "Run"]
 
 _BUILD = Callable[[int], Request]
-
-
-@runtime_checkable
-class ReceivesInPlace(Protocol):
-    """A stream that can also put what it receives where it belongs, which saves a copy."""
-
-    async def receive_into(self, buffer: memoryview) -> int:
-        """Fill the beginning of `buffer`; return how many bytes, at least 1, or 0 at the end of the stream.
-
-        Raises:
-            NetworkError: The stream was reset or the connection is gone.
-        """
-        ...
 
 
 @final
@@ -94,22 +75,17 @@ class _Asked:
 class ExchangeClient:
     """One session with one peer; made by `connect`."""
 
-    def __init__(self, stream: Stream, *, agent: str, download: TokenBucket, patience: float, timeout: float) -> None:
+    def __init__(self, stream: Stream, *, agent: str, patience: float) -> None:
         self._stream = stream
-        self._in_place = stream if isinstance(stream, ReceivesInPlace) else None
-        self._download = download
         self._opener = Opener(Hello(agent=agent))
         self._patience = Patience(patience, PROGRESS_RATE)
-        self._timeout = timeout
+        self._clock = StallClock(self._patience, lambda: stream.held_back)
         self._failure: SamaraError | None = None
         self._scope = trio.CancelScope()
         self._pending: dict[int, trio.MemorySendChannel[Answered]] = {}
         self._outbox = bytearray()
         self._has_mail = trio.Event()
         self._moved = trio.Event()  # HELLO was heard, a request ended, or all is over
-        self._receiving = trio.CancelScope()  # has a deadline while the peer owes us something
-        self._is_waiting = False
-        self._waiting_since = 0.0
         self.on_received: Callable[[int], None] | None = None
         """Is told how many bytes came, each time: a slow line shows that it moves before a chunk is whole."""
 
@@ -121,7 +97,6 @@ class ExchangeClient:
         peer: PeerAddress,
         *,
         agent: str = "",
-        download: TokenBucket | None = None,
         patience: float = PROGRESS_WINDOW,
         timeout: float = HANDSHAKE_TIMEOUT,
     ) -> AsyncIterator[ExchangeClient]:
@@ -131,7 +106,6 @@ class ExchangeClient:
             network: Where to open it.
             peer: Whom to ask.
             agent: What we say that we run.
-            download: The cap on what comes down, shared with other sessions.
             patience: Seconds that the peer may move nothing while it owes an answer.
             timeout: Seconds for connecting, and again for HELLO.
 
@@ -140,12 +114,12 @@ class ExchangeClient:
             RemoteProtocolError: It broke the rules.
         """
         stream = await network.open_stream(peer, PROTOCOL, timeout=timeout)
-        client = cls(stream, agent=agent, download=download or TokenBucket(), patience=patience, timeout=timeout)
+        client = cls(stream, agent=agent, patience=patience)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client._run)
                 try:
-                    await client._until_open()
+                    await client._until_open(timeout)
                     yield client
                 finally:
                     client._end(NetworkError(f"the session with {stream.peer} was closed"))
@@ -304,8 +278,7 @@ class ExchangeClient:
         frame = self._opener.ask(request)
         sending, answers = trio.open_memory_channel[Answered](math.inf)  # bounded by what is asked
         self._pending[request.id] = sending
-        if self._opener.outstanding == 1 and self._is_waiting:
-            self._start_waiting()
+        self._clock.start()
         self._post(frame)
         return _Asked(request.id, answers)
 
@@ -359,9 +332,12 @@ class ExchangeClient:
         self._moved.set()
         self._moved = trio.Event()
 
-    async def _until_open(self) -> None:
-        while self._opener.opened is None and self._failure is None:
-            await self._moved.wait()
+    async def _until_open(self, timeout: float) -> None:
+        with trio.move_on_after(timeout):
+            while self._opener.opened is None and self._failure is None:
+                await self._moved.wait()
+        if self._opener.opened is None:
+            self._end(NetworkError(f"{self.peer} said no HELLO within {timeout} s"))
         if self._failure is not None:
             raise self._failed()
 
@@ -374,6 +350,7 @@ class ExchangeClient:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._guarded, self._write)
                     nursery.start_soon(self._guarded, self._read)
+                    nursery.start_soon(self._guarded, self._notice_stall)
             orderly = isinstance(self._failure, NetworkError) and not self._opener.outstanding
         finally:
             # With answers on their way only a reset tells the peer that nobody takes them.
@@ -395,40 +372,38 @@ class ExchangeClient:
             await self._stream.send_all(mail)
 
     async def _read(self) -> None:
-        # One scope for all reads: making one for each costs more than a small chunk does.
-        with self._receiving:
-            while True:
-                self._start_waiting()
-                count, events = await self._receive()
-                self._is_waiting = False
-                self._receiving.deadline = math.inf
-                self._patience.spend(trio.current_time() - self._waiting_since, count)
-                for event in events:
-                    self._take(event)
-                await self._download.acquire(count)
-                if self.on_received is not None:
-                    self.on_received(count)
-        if self._opener.opened is None:
-            raise NetworkError(f"{self.peer} said no HELLO within {self._timeout} s")
+        await self._stream.receive_to(self)
+        self._take_all(self._opener.receive(b""))
+
+    async def _notice_stall(self) -> None:
+        await self._clock.run_out()
         raise NetworkError(f"{self.peer} stalls: it owes an answer, and hardly moves")
 
-    async def _receive(self) -> tuple[int, list[OpenerEvent]]:
-        room = self._opener.writable()
-        most = min(_RECEIVE, self._download.piece or _RECEIVE)  # under a low cap, more would look like silence
-        if room is None or len(room) < _IN_PLACE or self._in_place is None:
-            data = await self._stream.receive_some(most)
-            return len(data), self._opener.receive(data)
-        count = await self._in_place.receive_into(room if self._download.piece is None else room[:most])
-        return count, self._opener.wrote(count) if count else self._opener.receive(b"")
+    # --- what comes (transport.Sink) ---
 
-    def _start_waiting(self) -> None:
-        """Give the read that is under way its time: what is left for HELLO, or for a peer that owes an answer."""
-        self._is_waiting = True
-        self._waiting_since = trio.current_time()
-        if self._opener.opened is None:
-            self._receiving.deadline = self._waiting_since + self._timeout
-        elif self._opener.outstanding:
-            self._receiving.deadline = self._waiting_since + self._patience.allow()
+    def room(self, count: int) -> memoryview | None:
+        """Return where the next `count` bytes belong, if all of them are of one payload."""
+        room = self._opener.writable()
+        return room[:count] if room is not None and len(room) >= count else None
+
+    def filled(self, count: int) -> None:
+        """Take note that `count` bytes were put where `room` said."""
+        self._moved_in(count)
+        self._take_all(self._opener.wrote(count))
+
+    def feed(self, data: memoryview) -> None:
+        """Take bytes."""
+        self._moved_in(len(data))
+        self._take_all(self._opener.receive(data))
+
+    def _moved_in(self, count: int) -> None:
+        self._clock.moved(count)
+        if self.on_received is not None:
+            self.on_received(count)
+
+    def _take_all(self, events: Sequence[OpenerEvent]) -> None:
+        for event in events:
+            self._take(event)
 
     def _take(self, event: OpenerEvent) -> None:
         match event:
@@ -444,10 +419,12 @@ class ExchangeClient:
                 self._patience.renew()
                 self._wake_all()
             case Finished():
-                raise NetworkError(f"{self.peer} closed the session")
+                self._end(NetworkError(f"{self.peer} closed the session"))
 
     def _ended(self, id: int) -> None:  # noqa: A002 - the protocol's word
         self._patience.renew()
+        if not self._opener.outstanding:
+            self._clock.stop()
         sending = self._pending.pop(id, None)
         if sending is not None:
             sending.close()

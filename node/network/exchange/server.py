@@ -4,7 +4,7 @@ Three tasks in one nursery, and nothing else owns the stream:
 
     reader   bytes -> `Acceptor` -> requests, in order
     fetcher  requests -> the shelf, in worker threads -> answers, one batch ahead of the line
-    writer   answers -> the upload cap -> bytes
+    writer   answers -> bytes
 
 The machine bounds the requests, the rendezvous between fetcher and writer bounds the memory: one batch is being sent
 while the next is read. Never here: a decision about who may have what; that is the shelf's, which is told the peer id
@@ -25,7 +25,7 @@ from typing import Final, Protocol, TypeVar, final
 import trio
 
 from samara.node.network.caps import TokenBucket
-from samara.node.network.exchange.patience import Patience
+from samara.node.network.exchange.patience import Patience, StallClock
 from samara.node.network.exchange.slots import UploadSlots
 from samara.node.network.transport import Stream
 from samara.protocol.errors import NetworkError, SamaraError
@@ -80,8 +80,8 @@ _FIRST_BATCH: Final = 4
 
 _NODE_BATCH: Final = 8
 
-_JOIN: Final = 256 << 10
-"""Payloads up to this size travel in one send with their neighbours; larger ones go as they are, uncopied."""
+_SEND: Final = 1 << 20
+"""Bytes that are given to the stream at a time: within so many a peer that does not read is noticed."""
 
 _Batch = list[tuple[Answer, bytes | memoryview]]
 
@@ -118,7 +118,7 @@ class Service:
     Attributes:
         blocking: Runs the calls of the shelf, which block.
         slots: Who is served chunks, and who hears BUSY.
-        upload: The cap on what goes up.
+        upload: The cap on what goes up, which decides how many are served at a time; the transport keeps it.
         agent: What we say that we run.
         busy_retry: Seconds after which a busy peer is to ask again.
         handshake: Seconds until HELLO must be here.
@@ -163,7 +163,7 @@ class _ServerSession:
         self._nursery_scope = trio.CancelScope()
         self._failure: SamaraError | None = None
         self._receiving: trio.CancelScope | None = None
-        self._sending = trio.CancelScope()  # one for all sends: making one for each costs more than a small chunk
+        self._clock = StallClock(self._patience, lambda: stream.held_back)
         self._idle_since = 0.0
         self._to_fetch, self._fetching = trio.open_memory_channel[Request | Unknown](math.inf)  # bounded by the machine
         self._to_write, self._writing = trio.open_memory_channel[_Batch](0)
@@ -175,6 +175,7 @@ class _ServerSession:
                     nursery.start_soon(self._guarded, self._read)
                     nursery.start_soon(self._guarded, self._fetch)
                     nursery.start_soon(self._guarded, self._write)
+                    nursery.start_soon(self._guarded, self._notice_stall)
         except BaseException:
             await self._leave(cleanly=False)
             raise
@@ -355,21 +356,22 @@ class _ServerSession:
     # --- writer ---
 
     async def _write(self) -> None:
-        with self._sending:
-            await self._send(self._acceptor.hello())
-            async for batch in self._writing:
-                await self._send_batch(batch)
-                self._idle_since = trio.current_time()
-                self._set_deadline()
-                if not self._acceptor.outstanding:
-                    self._release_slot()
-        if self._sending.cancelled_caught:
-            raise NetworkError(f"{self._stream.peer} does not read what it asked for")
+        await self._send([self._acceptor.hello()])
+        async for batch in self._writing:
+            await self._send_batch(batch)
+            self._idle_since = trio.current_time()
+            self._set_deadline()
+            if not self._acceptor.outstanding:
+                self._release_slot()
         # The fetcher has ended, so the reader has: an orderly end.
         self._nursery_scope.cancel()
 
+    async def _notice_stall(self) -> None:
+        await self._clock.run_out()
+        raise NetworkError(f"{self._stream.peer} does not read what it asked for")
+
     async def _send_batch(self, batch: _Batch) -> None:
-        parts: list[bytes | memoryview] = []  # headers and small payloads that travel in one send
+        parts: list[bytes | memoryview] = []
         joined = 0
         for answer, payload in batch:
             if not self._acceptor.is_outstanding(answer.id):
@@ -377,30 +379,23 @@ class _ServerSession:
             if self._acceptor.is_cancelled(answer.id):
                 parts.append(self._acceptor.answer(Refused(answer.id, Refusal.CANCELLED)))
                 continue
-            parts.append(self._acceptor.answer(answer, len(payload)))
-            if len(payload) <= _JOIN:
-                parts.append(payload)
-                joined += len(payload)
-            if len(payload) > _JOIN or joined > _JOIN:
-                await self._send(b"".join(parts))
+            parts += (self._acceptor.answer(answer, len(payload)), payload)
+            joined += len(payload)
+            if joined >= _SEND:
+                await self._send(parts)
                 parts, joined = [], 0
-            if len(payload) > _JOIN:
-                await self._send(payload)
             if not self._acceptor.is_outstanding(answer.id):
                 self._patience.renew()
-        await self._send(b"".join(parts))
+        await self._send(parts)
 
-    async def _send(self, data: bytes | memoryview) -> None:
-        rest = memoryview(data)
-        while rest:
-            piece = rest[: self._service.upload.piece]
-            rest = rest[len(piece) :]
-            await self._service.upload.acquire(len(piece))
-            began = trio.current_time()
-            self._sending.deadline = began + self._patience.allow(len(piece))
-            await self._stream.send_all(piece)
-            self._sending.deadline = math.inf
-            self._patience.spend(trio.current_time() - began, len(piece))
+    async def _send(self, parts: list[bytes | memoryview]) -> None:
+        if not parts:
+            return
+        size = sum(map(len, parts))
+        self._clock.start(size)
+        await self._stream.send_parts(parts)
+        self._clock.moved(size)
+        self._clock.stop()
 
     # --- slots ---
 

@@ -76,9 +76,7 @@ async def test_what_the_sender_uses_again_was_copied(alice: MemoryHost, bob: Mem
     data = bytearray(b"before")
     await stream.send_all(data)
     data[:] = b"behind"
-    buffer = bytearray(10)
-    assert await stream.receive_into(memoryview(buffer)) == 6
-    assert buffer == b"before\0\0\0\0"
+    assert await stream.receive_some(10) == b"before"
 
 
 async def test_latency_and_rate_cost_time(
