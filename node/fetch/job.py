@@ -90,6 +90,7 @@ class FetchJob:
         self._intake: StoreIntake | None = None
         self._swarm: Swarm | None = None
         self._opening = trio.Lock()
+        self._is_open = trio.Event()
         self._table: SharedTable | None = None
         self._lists: ListBoard | None = None
         self._listed: deque[_Listed] = deque()
@@ -112,7 +113,9 @@ class FetchJob:
         try:
             await self._begin_from_home()
             if not self._is_complete():
-                await self._meeting.run(self._begin_as_listed, self._commit_now_and_then, self._tell_progress)
+                await self._meeting.run(
+                    self._begin_as_listed, self._keep_chunks, self._commit_now_and_then, self._tell_progress
+                )
             return await self._finish()
         finally:
             if self._intake is not None:
@@ -209,6 +212,7 @@ class FetchJob:
             self._lists = ListBoard(content, self._store.contents.any_node, self._take_list, self._waits.help)
             self._total = sum(need.size for need in needs)
             self._meeting.gain()
+            self._is_open.set()
             for need in needs:
                 if need.listed:
                     self._take_list(need, None)
@@ -273,6 +277,14 @@ class FetchJob:
         return ready
 
     # --- meanwhile ---
+
+    async def _keep_chunks(self) -> None:
+        await self._is_open.wait()
+        if self._swarm is not None:
+            try:
+                await self._swarm.keep()
+            except SamaraError as error:  # our disk: no peer can help
+                self._meeting.end(error)
 
     async def _commit_now_and_then(self) -> None:
         last = trio.current_time()

@@ -1,7 +1,7 @@
 """The chunks of one fetch, from several peers at once: drives the scheduler of `samara.protocol.scheduler`.
 
 Each peer has one session and as many requests on it as the scheduler gives out. A chunk is verified and written by
-the intake in a worker thread before the scheduler hears of it. A wrong chunk ends the session of its peer.
+the keeper before the scheduler hears of it. A wrong chunk ends the session of its peer.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections import Counter
 from typing import Final
 
 import trio
 
+from samara.node.fetch.keeper import Arrival, Keeper
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.store.intake import StoreIntake
-from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import (
-    ChunkError,
     NetworkError,
     NotFoundError,
     PeerBusyError,
@@ -30,9 +28,6 @@ from samara.protocol.ids import ContentId
 from samara.protocol.scheduler import Failure, Outcome, Scheduler, Stalled, Want
 
 __all__ = ["Swarm", "WrongChunkError"]
-
-_BATCH: Final = limits.MIB
-"""Bytes that are verified and written in one call of a worker thread: a call costs as much as hashing 200 KB."""
 
 _LOOK_AGAIN: Final = 5.0
 """Seconds between two looks at what a peer that does not hold everything has got by now."""
@@ -54,7 +49,6 @@ class Swarm:
 
     def __init__(self, content: ContentId, intake: StoreIntake, files: int, rotate: int) -> None:
         self._content = content
-        self._intake = intake
         self._files = files
         self._scheduler = Scheduler(rotate=rotate)
         self._streams: dict[int, int] = {}
@@ -63,7 +57,8 @@ class Swarm:
         self._new_streams = trio.Event()
         self._requests: dict[tuple[str, Want], trio.CancelScope] = {}
         self._dropped: set[str] = set()
-        self._keeping: Counter[str] = Counter()  # batches that are being verified and written
+        self._liars: dict[str, str] = {}
+        self._keeper = Keeper(intake, self._take)
         self.received = 0
         """Bytes that were kept."""
         self.by_peer: dict[str, int] = {}
@@ -87,6 +82,14 @@ class Swarm:
         self._new_streams.set()
         self._new_streams = trio.Event()
         self._tell()
+
+    async def keep(self) -> None:
+        """Verify and write what comes, until cancelled.
+
+        Raises:
+            StoreError: The disk.
+        """
+        await self._keeper.run()
 
     async def fetch_from(self, client: ExchangeClient, *, wrong_before: int) -> None:
         """Fetch from one peer until cancelled.
@@ -112,6 +115,8 @@ class Swarm:
                     with trio.move_on_at(self._scheduler.timer() or math.inf):
                         await news.wait()
                     self._tick()
+                    if peer in self._liars:
+                        raise WrongChunkError(f"{peer} {self._liars[peer]}")
                     if peer in self._dropped:
                         raise NetworkError(f"{peer} stalls")
         finally:
@@ -149,13 +154,8 @@ class Swarm:
             self._requests[peer, want] = scope
             try:
                 async with client.want(self._content, want.stream, want.first, want.count) as run:
-                    batch: list[tuple[int, bytearray]] = []
                     async for index, data in run:
-                        batch.append((index, data))
-                        last = index + 1 == want.first + want.count
-                        if last or sum(len(data) for _, data in batch) >= _BATCH:
-                            await self._keep(peer, want.stream, batch)
-                            batch = []
+                        self._keeper.post(Arrival(peer, want.stream, index, data))
             except NotFoundError:
                 self._scheduler.failed(peer, want, Failure.NOT_FOUND, trio.current_time())
             except PeerRefusedError:
@@ -166,37 +166,24 @@ class Swarm:
                 self._requests.pop((peer, want), None)
                 self._tell()
 
-    async def _keep(self, peer: str, stream: int, batch: list[tuple[int, bytearray]]) -> None:
-        self._keeping[peer] += 1
-        try:
-            kept, error = await trio.to_thread.run_sync(self._put, stream, batch)
-        finally:
-            self._keeping[peer] -= 1
+    def _take(self, kept: list[tuple[Arrival, bool]]) -> None:
+        """Tell the scheduler what was kept, and let those go who sent something wrong."""
         now = trio.current_time()
-        self._scheduler.excuse(peer, now)
-        for index, data in batch[:kept]:
-            if self._scheduler.received(peer, stream, index, len(data), now) is Outcome.ACCEPTED:
-                self.received += len(data)
-                self.by_peer[peer] = self.by_peer.get(peer, 0) + len(data)
-        if error is not None:
-            self._scheduler.wrong(peer, stream, batch[kept][0], now)
-            self._tell()
-            raise WrongChunkError(f"{peer} sent a wrong chunk: {error.message}") from error
+        for arrival, right in kept:
+            peer, size = arrival.peer, len(arrival.data)
+            self._scheduler.excuse(peer, now)
+            if not right:
+                self._scheduler.wrong(peer, arrival.stream, arrival.index, now)
+                self._liars[peer] = f"sent a wrong chunk: chunk {arrival.index} of stream {arrival.stream}"
+            elif self._scheduler.received(peer, arrival.stream, arrival.index, size, now) is Outcome.ACCEPTED:
+                self.received += size
+                self.by_peer[peer] = self.by_peer.get(peer, 0) + size
         for other, want in self._scheduler.cancelled():
             self._cancel(other, want)
         self._tell()
 
-    def _put(self, stream: int, batch: list[tuple[int, bytearray]]) -> tuple[int, ChunkError | None]:
-        """Verify and write; return how many were right, and what was wrong with the next one."""
-        for kept, (index, data) in enumerate(batch):
-            try:
-                self._intake.put(stream, index, data)
-            except ChunkError as error:
-                return kept, error
-        return len(batch), None
-
     def _tick(self) -> None:
-        for peer in +self._keeping:  # it is our disk that is slow
+        for peer in self._keeper.pending:  # it is our disk that is slow
             self._scheduler.excuse(peer, trio.current_time())
         for event in self._scheduler.tick(trio.current_time()):
             if isinstance(event, Stalled):

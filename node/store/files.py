@@ -36,13 +36,16 @@ __all__ = [
     "stamp",
     "sync_data",
     "sync_folder",
-    "write_at",
+    "write_parts_at",
 ]
 
 _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_PARTS: Final = 512
+"""Buffers of one call: systems take 1,024."""
+
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 """What network and user-space filesystems say of a sync of a folder: there is none, and nothing failed."""
 
@@ -124,20 +127,29 @@ def read_exactly(fd: int, length: int, offset: int) -> bytearray:
     return data
 
 
-def write_at(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
-    """Write all of `data` at `offset`.
+def write_parts_at(fd: int, parts: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
+    """Write buffers one after another, beginning at `offset`.
 
     Raises:
         OSError: As the system says; see `os_errors`.
     """
-    view = memoryview(data)
-    while len(view):
-        if hasattr(os, "pwrite"):
-            done = os.pwrite(fd, view, offset)
-        else:
-            os.lseek(fd, offset, os.SEEK_SET)
-            done = os.write(fd, view)
-        view, offset = view[done:], offset + done
+    rest = [memoryview(part) for part in parts if len(part)]
+    while rest:
+        done = _pwritev(fd, rest[:_PARTS], offset)
+        offset += done
+        while rest and done >= len(rest[0]):
+            done -= len(rest.pop(0))
+        if done:
+            rest[0] = rest[0][done:]
+
+
+def _pwritev(fd: int, parts: list[memoryview], offset: int) -> int:
+    if hasattr(os, "pwritev"):
+        return os.pwritev(fd, parts, offset)
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, parts[0], offset)
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.write(fd, parts[0])
 
 
 def preallocate(fd: int, size: int) -> None:

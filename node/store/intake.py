@@ -34,7 +34,7 @@ from samara.node.store.files import (
     stamp,
     sync_data,
     sync_folder,
-    write_at,
+    write_parts_at,
 )
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.scan import scan_file
@@ -46,6 +46,8 @@ from samara.protocol.ports import StreamNeed
 from samara.protocol.table import FileEntry
 
 __all__ = ["Room", "StoreIntake"]
+
+Buffer = bytes | bytearray | memoryview
 
 _MAX_OPEN: Final = 64
 """Files of one intake that are open at once: systems allow 256 to 1,024 a process."""
@@ -340,46 +342,56 @@ class StoreIntake:
             ChunkError: The bytes are wrong; nothing was written.
             DiskFullError: No room; what is committed stays.
         """
+        if not self.put_all(stream, [(index, data)])[0]:
+            raise ChunkError(f"chunk {index} of {self._target(stream)} is not what its list says")
+
+    def put_all(self, stream: int, items: Sequence[tuple[int, Buffer]]) -> list[bool]:
+        """Verify chunks of one stream, and write those that are right in their places, neighbours together.
+
+        Returns:
+            Of each whether it was right.
+
+        Raises:
+            DiskFullError: No room; what is committed stays.
+            StoreError: One of them is not wanted.
+        """
         chunks = self._contents.chunk_list(self.content, stream)
         file = self._files.get(stream)
-        if chunks is None or stream not in self._wanted or not 0 <= index < len(chunks):
-            raise StoreError(f"chunk {index} of stream {stream} is not wanted")
-        if len(data) != chunks.length(index) or digest(data) != chunks.hash(index):
-            raise ChunkError(f"chunk {index} of {self._target(stream)} is not what its list says")
-        if file is None:  # in the end two peers may send the same chunk: the file is whole already
-            return
-        with self._writer(file, index) as fd:
-            if fd is not None:
-                write_at(fd, data, chunks.offset(index))
+        if chunks is None or stream not in self._wanted or not all(0 <= index < len(chunks) for index, _ in items):
+            raise StoreError(f"a chunk of stream {stream} came that is not wanted")
+        right = [len(data) == chunks.length(index) and digest(data) == chunks.hash(index) for index, data in items]
+        if file is not None:  # in the end two peers may send the same chunk: the file is whole already
+            self._write(file, chunks, {index: data for (index, data), ok in zip(items, right, strict=True) if ok})
+        return right
 
-    @contextlib.contextmanager
-    def _writer(self, file: _File, index: int) -> Iterator[int | None]:
-        """Yield a descriptor that stays open for the block, then let the chunk be committed.
+    def _write(self, file: _File, chunks: ChunkList, parts: dict[int, Buffer]) -> None:
+        """Write verified chunks, and let them be committed.
 
-        None when the chunk is there already: a file that is whole must not be touched, nor a descriptor that is
-        another file's by now.
+        What is there already is left alone: a file that is whole must not be touched, nor a descriptor that is another
+        file's by now.
         """
         with os_errors(f"cannot write {file.entry.path}"):
             with self._lock:
-                if self._files.get(file.stream) is not file or self._has(file, index):
-                    yield None
+                todo = sorted(index for index in parts if not self._has(file, index))
+                if self._files.get(file.stream) is not file or not todo:
                     return
                 fd = self._descriptor(file)
                 file.writers += 1
             try:
-                yield fd
+                for run in _runs(todo):
+                    write_parts_at(fd, [parts[index] for index in run], chunks.offset(run[0]))
             except BaseException:
-                self._end_write(file)
+                self._end_write(file, None, ())
                 raise
-            self._end_write(file, index)
+            self._end_write(file, chunks, todo)
 
-    def _end_write(self, file: _File, index: int | None = None) -> None:
+    def _end_write(self, file: _File, chunks: ChunkList | None, written: Sequence[int]) -> None:
         with self._lock:
             file.writers -= 1
-            if index is not None and not self._has(file, index):
-                chunks = self._contents.chunk_list(self.content, file.stream)
-                file.pending.add(index)
-                self.pending_bytes += chunks.length(index) if chunks is not None else 0
+            for index in written:
+                if chunks is not None and not self._has(file, index):
+                    file.pending.add(index)
+                    self.pending_bytes += chunks.length(index)
             self._written.notify_all()
 
     def _has(self, file: _File, index: int) -> bool:
@@ -451,7 +463,7 @@ class StoreIntake:
         try:
             sync_data(fd)
         finally:
-            self._end_write(file)
+            self._end_write(file, None, ())
 
     def _drop_spoilt(self, file: _File) -> None:
         """A reader may have found a committed chunk wrong, and taken its bit away: then it is missing here too."""
@@ -512,3 +524,15 @@ class StoreIntake:
     def _target(self, stream: int) -> Path:
         entry = self._contents.table(self.content)[stream - 1]
         return self._place.root.joinpath(*entry.path.split("/"))
+
+
+def _runs(indexes: Sequence[int]) -> Iterator[list[int]]:
+    """Cut ascending indexes into runs of neighbours."""
+    run: list[int] = []
+    for index in indexes:
+        if run and index != run[-1] + 1:
+            yield run
+            run = []
+        run.append(index)
+    if run:
+        yield run

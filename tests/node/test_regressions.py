@@ -15,6 +15,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from support.contents import Source, give_home, make_source, take_all
 
@@ -25,6 +26,7 @@ from samara.node.fetch.cost import CostJob
 from samara.node.fetch.finder import Finder
 from samara.node.fetch.goal import FetchOutcome, Goal
 from samara.node.fetch.job import FetchJob
+from samara.node.fetch.keeper import Arrival
 from samara.node.fetch.queue import FetchQueue, FetchRequest
 from samara.node.fetch.swarm import Swarm
 from samara.node.network.transport import PeerAddress
@@ -230,20 +232,24 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
 
 async def test_a_peer_does_not_stall_because_our_disk_is_slow(mock_clock: trio.testing.MockClock) -> None:
     written = threading.Event()
-    disk = SimpleNamespace(put=lambda stream, index, data: written.wait(20))
+    disk = SimpleNamespace(put_all=lambda stream, items: [written.wait(20)])
     swarm = Swarm(ContentId(bytes(32)), cast(StoreIntake, disk), 1, 0)
     swarm.add_stream(1, [0], one_chunk())
     swarm._scheduler.add_peer("peer", trio.current_time())
     swarm._scheduler.set_files("peer", None)
     (want,) = swarm._scheduler.next_requests("peer", trio.current_time())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(swarm._keep, "peer", want.stream, [(0, bytearray(10))])
+        nursery.start_soon(swarm.keep)
+        swarm._keeper.post(Arrival("peer", want.stream, 0, bytearray(10)))
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(100)
         swarm._tick()
         assert swarm._scheduler.look().peers["peer"].standing is Standing.UNPROVEN
         written.set()
-    assert swarm.done
+        await trio.testing.wait_all_tasks_blocked()
+        while not swarm.done:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
 
 
 class Scripted:

@@ -15,7 +15,7 @@ from support.contents import Source, give_home, make_source
 from support.kills import as_a_user
 
 from samara.node.store import intake as intake_module
-from samara.node.store.files import open_for_writing, write_at
+from samara.node.store.files import open_for_writing, write_parts_at
 from samara.node.store.home import Home
 from samara.node.store.index import Index
 from samara.node.store.intake import StoreIntake
@@ -54,14 +54,14 @@ def test_a_file_is_not_finished_while_somebody_writes_to_it(tmp_path: Path, monk
         intake = target.open_intake(*made.opening(source), None)
         slow, go_on = threading.Event(), threading.Event()
 
-        def writing(fd: int, data: memoryview, offset: int) -> None:
+        def writing(fd: int, parts: list[bytes], offset: int) -> None:
             if not slow.is_set():  # the first of two peers that send the same chunk, on a slow disk
                 slow.set()
                 assert go_on.wait(10)
             os.fstat(fd)
-            write_at(fd, data, offset)
+            write_parts_at(fd, parts, offset)
 
-        monkeypatch.setattr(intake_module, "write_at", writing)
+        monkeypatch.setattr(intake_module, "write_parts_at", writing)
         data = made.chunk(source, 1, 0)
         first = _Thread(lambda: intake.put(1, 0, data))
         assert slow.wait(10)
