@@ -388,13 +388,19 @@ class ExchangeClient:
 
     def filled(self, count: int) -> None:
         """Take note that `count` bytes were put where `room` said."""
-        self._moved_in(count)
-        self._take_all(self._opener.wrote(count))
+        self._come(count, lambda: self._opener.wrote(count))
 
     def feed(self, data: memoryview) -> None:
         """Take bytes."""
-        self._moved_in(len(data))
-        self._take_all(self._opener.receive(data))
+        self._come(len(data), lambda: self._opener.receive(data))
+
+    def _come(self, count: int, receive: Callable[[], Sequence[OpenerEvent]]) -> None:
+        self._moved_in(count)
+        try:
+            self._take_all(receive())
+        except RemoteProtocolError as error:
+            self._end(error)  # at once: whoever is about to ask must hear it
+            raise
 
     def _moved_in(self, count: int) -> None:
         self._clock.moved(count)
