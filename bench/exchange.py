@@ -34,8 +34,7 @@ async def exchange(kind: type[MemoryStream], chunks: int, size: int) -> float:
 
             async def take() -> None:
                 for first in starts:
-                    async for _index, _data in client.want(CONTENT, 1, first, min(run_length, chunks - first)):
-                        pass
+                    await client.chunks(CONTENT, 1, first, min(run_length, chunks - first), lambda index, data: None)
 
             async with trio.open_nursery() as takers:
                 for _ in range(WINDOW):

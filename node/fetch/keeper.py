@@ -15,8 +15,10 @@ from typing import Final, final
 
 import trio
 
+from samara.node.network.exchange.pool import BufferPool
 from samara.node.store.intake import StoreIntake
 from samara.protocol import limits
+from samara.protocol.exchange.frames import Payload
 
 __all__ = ["Arrival", "Keeper"]
 
@@ -39,7 +41,7 @@ class Arrival:
     peer: str
     stream: int
     index: int
-    data: bytearray
+    data: Payload
 
 
 @final
@@ -49,10 +51,14 @@ class Keeper:
     Args:
         intake: Where to.
         on_kept: Is told of each call what came, and of each whether it was right.
+        pool: Gets the buffers of what was kept.
     """
 
-    def __init__(self, intake: StoreIntake, on_kept: Callable[[list[tuple[Arrival, bool]]], None]) -> None:
+    def __init__(
+        self, intake: StoreIntake, on_kept: Callable[[list[tuple[Arrival, bool]]], None], pool: BufferPool
+    ) -> None:
         self._intake = intake
+        self._pool = pool
         self._on_kept = on_kept
         self._waiting: deque[Arrival] = deque()
         self._has_some = trio.Event()
@@ -78,6 +84,8 @@ class Keeper:
             self.pending.subtract(arrival.peer for arrival in batch)
             self.pending += Counter()  # forgets who has none
             self._on_kept(kept)
+            for arrival in batch:
+                self._pool.give(arrival.data)
 
     def _take(self) -> list[Arrival]:
         batch: list[Arrival] = []

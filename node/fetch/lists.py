@@ -20,6 +20,7 @@ from samara.node.network.exchange.client import ExchangeClient
 from samara.protocol import limits
 from samara.protocol.chunklist import ListVerifier
 from samara.protocol.errors import NotFoundError
+from samara.protocol.exchange.frames import Payload
 from samara.protocol.ids import ContentId, Digest, digest
 from samara.protocol.ports import StreamNeed
 
@@ -127,12 +128,14 @@ class SharedTable:
         first = min(missing, key=lambda index: self._asked[index])
         run = range(first, next(i for i in range(first, first + _TABLE_RUN + 1) if self._ends(i, first)))
         self._asked.update(run)
+
+        def keep(index: int, data: Payload) -> None:
+            if digest(data) != chunks.hash(index):
+                raise WrongChunkError(f"{client.peer} sent a wrong chunk of the file table")
+            self._parts[index] = bytes(data)
+
         try:
-            async with client.want(self._content, 0, first, len(run)) as received:
-                async for index, data in received:
-                    if digest(data) != chunks.hash(index):
-                        raise WrongChunkError(f"{client.peer} sent a wrong chunk of the file table")
-                    self._parts[index] = bytes(data)
+            await client.chunks(self._content, 0, first, len(run), keep)
         finally:
             self._asked.subtract(run)
 

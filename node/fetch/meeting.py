@@ -22,6 +22,7 @@ from samara.node.fetch.learning import Learning, WrongRecordsError
 from samara.node.fetch.swarm import WrongChunkError
 from samara.node.fetch.waits import Waits
 from samara.node.network.exchange.client import ExchangeClient
+from samara.node.network.exchange.pool import BufferPool
 from samara.node.network.service import NetworkService
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.base import Notice, Report
@@ -98,11 +99,13 @@ class Meeting:
         learning: What is known of the release.
         sessions: Peers that take part now.
         failure: What the fetch ended with.
+        buffers: Where the bytes of payloads come from.
     """
 
     def __init__(
         self, node: Node, goal: Goal, work: Work, report: Report, *, patience: float | None, waits: Waits | None = None
     ) -> None:
+        self.buffers = BufferPool()
         self.learning = Learning(goal, node.store.catalog)
         self.sessions = 0
         self.failure: SamaraError | None = None
@@ -251,7 +254,9 @@ class Meeting:
             await trio.sleep(pause)
 
     async def _session(self, network: NetworkService, address: PeerAddress) -> None:
-        async with network.connect(address, patience=self._waits.answer, timeout=self._waits.connect) as client:
+        async with network.connect(
+            address, patience=self._waits.answer, timeout=self._waits.connect, allocate=self.buffers.take
+        ) as client:
             known = self.learning.verified is not None
             await self.learning.ask(client)
             if not known:

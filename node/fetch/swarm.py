@@ -15,6 +15,7 @@ import trio
 
 from samara.node.fetch.keeper import Arrival, Keeper
 from samara.node.network.exchange.client import ExchangeClient
+from samara.node.network.exchange.pool import BufferPool
 from samara.node.store.intake import StoreIntake
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import (
@@ -44,10 +45,13 @@ class Swarm:
         content: Which content.
         intake: Where to.
         files: How many files the content has.
+        buffers: Gets the buffers of chunks that are kept.
         rotate: A number that differs between nodes, so that several fetchers begin at different places.
     """
 
-    def __init__(self, content: ContentId, intake: StoreIntake, files: int, rotate: int) -> None:
+    def __init__(
+        self, content: ContentId, intake: StoreIntake, files: int, buffers: BufferPool, *, rotate: int
+    ) -> None:
         self._content = content
         self._files = files
         self._scheduler = Scheduler(rotate=rotate)
@@ -58,7 +62,7 @@ class Swarm:
         self._requests: dict[tuple[str, Want], trio.CancelScope] = {}
         self._dropped: set[str] = set()
         self._liars: dict[str, str] = {}
-        self._keeper = Keeper(intake, self._take)
+        self._keeper = Keeper(intake, self._take, buffers)
         self.received = 0
         """Bytes that were kept."""
         self.by_peer: dict[str, int] = {}
@@ -153,9 +157,13 @@ class Swarm:
         with trio.CancelScope() as scope:
             self._requests[peer, want] = scope
             try:
-                async with client.want(self._content, want.stream, want.first, want.count) as run:
-                    async for index, data in run:
-                        self._keeper.post(Arrival(peer, want.stream, index, data))
+                await client.chunks(
+                    self._content,
+                    want.stream,
+                    want.first,
+                    want.count,
+                    lambda index, data: self._keeper.post(Arrival(peer, want.stream, index, data)),
+                )
             except NotFoundError:
                 self._scheduler.failed(peer, want, Failure.NOT_FOUND, trio.current_time())
             except PeerRefusedError:

@@ -30,6 +30,7 @@ from samara.node.store.home import Home
 from samara.node.store.store import Store
 from samara.node.supervise import supervise
 from samara.protocol.errors import NetworkError, RemoteProtocolError, VerificationError
+from samara.protocol.exchange.frames import Allocate
 from samara.protocol.exchange.messages import PROTOCOL
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, PROGRESS_WINDOW
 from samara.protocol.records.announced import decode_announced_head, encode_announced_head, newest_announced
@@ -81,7 +82,12 @@ class NetworkService:
 
     @contextlib.asynccontextmanager
     async def connect(
-        self, peer: PeerAddress, *, patience: float = PROGRESS_WINDOW, timeout: float = HANDSHAKE_TIMEOUT
+        self,
+        peer: PeerAddress,
+        *,
+        patience: float = PROGRESS_WINDOW,
+        timeout: float = HANDSHAKE_TIMEOUT,
+        allocate: Allocate = bytearray,
     ) -> AsyncIterator[ExchangeClient]:
         """Open a session of the exchange to a peer.
 
@@ -89,12 +95,15 @@ class NetworkService:
             peer: Whom to ask.
             patience: Seconds that it may move nothing while it owes an answer.
             timeout: Seconds for connecting, and again for HELLO.
+            allocate: Makes the buffers of payloads.
 
         Raises:
             NetworkError: It cannot be reached.
             RemoteProtocolError: It broke the rules.
         """
-        async with ExchangeClient.connect(self.host, peer, agent=_AGENT, patience=patience, timeout=timeout) as client:
+        async with ExchangeClient.connect(
+            self.host, peer, agent=_AGENT, patience=patience, timeout=timeout, allocate=allocate
+        ) as client:
             yield client
 
     async def probe_reachability(self) -> Reachability:

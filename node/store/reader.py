@@ -25,8 +25,8 @@ __all__ = ["Reader", "progress_path"]
 
 _log = logging.getLogger(__name__)
 
-_MAX_READ: Final = 8 * limits.MIB
-"""Bytes of one read: enough for a disk to stream, and small beside the memory of a node."""
+_MAX_READ: Final = 4 * limits.MIB
+"""Bytes of one read: enough for a disk to stream, many times what a worker thread costs, and little memory."""
 
 
 def progress_path(place: Place, stream: int) -> Path:
@@ -46,7 +46,7 @@ class Reader:
         """Return verified chunks from `first` on.
 
         Returns:
-            At least one, at most `count`, at most about 8 MiB; None when `first` is not held or went bad.
+            At least one, at most `count`, at most about 4 MiB; None when `first` is not held or went bad.
         """
         chunks = self._contents.chunk_list(content, stream)
         if chunks is None or not 0 <= first < len(chunks):

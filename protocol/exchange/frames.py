@@ -11,14 +11,20 @@ Source: specs/exchange.md, "Frames".
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar, final
+from typing import Final, Generic, TypeAlias, TypeVar, final
 
 from samara.protocol.errors import LocalProtocolError, RemoteProtocolError
 from samara.protocol.limits import MAX_HEADER, MAX_PAYLOAD
 
-__all__ = ["FrameReader", "frame"]
+__all__ = ["Allocate", "FrameReader", "Payload", "frame"]
 
 T = TypeVar("T")
+
+Payload: TypeAlias = bytearray | memoryview
+"""The bytes of a payload, in the buffer that was made for it."""
+
+Allocate: TypeAlias = Callable[[int], Payload]
+"""Makes a buffer of exactly so many bytes; what is in it does not matter."""
 
 _MAX_VARINT: Final = 3
 """Bytes of a length: 65,536 needs 17 bits, and a varint carries 7 a byte."""
@@ -50,15 +56,17 @@ class FrameReader(Generic[T]):
     Args:
         judge: Takes the bytes of a header as soon as it is complete, and returns what it says and the length in bytes
             of its payload. It raises `RemoteProtocolError` for a header that should not be there.
+        allocate: Makes the buffers of payloads.
     """
 
-    def __init__(self, judge: Callable[[bytes], tuple[T, int]]) -> None:
+    def __init__(self, judge: Callable[[bytes], tuple[T, int]], allocate: Allocate = bytearray) -> None:
         self._judge = judge
+        self._allocate = allocate
         self._varint = bytearray()
         self._header = bytearray()
         self._header_length: int | None = None
         self._said: T | None = None
-        self._payload = bytearray()
+        self._payload: Payload = bytearray()
         self._room: memoryview | None = None  # what is still to be filled of the payload; None outside of one
 
     @property
@@ -66,13 +74,13 @@ class FrameReader(Generic[T]):
         """A frame has begun and is not complete: an end of the bytes here cuts it short."""
         return bool(self._varint) or self._header_length is not None or self._room is not None
 
-    def receive(self, data: bytes | bytearray | memoryview) -> list[tuple[T, bytearray]]:
+    def receive(self, data: bytes | bytearray | memoryview) -> list[tuple[T, Payload]]:
         """Take bytes as they arrived, and return the frames that they completed.
 
         Raises:
             RemoteProtocolError: A length is out of bounds, or `judge` refused a header. The reader is then of no use.
         """
-        done: list[tuple[T, bytearray]] = []
+        done: list[tuple[T, Payload]] = []
         rest = memoryview(data)
         while rest:
             if self._room is not None:
@@ -94,7 +102,7 @@ class FrameReader(Generic[T]):
         """Return the part of the current payload that is still missing, to be filled in place; None outside of one."""
         return self._room
 
-    def wrote(self, count: int) -> list[tuple[T, bytearray]]:
+    def wrote(self, count: int) -> list[tuple[T, Payload]]:
         """Take note that the first `count` bytes of `writable()` were filled; return the frame if that completed it.
 
         Raises:
@@ -102,11 +110,11 @@ class FrameReader(Generic[T]):
         """
         if self._room is None or not 0 < count <= len(self._room):
             raise LocalProtocolError(f"{count} bytes were written where there was no room for them")
-        done: list[tuple[T, bytearray]] = []
+        done: list[tuple[T, Payload]] = []
         self._filled(count, done)
         return done
 
-    def _take_length(self, byte: int, done: list[tuple[T, bytearray]]) -> None:
+    def _take_length(self, byte: int, done: list[tuple[T, Payload]]) -> None:
         self._varint.append(byte)
         if byte & 0x80:
             if len(self._varint) == _MAX_VARINT:
@@ -121,7 +129,7 @@ class FrameReader(Generic[T]):
         self._header_length = length
         self._begin_payload(done)
 
-    def _begin_payload(self, done: list[tuple[T, bytearray]]) -> None:
+    def _begin_payload(self, done: list[tuple[T, Payload]]) -> None:
         if len(self._header) != self._header_length:
             return
         header = bytes(self._header)
@@ -131,12 +139,12 @@ class FrameReader(Generic[T]):
         if length > MAX_PAYLOAD:
             raise RemoteProtocolError(f"a payload of {length} bytes: at most {MAX_PAYLOAD}")
         if length:
-            self._payload = bytearray(length)
+            self._payload = self._allocate(length)
             self._room = memoryview(self._payload)
         else:
             done.append((self._said, bytearray()))
 
-    def _filled(self, count: int, done: list[tuple[T, bytearray]]) -> None:
+    def _filled(self, count: int, done: list[tuple[T, Payload]]) -> None:
         assert self._room is not None  # noqa: S101 - for the type checker
         assert self._said is not None  # noqa: S101
         room, self._room = self._room, self._room[count:]

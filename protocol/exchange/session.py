@@ -21,7 +21,7 @@ from typing import ClassVar, Final, TypeAlias, final
 
 from samara.protocol.errors import LocalProtocolError, RemoteProtocolError
 from samara.protocol.exchange.course import Astray, Course
-from samara.protocol.exchange.frames import FrameReader, frame
+from samara.protocol.exchange.frames import Allocate, FrameReader, Payload, frame
 from samara.protocol.exchange.headers import decode, encode
 from samara.protocol.exchange.messages import MAX_ID, Answer, Cancel, Have, Hello, Message, Request, Unknown, Want
 from samara.protocol.limits import MAX_OUTSTANDING
@@ -34,6 +34,8 @@ __all__ = [
     "Finished",
     "Opened",
     "Opener",
+    "OpenerEvent",
+    "Payload",
     "State",
     "Step",
 ]
@@ -113,7 +115,7 @@ class Answered:
     """
 
     answer: Answer
-    payload: bytearray
+    payload: Payload
     last: bool
 
 
@@ -150,13 +152,13 @@ class _Session:
     _THEIR_END: ClassVar[Step]
     _THEIR_STEP: ClassVar[Step]
 
-    def __init__(self, ours: Hello) -> None:
+    def __init__(self, ours: Hello, allocate: Allocate = bytearray) -> None:
         self._ours = ours
         self._state = State.IDLE
         self._opened: Opened | None = None
         self._courses: dict[int, Course] = {}
         self._last_id = 0
-        self._reader: FrameReader[_Heard] = FrameReader(self._judge)
+        self._reader: FrameReader[_Heard] = FrameReader(self._judge, allocate)
 
     @property
     def state(self) -> State:
@@ -208,7 +210,7 @@ class _Session:
     def _fail(self) -> None:
         self._state = TRANSITIONS.get((self._state, Step.VIOLATION), self._state)
 
-    def _frames(self, data: bytes | bytearray | memoryview | int) -> list[tuple[_Heard, bytearray]]:
+    def _frames(self, data: bytes | bytearray | memoryview | int) -> list[tuple[_Heard, Payload]]:
         """Take bytes, or the number of bytes that were received in place."""
         if self._state in (State.FAILED, State.CLOSED):
             raise RemoteProtocolError("bytes came after the session was over")
@@ -261,6 +263,7 @@ class Opener(_Session):
 
     Args:
         ours: What we say of ourselves.
+        allocate: Makes the buffers of payloads.
     """
 
     _OUR_END = Step.OPENER_ENDS
@@ -318,14 +321,14 @@ class Opener(_Session):
         """
         return self._events(self._frames(count))
 
-    def _events(self, frames: list[tuple[_Heard, bytearray]]) -> list[OpenerEvent]:
+    def _events(self, frames: list[tuple[_Heard, Payload]]) -> list[OpenerEvent]:
         try:
             return [event for heard, payload in frames if (event := self._event(heard, payload)) is not None]
         except RemoteProtocolError:
             self._fail()
             raise
 
-    def _event(self, heard: _Heard, payload: bytearray) -> OpenerEvent | None:
+    def _event(self, heard: _Heard, payload: Payload) -> OpenerEvent | None:
         message, last = heard.message, heard.last
         if isinstance(message, Hello):
             return self._opened
@@ -445,6 +448,6 @@ class Acceptor(_Session):
         return self._ours.max_outstanding
 
 
-def _check_spare_bits(have: Have, payload: bytearray) -> None:
+def _check_spare_bits(have: Have, payload: Payload) -> None:
     if payload and payload[-1] >> (have.total % 8):
         raise RemoteProtocolError(f"HAVE sets bits beyond the {have.total} that there are")

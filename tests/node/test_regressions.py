@@ -29,6 +29,7 @@ from samara.node.fetch.job import FetchJob
 from samara.node.fetch.keeper import Arrival
 from samara.node.fetch.queue import FetchQueue, FetchRequest
 from samara.node.fetch.swarm import Swarm
+from samara.node.network.exchange.pool import BufferPool
 from samara.node.network.transport import PeerAddress
 from samara.node.operations import library
 from samara.node.operations.library import VERIFY, VerifyRequest, verify_held
@@ -217,7 +218,7 @@ def one_chunk(length: int = 10) -> ChunkList:
 
 
 async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.testing.MockClock) -> None:
-    swarm = Swarm(ContentId(bytes(32)), cast(Any, None), 1000, 0)
+    swarm = Swarm(ContentId(bytes(32)), cast(Any, None), 1000, BufferPool(), rotate=0)
     peer = Whole()
     swarm._scheduler.add_peer(peer.peer, 0.0)
     async with trio.open_nursery() as nursery:
@@ -233,7 +234,7 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
 async def test_a_peer_does_not_stall_because_our_disk_is_slow(mock_clock: trio.testing.MockClock) -> None:
     written = threading.Event()
     disk = SimpleNamespace(put_all=lambda stream, items: [written.wait(20)])
-    swarm = Swarm(ContentId(bytes(32)), cast(StoreIntake, disk), 1, 0)
+    swarm = Swarm(ContentId(bytes(32)), cast(StoreIntake, disk), 1, BufferPool(), rotate=0)
     swarm.add_stream(1, [0], one_chunk())
     swarm._scheduler.add_peer("peer", trio.current_time())
     swarm._scheduler.set_files("peer", None)

@@ -2,8 +2,7 @@
 
     async with ExchangeClient.connect(network, peer) as client:
         records = await client.records(release)
-        async with client.want(content, 1, 0, 64) as run:
-            async for index, data in run: ...
+        await client.chunks(content, 1, 0, 64, keep)  # keep(index, data), of each as it comes
 
 The client is the sink of its stream: bytes go through `Opener` to whoever asked as they come, payloads straight into
 their buffers. Nothing waits for who asked: answers lie in memory until they are taken, so a session holds at most what
@@ -18,11 +17,10 @@ Source: specs/exchange.md.
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from types import TracebackType
+from dataclasses import dataclass, field
 from typing import final
 
 import trio
@@ -37,6 +35,7 @@ from samara.protocol.errors import (
     RemoteProtocolError,
     SamaraError,
 )
+from samara.protocol.exchange.frames import Allocate
 from samara.protocol.exchange.messages import (
     PROTOCOL,
     Busy,
@@ -52,37 +51,57 @@ from samara.protocol.exchange.messages import (
     Request,
     Want,
 )
-from samara.protocol.exchange.session import Answered, Ended, Finished, Opened, Opener, OpenerEvent
+from samara.protocol.exchange.session import Answered, Ended, Finished, Opened, Opener, OpenerEvent, Payload
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, MAX_BITS_PAGE, MAX_NODE_HASHES, PROGRESS_RATE, PROGRESS_WINDOW
 from samara.protocol.ports import Availability, Records
 
-__all__ = ["ExchangeClient", "Run"]
+__all__ = ["Deliver", "ExchangeClient"]
 
 _BUILD = Callable[[int], Request]
 
+Deliver = Callable[[int, Payload], None]
+"""Takes the index and the bytes of a chunk."""
+
 
 @final
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Asked:
-    """A request under way, and its answers as they come."""
+    """A request under way.
+
+    Attributes:
+        id: Its number.
+        deliver: Takes its chunks as they come; None leaves them in `answers`.
+        answers: What came and was not taken.
+        over: Nothing more comes.
+        lost: It has not ended: the session has.
+        news: Is set when something came.
+    """
 
     id: int
-    answers: trio.MemoryReceiveChannel[Answered]
+    deliver: Deliver | None
+    answers: deque[Answered] = field(default_factory=deque)
+    over: bool = False
+    lost: bool = False
+    news: trio.Event = field(default_factory=trio.Event)
+
+    def tell(self) -> None:
+        self.news.set()
+        self.news = trio.Event()
 
 
 @final
 class ExchangeClient:
     """One session with one peer; made by `connect`."""
 
-    def __init__(self, stream: Stream, *, agent: str, patience: float) -> None:
+    def __init__(self, stream: Stream, *, agent: str, patience: float, allocate: Allocate) -> None:
         self._stream = stream
-        self._opener = Opener(Hello(agent=agent))
+        self._opener = Opener(Hello(agent=agent), allocate)
         self._patience = Patience(patience, PROGRESS_RATE)
         self._clock = StallClock(self._patience, lambda: stream.held_back)
         self._failure: SamaraError | None = None
         self._scope = trio.CancelScope()
-        self._pending: dict[int, trio.MemorySendChannel[Answered]] = {}
+        self._pending: dict[int, _Asked] = {}
         self._outbox = bytearray()
         self._has_mail = trio.Event()
         self._moved = trio.Event()  # HELLO was heard, a request ended, or all is over
@@ -98,6 +117,7 @@ class ExchangeClient:
         *,
         agent: str = "",
         patience: float = PROGRESS_WINDOW,
+        allocate: Allocate = bytearray,
         timeout: float = HANDSHAKE_TIMEOUT,
     ) -> AsyncIterator[ExchangeClient]:
         """Open a stream to `peer`, exchange HELLO, and close it when the block is left.
@@ -107,6 +127,7 @@ class ExchangeClient:
             peer: Whom to ask.
             agent: What we say that we run.
             patience: Seconds that the peer may move nothing while it owes an answer.
+            allocate: Makes the buffer of a payload of so many bytes.
             timeout: Seconds for connecting, and again for HELLO.
 
         Raises:
@@ -114,7 +135,7 @@ class ExchangeClient:
             RemoteProtocolError: It broke the rules.
         """
         stream = await network.open_stream(peer, PROTOCOL, timeout=timeout)
-        client = cls(stream, agent=agent, patience=patience)
+        client = cls(stream, agent=agent, patience=patience, allocate=allocate)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client._run)
@@ -204,14 +225,26 @@ class ExchangeClient:
         """
         return await self._held(content, stream, chunks)
 
-    def want(self, content: ContentId, stream: int, first: int, count: int) -> Run:
-        """Ask for chunks `first` … `first + count - 1` of a stream, at most 64.
+    async def chunks(self, content: ContentId, stream: int, first: int, count: int, deliver: Deliver) -> None:
+        """Ask for chunks `first` … `first + count - 1` of a stream, at most 64. When cancelled, the peer hears of it.
 
-        Returns:
-            An async iterator of (index, data) in order. It asks when it is entered or first awaited. Use it in
-            `async with` wherever it may be left early: that is what cancels the rest at the peer.
+        Args:
+            content: Which content.
+            stream: 0 is the file table, n the n-th file.
+            first: The first chunk.
+            count: How many.
+            deliver: Takes each as it comes, in order and unverified; it must not wait. A `RemoteProtocolError` that it
+                raises ends the session.
+
+        Raises:
+            NotFoundError: The chunk after the last one that was delivered is not there.
+            SamaraError: As `records`.
         """
-        return Run(self, lambda number: Want(number, content, stream, first, count))
+        asked = await self._ask(lambda number: Want(number, content, stream, first, count), deliver)
+        try:
+            await self._end_of(asked)
+        finally:
+            self._drop(asked)
 
     # --- requests ---
 
@@ -258,7 +291,7 @@ class ExchangeClient:
             bits += page
         return Availability(total, bytes(bits))
 
-    async def _have_page(self, content: ContentId, stream: int | None, first: int) -> tuple[Have, bytearray]:
+    async def _have_page(self, content: ContentId, stream: int | None, first: int) -> tuple[Have, Payload]:
         assert first % MAX_BITS_PAGE == 0  # noqa: S101 - pages are full but for the last
         asked = await self._ask(lambda number: HaveRequest(number, content, stream, first))
         try:
@@ -268,7 +301,7 @@ class ExchangeClient:
         finally:
             self._drop(asked)
 
-    async def _ask(self, build: _BUILD) -> _Asked:
+    async def _ask(self, build: _BUILD, deliver: Deliver | None = None) -> _Asked:
         """Send a request as soon as the peer serves one more."""
         while self._failure is None and self._opener.outstanding >= self.opened.max_outstanding:
             await self._moved.wait()
@@ -276,17 +309,29 @@ class ExchangeClient:
             raise self._failed()
         request = build(self._opener.next_id)
         frame = self._opener.ask(request)
-        sending, answers = trio.open_memory_channel[Answered](math.inf)  # bounded by what is asked
-        self._pending[request.id] = sending
+        asked = self._pending[request.id] = _Asked(request.id, deliver)
         self._clock.start()
         self._post(frame)
-        return _Asked(request.id, answers)
+        return asked
 
     async def _next(self, asked: _Asked) -> Answered:
-        try:
-            answered = await asked.answers.receive()
-        except trio.EndOfChannel:
-            raise self._failed() from None
+        while not asked.answers:
+            if asked.over:
+                raise self._failed()
+            await asked.news.wait()
+        answered = asked.answers.popleft()
+        self._check(answered)
+        return answered
+
+    async def _end_of(self, asked: _Asked) -> None:
+        while not asked.over:
+            await asked.news.wait()
+        if asked.answers:
+            self._check(asked.answers[-1])
+        elif asked.lost:
+            raise self._failed()
+
+    def _check(self, answered: Answered) -> None:
         match answered.answer:
             case NotFound():
                 raise NotFoundError(f"{self.peer} does not have it")
@@ -294,11 +339,9 @@ class ExchangeClient:
                 raise PeerBusyError(f"{self.peer} is busy", retry_after=retry_ms / 1000)
             case Refused(code=code):
                 raise PeerRefusedError(f"{self.peer} refused the request (code {code})", code=code)
-        return answered
 
     def _drop(self, asked: _Asked) -> None:
         """Let go of a request; if it has not ended, cancel it at the peer. Never waits, so it works when cancelled."""
-        asked.answers.close()
         if self._pending.pop(asked.id, None) is not None and self._failure is None:
             self._post(self._opener.cancel(asked.id))
 
@@ -322,8 +365,9 @@ class ExchangeClient:
         if self._failure is not None:
             return
         self._failure = failure
-        for sending in self._pending.values():
-            sending.close()
+        for asked in self._pending.values():
+            asked.lost = asked.over = True
+            asked.tell()
         self._pending.clear()
         self._scope.cancel()
         self._wake_all()
@@ -414,9 +458,13 @@ class ExchangeClient:
     def _take(self, event: OpenerEvent) -> None:
         match event:
             case Answered(answer=answer, last=last):
-                sending = self._pending.get(answer.id)
-                if sending is not None:
-                    sending.send_nowait(event)
+                asked = self._pending.get(answer.id)
+                if asked is not None:
+                    if asked.deliver is not None and isinstance(answer, Chunk):
+                        asked.deliver(answer.index, event.payload)
+                    else:
+                        asked.answers.append(event)
+                        asked.tell()
                 if last:
                     self._ended(answer.id)
             case Ended(id=id):
@@ -431,57 +479,8 @@ class ExchangeClient:
         self._patience.renew()
         if not self._opener.outstanding:
             self._clock.stop()
-        sending = self._pending.pop(id, None)
-        if sending is not None:
-            sending.close()
+        asked = self._pending.pop(id, None)
+        if asked is not None:
+            asked.over = True
+            asked.tell()
         self._wake_all()
-
-
-@final
-class Run:
-    """Chunks of one WANT as they come: an async iterator of (index, data), and an async context manager.
-
-    It raises what `ExchangeClient.records` raises; NotFoundError means that the chunk after the last one is not there.
-    """
-
-    def __init__(self, client: ExchangeClient, build: _BUILD) -> None:
-        self._client = client
-        self._build = build
-        self._asked: _Asked | None = None
-        self._over = False
-
-    async def __aenter__(self) -> Run:
-        await self._start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cancel()
-
-    def __aiter__(self) -> Run:
-        return self
-
-    async def __anext__(self) -> tuple[int, bytearray]:
-        if self._over:
-            raise StopAsyncIteration
-        try:
-            asked = await self._start()
-            answered = await self._client._next(asked)
-        except BaseException:
-            self.cancel()
-            raise
-        assert isinstance(answered.answer, Chunk)  # noqa: S101 - the machine saw to it
-        self._over = answered.last
-        return answered.answer.index, answered.payload
-
-    def cancel(self) -> None:
-        """Want no more of it. Never waits; without effect at the end."""
-        self._over = True
-        if self._asked is not None:
-            self._client._drop(self._asked)
-
-    async def _start(self) -> _Asked:
-        if self._asked is None:
-            self._asked = await self._client._ask(self._build)
-        return self._asked

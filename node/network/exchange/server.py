@@ -56,7 +56,6 @@ from samara.protocol.limits import (
     MAX_PAYLOAD,
     MAX_RECORDS,
     MAX_ROOT_CHAIN,
-    MAX_RUN,
     MAX_STREAM_CHUNKS,
     PROGRESS_RATE,
     PROGRESS_WINDOW,
@@ -71,12 +70,6 @@ T = TypeVar("T")
 
 _RECEIVE: Final = 16 << 10
 """Bytes of one read: requests are small."""
-
-_BATCH_BYTES: Final = 4 << 20
-"""Bytes that are read ahead of the line: at 1 GB/s, 4 ms, many times what a worker thread costs."""
-
-_FIRST_BATCH: Final = 4
-"""Chunks of a run's first batch, when their size is not known yet."""
 
 _NODE_BATCH: Final = 8
 
@@ -283,9 +276,9 @@ class _ServerSession:
     async def _answer_want(self, want: Want) -> None:
         if not self._hold_slot():
             return await self._emit((Busy(want.id, round(self._service.busy_retry * 1000)), b""))
-        done, batch = 0, _FIRST_BATCH
+        done = 0
         while done < want.count and not self._acceptor.is_cancelled(want.id):
-            first, count = want.first + done, min(batch, want.count - done)
+            first, count = want.first + done, want.count - done
             chunks = await self._ask_shelf(
                 partial(self._shelf.read, want.content, want.stream, first, count, self._stream.peer)
             )
@@ -293,7 +286,6 @@ class _ServerSession:
                 return await self._emit((NotFound(want.id), b""))
             await self._emit(*((Chunk(want.id, first + i), chunk) for i, chunk in enumerate(chunks)))
             done += len(chunks)
-            batch = max(1, min(_BATCH_BYTES * len(chunks) // sum(map(len, chunks)), MAX_RUN))
         if done < want.count:
             await self._emit((Refused(want.id, Refusal.CANCELLED), b""))
         return None

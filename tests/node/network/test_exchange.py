@@ -85,7 +85,9 @@ def connect(stream: MemoryStream, **options: Any) -> Any:
 
 
 async def take(client: ExchangeClient, stream: int, first: int, count: int) -> list[tuple[int, bytes]]:
-    return [(index, bytes(data)) async for index, data in client.want(CONTENT, stream, first, count)]
+    got: list[tuple[int, bytes]] = []
+    await client.chunks(CONTENT, stream, first, count, lambda index, data: got.append((index, bytes(data))))
+    return got
 
 
 # --- what arrives -----------------------------------------------------------------------------------------------------
@@ -201,7 +203,7 @@ async def test_what_a_stranger_may_not_see_looks_like_nothing() -> None:
                 lambda: client.nodes(content, [node]),
                 lambda: client.files_bits(content),
                 lambda: client.availability(content, 1),
-                lambda: client.want(content, 1, 0, 2).__anext__(),
+                lambda: client.chunks(content, 1, 0, 2, lambda index, data: None),
             )
             errors: list[tuple[type[Exception], str]] = []
             for ask in asks:
@@ -216,13 +218,10 @@ async def test_what_a_stranger_may_not_see_looks_like_nothing() -> None:
 
 async def test_a_run_ends_at_the_first_chunk_that_is_missing() -> None:
     async with connected(shelf(missing={(1, 20)})) as (client, _, _):
-        run = client.want(CONTENT, 1, 10, 64)
-        got = [(await run.__anext__())[0] for _ in range(10)]
+        got: list[int] = []
         with pytest.raises(NotFoundError):
-            await run.__anext__()
+            await client.chunks(CONTENT, 1, 10, 64, lambda index, data: got.append(index))
         assert got == list(range(10, 20))
-        with pytest.raises(StopAsyncIteration):
-            await run.__anext__()
         assert await take(client, 1, 0, 1)
 
 
@@ -241,14 +240,12 @@ async def test_a_shelf_that_fails_has_nothing(caplog: pytest.LogCaptureFixture) 
 
 async def test_the_next_batch_is_read_while_one_is_sent() -> None:
     held = shelf()
-    async with (
-        connected(held, window=64 << 10) as (client, ours, _),
-        client.want(CONTENT, 2, 0, 3),
-        client.want(CONTENT, 1, 0, 64),
-    ):
+    async with connected(held, window=64 << 10) as (client, ours, _), trio.open_nursery() as nursery:
+        nursery.start_soon(take, client, 2, 0, 3)
+        nursery.start_soon(take, client, 1, 0, 64)
         ours.incoming.window = 0  # the line stands still
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert held.reads == [(2, 0, 3), (1, 0, 4)]
+        assert held.reads == [(2, 0, 3), (1, 0, 64)]
         ours.incoming.window = 1 << 20
         ours.incoming.wake()
 
@@ -259,8 +256,9 @@ async def test_the_next_batch_is_read_while_one_is_sent() -> None:
 async def test_a_run_that_is_left_early_is_cancelled_at_the_peer() -> None:
     held = shelf()
     async with connected(held, window=4096) as (client, ours, _):
-        async with client.want(CONTENT, 2, 0, 4) as run:
-            await run.__anext__()
+        with trio.CancelScope() as leaving:
+            await client.chunks(CONTENT, 2, 0, 4, lambda index, data: leaving.cancel())
+        assert leaving.cancelled_caught
         before = ours.incoming.moved
         assert await take(client, 0, 0, 1) == [(0, held.streams[0][0])]
         assert ours.incoming.moved - before < 2 << 20  # the chunk that was under way, not all four
@@ -396,10 +394,10 @@ async def test_an_orderly_end_with_a_debt_is_a_loss() -> None:
         await theirs.aclose()
 
     async with against(end) as (client, _):
-        run = client.want(CONTENT, 1, 0, 2)
-        assert await run.__anext__() == (0, bytearray(b"whole"))
+        got: list[bytes] = []
         with pytest.raises(NetworkError):
-            await run.__anext__()
+            await client.chunks(CONTENT, 1, 0, 2, lambda index, data: got.append(bytes(data)))
+        assert got == [b"whole"]
 
 
 async def test_a_drop_in_the_middle_is_a_loss() -> None:
