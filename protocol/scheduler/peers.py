@@ -115,9 +115,13 @@ class Peer:
         return None
 
     def finish_in(self, now: float) -> float:
-        """Return the seconds until it has sent what it owes, at its rate, and not less than it has been silent for."""
+        """Return the seconds until it has sent what it owes.
+
+        At its rate; not less than it has been silent for, nor than it is busy for.
+        """
         rate = self.pace.rate
-        return max(self.pace.silence(now), 0.0 if rate is None else self.owed_bytes / max(rate, 1.0))
+        rest = 0.0 if self.rests_until is None else self.rests_until - now
+        return max(self.pace.silence(now), rest, 0.0 if rate is None else self.owed_bytes / max(rate, 1.0))
 
 
 def positions(request: Request, mask: int) -> list[int]:

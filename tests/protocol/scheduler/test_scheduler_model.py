@@ -24,6 +24,7 @@ Chunk = tuple[int, int]
 PEERS = ["ann", "bob", "cat", "dan"]
 SIZES = [1, 1000, 64 << 10, MAX_CHUNK]
 BITS = st.binary(max_size=3)
+SOON = STALL_PATIENCE + 5.0  # seconds; two silent peers hold a chunk until both have stalled
 
 
 def length(chunk: Chunk) -> int:
@@ -245,8 +246,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 1.0, 100.0]), data=st.data())
     def busy(self, seconds: float, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from([name for name, peer in self.peers.items() if peer.wants]))
+        want = data.draw(st.sampled_from(sorted(self.peers[name].wants, key=lambda want: want.ticket)))
+        self._be_busy(name, want, seconds)
+
+    def _be_busy(self, name: str, want: Want, seconds: float) -> None:
         peer = self.peers[name]
-        want = data.draw(st.sampled_from(sorted(peer.wants, key=lambda want: want.ticket)))
         self.scheduler.busy(name, want, seconds, self.now)
         del peer.wants[want]
         peer.rests_until = max(peer.rests_until, self.now + seconds)
@@ -290,7 +294,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             peer = self.peers[event.peer]
             assert set(event.wants) == set(peer.wants)
             assert event.wants
-            assert self.now - peer.alive >= STALL_PATIENCE
+            # Added, not subtracted: so it rounds as the deadline did.
+            assert self.now >= peer.alive + STALL_PATIENCE
             peer.wants.clear()
             peer.rests_until = peer.alive = self.now + 5.0
             if event.dropped:
@@ -319,13 +324,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert self.scheduler.stuck == (bool(missing) and not missing & owed and not missing & held)
 
     def teardown(self) -> None:
-        """An honest peer comes that holds everything, while all others fall silent: it ends well."""
+        """An honest peer comes that holds everything, while all others fall silent: it ends well, and soon."""
+        began = self.now
         self.scheduler.add_peer("honest", self.now)
         self.peers["honest"] = honest = ModelPeer(32, alive=self.now)
         self.set_files("honest", None)
-        for _ in range(40 * (len(self.wanted) + 1)):
-            if self.scheduler.done:
-                break
+        while not self.scheduler.done:
+            assert self.now < began + SOON, "it waits for who is silent"
             self.ask("honest")
             if honest.wants:
                 self._receive("honest", min(honest.wants[next(iter(honest.wants))]))
@@ -334,7 +339,6 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert due is not None, "something is missing, and nothing will ever happen"
                 self.now = max(self.now, due)
                 self._tick()
-        assert self.scheduler.done
         self.agrees()
 
 
@@ -351,3 +355,28 @@ def test_no_order_of_calls_breaks_an_invariant() -> None:
     run_state_machine_as_test(
         SchedulerMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
     )
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_stall_is_due_at_the_very_moment_that_the_clock_can_tell() -> None:
+    machine = SchedulerMachine()
+    machine.begin_near_the_end(is_small=True)
+    machine.wait(0.3)
+    machine.wait(0.01)
+    machine.ask("ann")
+    machine._be_busy("ann", next(iter(machine.peers["ann"].wants)), 1.0)
+    machine.wait(16.0)  # 0.31 + 16 - (0.31 + 1) is a little less than 15
+    assert not machine.peers["ann"].wants
+    machine.agrees()
+    machine.teardown()
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_who_is_busy_for_long_holds_back_nothing() -> None:
+    machine = SchedulerMachine()
+    machine.begin_near_the_end(is_small=True)
+    machine.ask("ann")
+    first, second = machine.peers["ann"].wants
+    machine._be_busy("ann", first, 3600.0)
+    assert machine.peers["ann"].wants.keys() == {second}
+    machine.teardown()
