@@ -5,8 +5,9 @@ claims, asks it what to ask of whom (`ready`, `next_requests`), and reports what
 it passes on `cancelled()`, and gives new wants to those who are `ready`; it calls `tick` when `timer` is due.
 
 Invariants: a chunk is free, asked or kept; it is asked of at most two peers, each of which claims it, and of a second
-one only when no free chunk is claimed by anybody; a peer owes at most its window; a want is one run of one stream; when
-all is kept, nobody owes anything that is not cancelled. The calls alone decide every answer: no clock, no chance.
+one only when no free chunk is claimed by anybody; nobody is asked for more than its window has room for; a want is one
+run of one stream; when all is kept, nobody owes anything that is not cancelled. The calls alone decide every answer: no
+clock, no chance.
 
 It never verifies, writes, dials or waits; it knows no content id, hash or file name.
 

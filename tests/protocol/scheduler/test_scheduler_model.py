@@ -151,9 +151,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert not self.free() & peer.held, "an idle peer was not asked for what it holds"
         for want in wants:
             self._check_want(peer, want)
-        # The window may have been smaller before an earlier want of this answer, never larger.
         known = self.scheduler.look().peers[name]
-        assert sum(map(length, peer.owed())) == known.owed <= known.window
+        assert sum(map(length, peer.owed())) == known.owed
+        assert not wants or known.owed <= known.window, "asked for more than its window"
         assert known.standing is Standing.PROVEN or len(peer.owed()) <= UNPROVEN_CHUNKS
         assert len(peer.wants) <= peer.max_requests
 
@@ -379,4 +379,21 @@ def test_who_is_busy_for_long_holds_back_nothing() -> None:
     first, second = machine.peers["ann"].wants
     machine._be_busy("ann", first, 3600.0)
     assert machine.peers["ann"].wants.keys() == {second}
+    machine.teardown()
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_window_may_shrink_below_what_is_owed() -> None:
+    machine = SchedulerMachine()
+    machine.begin_near_the_end(is_small=True)
+    machine.ask_all()
+    machine.add_stream(2, set(range(8)))
+    machine._receive("ann", (1, 1))
+    machine._receive("ann", (1, 0))
+    machine.ask("ann")
+    machine.wait(0.3)
+    machine._receive("ann", (1, 0))
+    known = machine.scheduler.look().peers["ann"]
+    assert known.owed > known.window
+    machine.ask("ann")
     machine.teardown()
