@@ -29,7 +29,6 @@ class Request:
         position: Position of its first chunk.
         owed: Chunks that the peer has not sent.
         moot: Those of them that came from elsewhere.
-        shared: Those that were asked of another peer as well; means nothing for what is kept.
     """
 
     peer: Peer
@@ -37,7 +36,6 @@ class Request:
     position: int
     owed: int
     moot: int = 0
-    shared: int = 0
 
     @property
     def due(self) -> int:
@@ -122,6 +120,10 @@ class Peer:
         rate = self.pace.rate
         rest = 0.0 if self.rests_until is None else self.rests_until - now
         return max(self.pace.silence(now), rest, 0.0 if rate is None else self.owed_bytes / max(rate, 1.0))
+
+    def would_take(self, size: int, now: float) -> float:
+        """Return the seconds until it has sent `size` bytes more than it owes; who owes and is silent stays so."""
+        return max(self.pace.silence(now) if self.requests else 0.0, self.pace.seconds_for(self.owed_bytes + size))
 
 
 def positions(request: Request, mask: int) -> list[int]:

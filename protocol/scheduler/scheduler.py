@@ -4,10 +4,10 @@ A driver has the sessions. It tells the scheduler what is wanted (`add_stream`),
 claims, asks it what to ask of whom (`ready`, `next_requests`), and reports what came of it. After each batch of reports
 it passes on `cancelled()`, and gives new wants to those who are `ready`; it calls `tick` when `timer` is due.
 
-Invariants: a chunk is free, asked or kept; it is asked of at most two peers, each of which claims it, and of a second
-one only when no free chunk is claimed by anybody; nobody is asked for more than its window has room for; a want is one
-run of one stream; when all is kept, nobody owes anything that is not cancelled. The calls alone decide every answer: no
-clock, no chance.
+Invariants: a chunk is free, asked or kept; whoever is asked claims it; it is asked of a second peer only when no free
+chunk is claimed by anybody, and of each further one only for twice the gain; nobody is asked for more than its window
+has room for; a want is one run of one stream; when all is kept, nobody owes anything that is not cancelled. The calls
+alone decide every answer: no clock, no chance.
 
 It never verifies, writes, dials or waits; it knows no content id, hash or file name.
 
@@ -16,7 +16,7 @@ Source: specs/scheduler.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from samara.protocol.errors import LocalProtocolError
@@ -41,7 +41,8 @@ from samara.protocol.scheduler.peers import Peer, Request, positions
 __all__ = ["Scheduler"]
 
 _GAIN: Final = 0.25
-"""Seconds that a second copy of a chunk must save; also how often an idle peer looks for such work."""
+"""Seconds that a second copy of a chunk must save, and each further one twice as much as the one before it; also how
+often an idle peer looks for such work."""
 
 _MISSES: Final = 4
 """Wants in a row that a peer claimed and does not answer, until nothing that it claims is believed."""
@@ -62,7 +63,7 @@ class Scheduler:
         self._ledger = Ledger()
         self._board = Board(rotate)
         self._peers: dict[str, Peer] = {}
-        self._asked: dict[int, tuple[Request, ...]] = {}  # position → the one or two requests by which it is due
+        self._asked: dict[int, tuple[Request, ...]] = {}  # position → the requests by which it is due
         self._kept = bytearray()  # 1 for each position that is kept
         self._chunks_missing = 0
         self._bytes_missing = 0
@@ -108,11 +109,10 @@ class Scheduler:
         self._chunks_missing += 1
         self._bytes_missing += self._ledger.lengths[position]
         carriers = tuple(r for peer in self._peers.values() if (r := peer.carries(position)) is not None)
-        for request in carriers:  # it is on its way once more: its second copy had become moot
+        for request in carriers:  # it is on its way once more: its other copies had become moot
             request.moot &= ~_bit(request, position)
         if carriers:
             self._asked[position] = carriers
-            self._share(position, carriers)
         else:
             self._board.give_back(position, 1)
 
@@ -354,43 +354,41 @@ class Scheduler:
         """Ask an idle peer for what will come last from others (specs/scheduler.md, "End")."""
         if (peer.looks_again is not None and now < peer.looks_again) or self._board.is_free_somewhere():
             return []
-        peer.looks_again = None
-        others = sorted(
-            (p for p in self._peers.values() if p.requests and p is not peer), key=lambda p: -p.finish_in(now)
-        )
+        times = {p: p.finish_in(now) for p in self._peers.values() if p.requests and p is not peer}
         wants: list[Want] = []
-        for request in (r for other in others for r in reversed(other.requests.values())):
-            while peer.room() > 0 and (run := self._copyable(peer, request)) is not None:
-                position, count, size = run
-                if request.peer.finish_in(now) < peer.pace.seconds_for(peer.owed_bytes + size) + _GAIN:
-                    # Those that follow are sooner done; but a peer that falls silent is late in the end.
-                    peer.looks_again = now + _GAIN
-                    return wants
-                wants.append(self._ask(peer, position, count, now).want)
-                for chunk in range(position, position + count):
-                    self._share(chunk, self._asked[chunk])
+        for other in sorted(times, key=lambda p: -times[p]):
+            if times[other] < peer.would_take(0, now) + _GAIN:
+                break  # those that follow are sooner done
+            for request in reversed(other.requests.values()):
+                while (run := self._copyable(peer, request, times, now)) is not None:
+                    wants.append(self._ask(peer, *run, now).want)
+        # What gains nothing now may gain when a peer falls silent: it is late in the end.
+        peer.looks_again = now + _GAIN if times and peer.room() > 0 else None
         return wants
 
-    def _copyable(self, peer: Peer, request: Request) -> tuple[int, int, int] | None:
-        """Return (position, count, bytes) of the last run of a request that `peer` could be asked for, too."""
-        held = self._board.holds(peer.holdings.claims, request.position, request.want.count)
-        mask = request.due & ~request.shared & held
-        end = first = mask.bit_length()
-        room, left, total = min(peer.room(), peer.pace.run_bytes), peer.chunks_left(), 0
-        while first and mask >> (first - 1) & 1 and end - first < left:
-            length = self._ledger.lengths[request.position + first - 1]
-            if total + length > (room if total else peer.room()):
+    def _copyable(
+        self, peer: Peer, request: Request, times: Mapping[Peer, float], now: float
+    ) -> tuple[int, int] | None:
+        """Return (position, count) of the last run of a request that is worth asking `peer` for, too."""
+        mask = request.due & self._board.holds(peer.holdings.claims, request.position, request.want.count)
+        room, left = peer.room(), peer.chunks_left()
+        start = count = size = 0
+        for offset in range(mask.bit_length() - 1, -1, -1):
+            position = request.position + offset
+            total = size + self._ledger.lengths[position]
+            fits = count < left and total <= (min(room, peer.pace.run_bytes) if count else room)
+            if mask >> offset & 1 and fits and self._gains(peer, position, total, times, now):
+                start, count, size = position, count + 1, total
+            elif count:
                 break
-            total += length
-            first -= 1
-        return (request.position + first, end - first, total) if end > first else None
+        return (start, count) if count else None
 
-    @staticmethod
-    def _share(position: int, requests: tuple[Request, ...]) -> None:
-        """Note in the requests for a chunk whether there are two."""
-        for request in requests:
-            bit = _bit(request, position)
-            request.shared = request.shared | bit if len(requests) > 1 else request.shared & ~bit
+    def _gains(self, peer: Peer, position: int, size: int, times: Mapping[Peer, float], now: float) -> bool:
+        """Say whether `peer`, asked for `size` bytes, saves enough time over all who owe a chunk."""
+        asked = [request.peer for request in self._asked[position]]
+        if peer in asked:
+            return False
+        return min(times[other] for other in asked) >= peer.would_take(size, now) + _GAIN * 2 ** (len(asked) - 1)
 
     # Settling
 
@@ -428,7 +426,6 @@ class Scheduler:
         for position in positions(request, request.due):
             if others := tuple(other for other in self._asked[position] if other is not request):
                 self._asked[position] = others
-                self._share(position, others)
             else:
                 del self._asked[position]
                 free |= _bit(request, position)

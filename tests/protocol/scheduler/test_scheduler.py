@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from samara.protocol.errors import LocalProtocolError
@@ -192,16 +194,68 @@ def test_a_helper_that_leaves_makes_room_for_another() -> None:
     scheduler = scheduler_with("ann", "bob", "cat", chunks=2)
     scheduler.next_requests("ann", 0.0)
     assert len(scheduler.next_requests("bob", 5.0)) == 1
-    assert scheduler.next_requests("cat", 5.0) == [], "each chunk is asked of two"
+    assert scheduler.next_requests("cat", 5.0) == [], "bob was asked just now"
     scheduler.remove_peer("bob")
-    (want,) = scheduler.next_requests("cat", 5.0)
+    (want,) = scheduler.next_requests("cat", 5.25)
     assert (want.first, want.count) == (0, 2)
     scheduler.remove_peer("ann")
-    scheduler.add_peer("dan", 5.0)
+    scheduler.add_peer("dan", 5.25)
     scheduler.set_files("dan", None)
-    assert scheduler.next_requests("dan", 5.0) == [], "cat owes them: nothing is free"
-    deliver(scheduler, "cat", [want], 5.0)
+    assert scheduler.next_requests("dan", 5.25) == [], "cat owes them: nothing is free"
+    deliver(scheduler, "cat", [want], 5.25)
     assert scheduler.done
+
+
+def wait_for(
+    scheduler: Scheduler, peer: str, since: float = 0.0, tell: Callable[[float], None] = lambda now: None
+) -> float:
+    """Return when a peer is next asked for something; a tenth of a second passes between two looks."""
+    for tenth in range(1000):
+        now = since + tenth / 10
+        tell(now)
+        assert all(isinstance(event, Ready) for event in scheduler.tick(now))
+        if scheduler.next_requests(peer, now):
+            return now
+    raise AssertionError(f"{peer} is never asked")
+
+
+def test_silent_peers_that_pair_up_keep_no_chunk_from_a_third() -> None:
+    scheduler = scheduler_with("ann", "bob", "cat", "dan", chunks=1)
+    scheduler.next_requests("ann", 0.0)
+    second = wait_for(scheduler, "bob")
+    third = wait_for(scheduler, "cat", second)
+    fourth = wait_for(scheduler, "dan", third)
+    # A helper of unknown rate is given a second; the gain doubles; it looks each quarter of a second.
+    assert second == pytest.approx(1.25, abs=0.4)
+    assert third - second == pytest.approx(1.5, abs=0.4)
+    assert fourth - third == pytest.approx(2.0, abs=0.4)
+    assert scheduler.received("dan", 1, 0, SMALL, fourth) is Outcome.ACCEPTED
+    assert {name for name, _ in scheduler.cancelled()} == {"ann", "bob", "cat"}
+
+
+def test_slow_peers_that_pair_up_keep_no_chunk_from_a_third() -> None:
+    scheduler = scheduler_with("ann", "bob", chunks=1, size=MAX_CHUNK)
+    scheduler.next_requests("ann", 0.0)
+
+    def trickle(*peers: str) -> Callable[[float], None]:
+        return lambda now: [scheduler.progress(peer, 1 << 10, now) for peer in peers][0]
+
+    paired = wait_for(scheduler, "bob", 0.0, trickle("ann"))
+    scheduler.add_peer("cat", paired)
+    scheduler.set_files("cat", None)
+    assert wait_for(scheduler, "cat", paired, trickle("ann", "bob")) < paired + 3.0, "they need 100 s, and never stall"
+
+
+def test_who_is_silent_helps_nobody() -> None:
+    scheduler = scheduler_with("ann", "bob", chunks=5, size=MAX_CHUNK)
+    deliver(scheduler, "bob", scheduler.next_requests("bob", 0.0)[:1], 0.01, size=MAX_CHUNK)
+    scheduler.next_requests("ann", 0.1)
+    scheduler.next_requests("bob", 0.1)
+    assert len(scheduler.look().peers) == 2
+    scheduler.received("bob", 1, 1, MAX_CHUNK, 0.2)
+    assert scheduler.look().peers["bob"].owed == MAX_CHUNK
+    for now in range(1, 12):
+        assert scheduler.next_requests("bob", float(now)) == []
 
 
 def test_what_is_moot_is_due_again_when_it_is_put_back() -> None:

@@ -24,7 +24,7 @@ Chunk = tuple[int, int]
 PEERS = ["ann", "bob", "cat", "dan"]
 SIZES = [1, 1000, 64 << 10, MAX_CHUNK]
 BITS = st.binary(max_size=3)
-SOON = STALL_PATIENCE + 5.0  # seconds; two silent peers hold a chunk until both have stalled
+SOON = 5.0  # seconds in which four silent peers lose what they owe together, by rule 14
 
 
 def length(chunk: Chunk) -> int:
@@ -176,7 +176,6 @@ class SchedulerMachine(RuleBasedStateMachine):
         else:
             assert not free & claimed, "a second copy while something is free"
             assert not set(chunks) & free
-            assert all(sum(chunk in p.owed() for p in self.peers.values()) == 1 for chunk in chunks)
         if not peer.wants:
             peer.alive = max(peer.alive, self.now)
         peer.wants[want] = set(chunks)

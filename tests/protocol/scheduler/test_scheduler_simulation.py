@@ -273,6 +273,24 @@ def test_a_slow_peer_does_not_hold_up_the_end() -> None:
     assert world.scheduler.look().bytes_wasted <= 2 * MAX_CHUNK
 
 
+@pytest.mark.parametrize("apart", [1, 2, 4])
+def test_where_all_are_awake_no_chunk_is_asked_of_a_third(apart: int) -> None:
+    asked: Counter[Chunk] = Counter()
+
+    class Counting(World):
+        def _asked(self, peer: SimPeer, want: Want) -> None:
+            asked.update((want.stream, want.first + n) for n in range(want.count))
+            super()._asked(peer, want)
+
+    streams = {1: [MAX_CHUNK] * 400, 2: [64 << 10] * 2000}
+    world = Counting(streams, [SimPeer(f"peer {n}", 1e6 * (1 + n % apart)) for n in range(16)], seed=1)
+    world.run()
+    assert_complete(world)
+    copies = Counter(asked.values())
+    assert copies[1] > 0.95 * len(asked)
+    assert max(copies) <= 2
+
+
 def test_what_is_rare_comes_early() -> None:
     streams = {1: [256 << 10] * 1000}
     rare = {(1, index) for index in (17, 503, 504, 998)}
