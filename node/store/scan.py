@@ -21,13 +21,14 @@ from typing import Final, final
 
 from blake3 import blake3
 
+from samara.node.store.files import read_at
 from samara.protocol.chunking.profile import PROFILE, Cutter, Kind, Layout, layout
 from samara.protocol.chunklist import ChunkList, build_list
 from samara.protocol.errors import StoppedError, StoreError
 from samara.protocol.ids import Digest
 from samara.protocol.limits import MAX_FILE, MIB
 
-__all__ = ["ScannedFile", "pread_into", "scan_file"]
+__all__ = ["ScannedFile", "scan_file"]
 
 _BLOCK: Final = 4 * MIB
 """Bytes of one buffer: large enough that handing it over costs nothing, small enough to stay in a cache."""
@@ -94,36 +95,6 @@ def scan_file(
     if before != _stamp(fd) or before[0] != size:
         raise _changed()
     return hasher.result(size, plan)
-
-
-def pread_into(fd: int, buffer: memoryview, offset: int) -> int:
-    """Read at `offset` until `buffer` is full or the file ends; return the bytes read.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    done = 0
-    while done < len(buffer):
-        count = _read_some(fd, buffer[done:], offset + done)
-        if count == 0:
-            break
-        done += count
-    return done
-
-
-def _preadv(fd: int, buffer: memoryview, offset: int) -> int:
-    return os.preadv(fd, [buffer], offset)
-
-
-def _seek_and_read(fd: int, buffer: memoryview, offset: int) -> int:
-    os.lseek(fd, offset, os.SEEK_SET)
-    data = os.read(fd, len(buffer))
-    buffer[: len(data)] = data
-    return len(data)
-
-
-# Windows has neither preadv nor readv.
-_read_some: Final = _preadv if hasattr(os, "preadv") else _seek_and_read
 
 
 @final
@@ -227,7 +198,7 @@ class _Pipeline:
 
     def _read(self, buffer: memoryview, offset: int) -> None:
         block = buffer[: min(_BLOCK, self._size - offset)]
-        if pread_into(self._fd, block, offset) != len(block):
+        if read_at(self._fd, block, offset) != len(block):
             raise _changed()
         for worker in self._workers:
             worker.blocks.put(block)
@@ -246,7 +217,7 @@ def _scan_here(
     if cancelled():
         raise _stopped()
     block = memoryview(bytearray(size))
-    if pread_into(fd, block, 0) != size:
+    if read_at(fd, block, 0) != size:
         raise _changed()
     for feed in hasher.feeds:
         feed(block)
@@ -255,7 +226,7 @@ def _scan_here(
 
 def _pread(fd: int, offset: int, length: int) -> bytes:
     data = bytearray(length)
-    count = pread_into(fd, memoryview(data), offset)
+    count = read_at(fd, memoryview(data), offset)
     return bytes(memoryview(data)[:count])
 
 
