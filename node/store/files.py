@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ __all__ = [
     "Stamp",
     "ensure_folder",
     "free_bytes",
+    "has_blocks",
     "is_empty",
     "make_read_only",
     "move_into_place",
@@ -46,6 +49,7 @@ _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _PARTS: Final = 512
 """Buffers of one call: systems take 1,024."""
 
+_CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 """What network and user-space filesystems say of a sync of a folder: there is none, and nothing failed."""
 
@@ -153,20 +157,50 @@ def _pwritev(fd: int, parts: list[memoryview], offset: int) -> int:
 
 
 def preallocate(fd: int, size: int) -> None:
-    """Give a file its size, and its blocks where the system can promise them.
+    """Give a file its size, and its blocks where the filesystem can promise them; see `has_blocks`.
 
     Raises:
         OSError: No room, for one.
     """
-    if size == 0 or os.fstat(fd).st_size == size:
-        return
-    if hasattr(os, "posix_fallocate"):
+    if not has_blocks(os.fstat(fd), size):
         try:
-            os.posix_fallocate(fd, 0, size)
+            _allocate(fd, size)
         except OSError as error:
-            if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
+            if error.errno not in _CANNOT_ALLOCATE:
                 raise
-    os.ftruncate(fd, size)
+    if os.fstat(fd).st_size != size:
+        os.ftruncate(fd, size)
+
+
+def _allocate(fd: int, size: int) -> None:
+    """Allocate by the system's own call: where a filesystem has none, the C library would write every block."""
+    if not sys.platform.startswith("linux"):
+        if hasattr(os, "posix_fallocate"):  # elsewhere it is a call of the kernel's
+            os.posix_fallocate(fd, 0, size)
+        return
+    import ctypes
+
+    fallocate = _fallocate()
+    while fallocate is not None and fallocate(fd, 0, 0, size):
+        if ctypes.get_errno() != errno.EINTR:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@functools.cache
+def _fallocate() -> Callable[[int, int, int, int], int] | None:
+    """Return fallocate(2) as the C library has it with 64-bit offsets, or None."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
+    if found is not None:
+        found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return found
+
+
+def has_blocks(status: os.stat_result, size: int) -> bool:
+    """Whether a file has blocks for `size` bytes, so that writing them takes nothing more from the disk."""
+    return status.st_size >= size and (not hasattr(status, "st_blocks") or status.st_blocks * 512 >= size)
 
 
 def sync_data(fd: int) -> None:

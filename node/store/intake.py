@@ -24,6 +24,7 @@ from samara.node.store.files import (
     Stamp,
     ensure_folder,
     free_bytes,
+    has_blocks,
     make_read_only,
     move_into_place,
     open_for_writing,
@@ -76,6 +77,7 @@ class _File:
     listed: bool = False
     fd: int | None = None
     missing: int = 0
+    taken: int = 0  # bytes that it has of the disk
     pending: set[int] = field(default_factory=set)
     writers: int = 0  # threads that are writing to `fd`: it must not be closed
 
@@ -122,8 +124,6 @@ class StoreIntake:
         self._opened: OrderedDict[int, _File] = OrderedDict()  # those with a descriptor, the last used one last
         self.pending_bytes = 0
         """Bytes that were put and not committed."""
-        self.unallocated = 0
-        """Bytes that it will still take from the disk."""
         self.planned = 0
         """Bytes that the place will have when all that is wanted is there."""
         with os_errors(f"cannot write to {place.root}"):
@@ -143,6 +143,12 @@ class StoreIntake:
     def place(self) -> Place:
         """Where it goes."""
         return self._place
+
+    @property
+    def unallocated(self) -> int:
+        """Bytes that it will still take from the disk."""
+        with self._lock:
+            return sum(file.entry.size - file.taken for file in self._files.values())
 
     def _open(self, room: Room) -> None:
         known = self._contents.files(self._place)
@@ -227,8 +233,9 @@ class StoreIntake:
         return bits
 
     def _check_room(self, room: Room, complete: int) -> None:
-        needed = sum(max(0, file.entry.size - self._allocated(file)) for file in self._files.values())
-        self.unallocated = needed
+        for file in self._files.values():
+            file.taken = self._taken(file)
+        needed = self.unallocated
         self.planned = complete + sum(file.entry.size for file in self._files.values())
         free = free_bytes(self._place.root) - room.floor
         if needed > free:
@@ -243,11 +250,14 @@ class StoreIntake:
                 hint="Run samara gc, or raise store.quota in config.toml.",
             )
 
-    def _allocated(self, file: _File) -> int:
-        try:
-            return os.lstat(progress_path(self._place, file.stream)).st_size
-        except OSError:
-            return 0
+    def _taken(self, file: _File) -> int:
+        """What a file has of the disk: all where blocks could be promised, else what was written for good."""
+        with contextlib.suppress(OSError):
+            if has_blocks(os.lstat(progress_path(self._place, file.stream)), file.entry.size):
+                return file.entry.size
+        chunks = self._contents.chunk_list(self.content, file.stream) if file.bits else None
+        count = min(len(chunks), 8 * len(file.bits)) if chunks is not None else 0
+        return sum(chunks.length(i) for i in range(count) if chunks is not None and _is_set(file.bits, i))
 
     # What is asked for
 
@@ -265,7 +275,7 @@ class StoreIntake:
     def _missing(self, file: _File) -> list[int]:
         chunks = self._chunks(file)
         count = len(chunks) if chunks is not None else 0
-        return [i for i in range(count) if not file.bits[i >> 3] >> (i & 7) & 1 and i not in file.pending]
+        return [i for i in range(count) if not _is_set(file.bits, i) and i not in file.pending]
 
     def _chunks(self, file: _File) -> ChunkList | None:
         return self._contents.chunk_list(self.content, file.stream) if file.listed else None
@@ -390,12 +400,14 @@ class StoreIntake:
             file.writers -= 1
             for index in written:
                 if chunks is not None and not self._has(file, index):
+                    length = chunks.length(index)
                     file.pending.add(index)
-                    self.pending_bytes += chunks.length(index)
+                    file.taken = min(file.taken + length, file.entry.size)
+                    self.pending_bytes += length
             self._written.notify_all()
 
     def _has(self, file: _File, index: int) -> bool:
-        return index in file.pending or bool(file.bits[index >> 3] >> (index & 7) & 1)
+        return index in file.pending or _is_set(file.bits, index)
 
     def _descriptor(self, file: _File) -> int:
         with self._lock:
@@ -404,9 +416,9 @@ class StoreIntake:
                 ensure_folder(self._place.root, [WORK_FOLDER])
                 file.fd = open_for_writing(progress_path(self._place, file.stream))
                 self._opened[file.stream] = file
-                before = min(os.fstat(file.fd).st_size, file.entry.size)
                 preallocate(file.fd, file.entry.size)
-                self.unallocated -= file.entry.size - before
+                if has_blocks(os.fstat(file.fd), file.entry.size):
+                    file.taken = file.entry.size
             self._opened.move_to_end(file.stream)
             return file.fd
 
@@ -449,7 +461,7 @@ class StoreIntake:
                 for file, indexes in taken.values():
                     self._drop_spoilt(file)
                     for index in indexes:
-                        file.missing -= not file.bits[index >> 3] >> (index & 7) & 1
+                        file.missing -= not _is_set(file.bits, index)
                         file.bits[index >> 3] |= 1 << (index & 7)
                 self._contents.set_partial(self._place, {s: bytes(f.bits) for s, (f, _) in taken.items()})
                 whole = [file for file, _ in taken.values() if not file.missing]
@@ -536,3 +548,7 @@ def _runs(indexes: Sequence[int]) -> Iterator[list[int]]:
         run.append(index)
     if run:
         yield run
+
+
+def _is_set(bits: bytearray, index: int) -> bool:
+    return bool(bits[index >> 3] >> (index & 7) & 1)

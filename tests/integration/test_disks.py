@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from support.cli import Cli, eventually
 from support.kills import as_a_user
+from support.mounts import mount, mounted
 
 MIB = 1 << 20
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ class Disk:
     path: Path
 
     def resize(self, size: int) -> None:
-        _mount("-o", f"remount,size={size}", str(self.path))
+        mount("-o", f"remount,size={size}", str(self.path))
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
@@ -45,24 +45,6 @@ class Disk:
         finally:
             os.close(fd)
             filler.unlink()
-
-
-def _mount(*arguments: str) -> None:
-    subprocess.run(["mount", *arguments], check=True, capture_output=True)
-
-
-@contextlib.contextmanager
-def mounted(path: Path, *arguments: str) -> Iterator[Path]:
-    """Mount something at `path`, or skip the test."""
-    path.mkdir()
-    try:
-        _mount(*arguments, str(path))
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs to mount a filesystem: root on Linux")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 @pytest.fixture
@@ -176,7 +158,7 @@ def _check_read_only(cli: Cli, release: str, file: Path) -> None:
 def test_a_home_on_a_read_only_filesystem_can_be_looked_at(tmp_path: Path) -> None:
     cli, release = _published(tmp_path)
     with mounted(tmp_path / "view", "--bind", str(cli.home)) as view:
-        _mount("-o", "remount,ro,bind", str(view))
+        mount("-o", "remount,ro,bind", str(view))
         _check_read_only(bob(view, tmp_path / "run"), release, tmp_path / "w.bin")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ from samara.node.store.store import Store
 from samara.protocol.ids import ReleaseId, parse_content, parse_record
 from samara.protocol.limits import MIB
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs fork and Linux's calls")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fork and Linux's calls")
 
 
 @pytest.fixture(scope="module")

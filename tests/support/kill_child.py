@@ -38,7 +38,7 @@ from samara.node.network.service import NetworkService
 from samara.node.network.transport import Stream
 from samara.node.operations.base import Event
 from samara.node.settings import NetworkSettings, Settings, StoreSettings
-from samara.node.store import intake
+from samara.node.store import files, intake
 from samara.node.store.home import Home
 from samara.node.store.store import Store
 from samara.protocol.exchange.messages import PROTOCOL
@@ -133,7 +133,6 @@ class _Watch:
         """Stand between the store and the system's calls."""
         patched: Any = os
         patched.mkdir = self._around("mkdir", os.mkdir)
-        patched.posix_fallocate = self._around("allocate", os.posix_fallocate, torn=self._half_allocate)
         patched.fchmod = self._around("chmod", os.fchmod)
         patched.link = self._around("link", os.link)
         patched.unlink = self._around("unlink", os.unlink)
@@ -142,6 +141,8 @@ class _Watch:
         patched.pwrite = self._around("write", self._write, torn=self._half_write)
         patched.preadv = functools.partial(self._read, os.preadv)
         patched.open = self._opening(os.open)
+        patched_files: Any = files
+        patched_files._allocate = self._around("allocate", files._allocate, torn=self._half_allocate)
         connection = type("_Watched", (sqlite3.Connection,), {"execute": self._executing(sqlite3.Connection.execute)})
         patched_sql: Any = sqlite3
         patched_sql.connect = functools.partial(sqlite3.connect, factory=connection)
@@ -199,8 +200,8 @@ class _Watch:
     def _half_write(self, fd: int, data: Any, offset: int) -> None:
         self._pwrite(fd, data[: len(data) // 2], offset)
 
-    def _half_allocate(self, fd: int, offset: int, length: int) -> None:
-        os.ftruncate(fd, length // 2)
+    def _half_allocate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size // 2)
 
     def _sync(self, call: Callable[[int], None], fd: int) -> None:
         self._let_through(fd)
