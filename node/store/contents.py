@@ -22,7 +22,7 @@ from samara.node.store.files import Stamp, is_empty
 from samara.node.store.index import Index
 from samara.protocol.chunklist import ChunkList, ListVerifier
 from samara.protocol.errors import NotFoundError, StoreError
-from samara.protocol.ids import ContentId, Digest, digest
+from samara.protocol.ids import ContentId, Digest, digest, format_content
 from samara.protocol.table import FileTable
 
 __all__ = ["Contents", "HeldFile", "Place"]
@@ -93,10 +93,16 @@ class HeldFile:
 
 
 class Contents:
-    """Queries and writes on the index's content tables."""
+    """Queries and writes on the index's content tables.
 
-    def __init__(self, index: Index) -> None:
+    Args:
+        index: The index.
+        homes: The folder of home places: they are found below it wherever the home is now.
+    """
+
+    def __init__(self, index: Index, homes: Path) -> None:
         self._index = index
+        self._homes = homes.absolute()
         self.table = functools.lru_cache(maxsize=_CACHED_TABLES)(self._table)
         self._lists = _Lists(_CACHED_CHUNKS)
 
@@ -210,6 +216,9 @@ class Contents:
     def add_place(self, content: ContentId, kind: str, root: Path) -> Place:
         """Record a place, or find it again; it is online from now on."""
         with self._index.write() as db:
+            if kind == "home":  # the home may have been moved since
+                query = "UPDATE OR IGNORE place SET root = ? WHERE content = ? AND kind = 'home'"
+                db.execute(query, (str(root), self.number(content)))
             db.execute(
                 "INSERT INTO place (content, kind, root, state) VALUES (?,?,?,'online')"
                 " ON CONFLICT (content, root) DO UPDATE SET state = 'online'",
@@ -222,7 +231,11 @@ class Contents:
         query = "SELECT place.no, content.id, kind, root, state FROM place JOIN content ON content.no = place.content"
         where = ("", ()) if content is None else (" WHERE content.id = ?", (content,))
         rows = self._index.read.execute(query + where[0] + " ORDER BY place.no", where[1])
-        return [Place(no, ContentId(cid), kind, Path(root), state) for no, cid, kind, root, state in rows]
+        return [self._place(*row) for row in rows]
+
+    def _place(self, no: int, content: bytes, kind: str, recorded: str, state: str) -> Place:
+        cid = ContentId(content)
+        return Place(no, cid, kind, self._homes / format_content(cid) if kind == "home" else Path(recorded), state)
 
     def set_place_state(self, place: Place, state: str) -> None:
         """Record that a place is online, away or edited."""

@@ -65,7 +65,7 @@ class Store:
         self._settings = settings
         self._index = Index(home.index, writable=writable)
         self.catalog = Catalog(self._index)
-        self.contents = Contents(self._index)
+        self.contents = Contents(self._index, home.content)
         self.reader = Reader(self.contents)
         self.shelf = PeerShelf(self.catalog, self.contents, self.reader)
         self._changing = threading.RLock()  # what is in flight does not change while something is deleted
@@ -296,7 +296,7 @@ class Store:
         """
         freed = 0
         for place in self.contents.places(content):
-            if self._is_ours(place):
+            if place.kind == "home" and not place.root.is_symlink():  # else it is not ours to delete
                 self.contents.set_place_state(place, "edited")
                 freed += remove_folder(place.root)
                 if os.path.lexists(place.root):
@@ -305,15 +305,6 @@ class Store:
         if not self.contents.places(content):
             self.contents.forget(content)
         return freed
-
-    def _is_ours(self, place: Place) -> bool:
-        """Only what is really under the home is deleted, whatever the index says."""
-        if place.kind != "home" or place.root.name != format_content(place.content) or place.root.is_symlink():
-            return False
-        try:
-            return place.root.parent.samefile(self.home.content)
-        except OSError:
-            return False
 
     def releases_by_text(self, words: Sequence[str]) -> list[HeldRelease]:
         """Return the releases whose name, version, kind, licence or publisher's petname has every word."""

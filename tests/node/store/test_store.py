@@ -166,6 +166,22 @@ def test_gc_leaves_what_is_in_flight(tmp_path: Path) -> None:
         target.close_intake(intake)
 
 
+def test_a_home_that_was_moved_holds_what_it_held(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source:
+        made = make_source(source, tmp_path / "model", {"w.bin": MIB, "x.bin": MIB})
+        with give_home(tmp_path / "b") as target:
+            take_all(made, source, target)
+        (tmp_path / "b").rename(tmp_path / "c")
+        with give_home(tmp_path / "c") as target:
+            assert target.look_at_places() == []
+            assert target.read(made.content, 1, 0, 1)
+            assert target.complete_place(made.content) is not None
+            assert Path(take_all(made, source, target)).parent == tmp_path / "c/content"
+            (place,) = target.contents.places(made.content)
+            target.remove(made.release)
+            assert not place.root.exists()
+
+
 def test_a_home_that_nobody_made_cannot_be_read(tmp_path: Path) -> None:
     from samara.node.settings import StoreSettings
     from samara.node.store.store import Store
