@@ -1,7 +1,8 @@
 """Which door an operation goes through: a running node's, or a node of this process.
 
 A query reads the index by itself. Anything else goes to the node that holds the home; when none does, this process
-holds it for as long as the operation takes.
+holds it for as long as the operation takes. A home that cannot be written is not held; what only looks is done all the
+same.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def call(operation: Operation[Request, Result], request: Request, report: Report
         await node.wait_idle()
         return result
 
-    return _reach(home, in_node, here)
+    return _reach(home, in_node, here, looks=operation.looks)
 
 
 def hold(work: Callable[[Node], Awaitable[Result]], beside: Callable[[Connection], Result]) -> Result:
@@ -84,7 +85,13 @@ def hold(work: Callable[[Node], Awaitable[Result]], beside: Callable[[Connection
     return _reach(Home.find(), beside, work)
 
 
-def _reach(home: Home, in_node: Callable[[Connection], Result], here: Callable[[Node], Awaitable[Result]]) -> Result:
+def _reach(
+    home: Home,
+    in_node: Callable[[Connection], Result],
+    here: Callable[[Node], Awaitable[Result]],
+    *,
+    looks: bool = False,
+) -> Result:
     deadline = time.monotonic() + _WAIT_FOR_HOLDER
     while True:
         with connect(home) as connection:
@@ -93,7 +100,7 @@ def _reach(home: Home, in_node: Callable[[Connection], Result], here: Callable[[
         from samara.cli.here import run_here
 
         try:
-            return run_here(home, here)
+            return run_here(home, here, looks=looks)
         except HomeBusyError:
             if time.monotonic() > deadline:
                 raise

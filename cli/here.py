@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -9,17 +10,23 @@ from typing import TypeVar
 import trio
 
 from samara.cli.operations import all_operations
-from samara.node.app import Node, open_node
+from samara.node.app import Node, look_at_home, open_node
 from samara.node.settings import load_settings
 from samara.node.store.home import Home
+from samara.protocol.errors import NotFoundError, ReadOnlyError
 
 __all__ = ["run_here"]
 
 Result = TypeVar("Result")
 
 
-def run_here(home: Home, work: Callable[[Node], Awaitable[Result]]) -> Result:
+def run_here(home: Home, work: Callable[[Node], Awaitable[Result]], *, looks: bool = False) -> Result:
     """Hold the home, do `work`, and stop cleanly; SIGINT and SIGTERM end it early with nothing lost.
+
+    Args:
+        home: Which.
+        work: Async function of the node.
+        looks: It can do without holding the home, when that cannot be written.
 
     Raises:
         HomeBusyError: Another process holds the home.
@@ -32,8 +39,8 @@ def run_here(home: Home, work: Callable[[Node], Awaitable[Result]]) -> Result:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(_stop_on_signal, nursery.cancel_scope, stopped)
-            async with open_node(home, load_settings(home), all_operations()) as node:
-                results.append(await work(node))
+            async with contextlib.AsyncExitStack() as stack:
+                results.append(await work(await _open(home, stack, looks=looks)))
             nursery.cancel_scope.cancel()
 
     try:
@@ -43,6 +50,19 @@ def run_here(home: Home, work: Callable[[Node], Awaitable[Result]]) -> Result:
     if stopped and not results:
         raise KeyboardInterrupt
     return results[0]
+
+
+async def _open(home: Home, stack: contextlib.AsyncExitStack, *, looks: bool) -> Node:
+    settings, operations = load_settings(home), all_operations()
+    try:
+        return await stack.enter_async_context(open_node(home, settings, operations))
+    except ReadOnlyError as error:
+        if not looks:
+            raise
+        try:
+            return await stack.enter_async_context(look_at_home(home, settings, operations))
+        except NotFoundError:
+            raise error from None
 
 
 async def _stop_on_signal(

@@ -267,5 +267,5 @@ async def _import(node: Node, request: ImportRequest, report: Report) -> Carried
         node.library_changed()
 
 
-EXPORT = Operation("export", ExportRequest, Carried, _export)
+EXPORT = Operation("export", ExportRequest, Carried, _export, looks=True)
 IMPORT = Operation("import", ImportRequest, Carried, _import)

@@ -36,7 +36,7 @@ from samara.node.store.store import Store
 from samara.node.supervise import supervise
 from samara.protocol.errors import StoreError, UsageError
 
-__all__ = ["Node", "open_node"]
+__all__ = ["Node", "look_at_home", "open_node"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class _Running:
 
 
 class Node:
-    """A node that holds its home. Made by `open_node`."""
+    """A node that holds its home (`open_node`), or that only looks at one (`look_at_home`)."""
 
     def __init__(
         self, home: Home, settings: Settings, store: Store, operations: Iterable[AnyOperation], nursery: trio.Nursery
@@ -166,3 +166,16 @@ async def open_node(home: Home, settings: Settings, operations: Iterable[AnyOper
             store.close()
     finally:
         lock.close()
+
+
+@contextlib.asynccontextmanager
+async def look_at_home(home: Home, settings: Settings, operations: Iterable[AnyOperation]) -> AsyncIterator[Node]:
+    """Open a home that cannot be written, for operations that only look: nothing is held, and nothing runs beside them.
+
+    Raises:
+        NotFoundError: There is no home.
+        StoreError: The store is damaged.
+    """
+    with contextlib.closing(Store(home, settings.store, writable=False)) as store:
+        async with trio.open_nursery() as nursery:
+            yield Node(home, settings, store, operations, nursery)

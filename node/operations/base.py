@@ -67,6 +67,7 @@ class Operation(Generic[Request, Result]):
         result: The result's dataclass.
         handler: Does it; raises a `SamaraError` when it cannot.
         detaches: It goes on in the node when its caller leaves.
+        looks: It can do without writing into the home, and so works on one that cannot be written.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Operation(Generic[Request, Result]):
     result: type[Result]
     handler: Callable[[Node, Request, Report], Awaitable[Result]]
     detaches: bool = False
+    looks: bool = False
 
 
 AnyOperation = Operation[Any, Any]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from samara.node.operations.base import Operation, Progress, Report
+from samara.node.operations.base import Notice, Operation, Progress, Report
 from samara.node.operations.refs import find_release, own_publisher
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.contents import Place
@@ -19,7 +19,7 @@ from samara.node.store.publish import SourceFile, find_files
 from samara.node.store.scan import ScannedFile, scan_file
 from samara.node.store.store import Store
 from samara.node.threads import is_cancelled
-from samara.protocol.errors import LinkError, NotFoundError, StoppedError, StoreError
+from samara.protocol.errors import LinkError, NotFoundError, ReadOnlyError, StoppedError, StoreError
 from samara.protocol.ids import PublisherId, format_content, format_record, parse_record
 from samara.protocol.links import check_petname
 from samara.protocol.records import verify_release
@@ -149,6 +149,8 @@ async def _verify(node: Node, request: VerifyRequest, report: Report) -> Verifie
         return target(node.store, request.target, watch, is_cancelled)
 
     found = await trio.to_thread.run_sync(work)
+    if not node.store.writable and not request.is_path:
+        report(Notice(f"{node.home.root} cannot be written: what was found is not recorded there"))
     if not found.ok:
         node.library_changed()
     return found
@@ -274,8 +276,7 @@ def _verdict(store: Store, held: HeldRelease, files: int, total: int, bad: list[
     if records is None:
         raise NotFoundError("the records of this release are gone", hint="Fetch it again.")
     release = verify_release(records, expected=held.id)
-    own = held.own and held.publisher == own_publisher(store).publisher
-    name = store.catalog.petnames().get(held.publisher, "me" if own else "")
+    name = store.catalog.petnames().get(held.publisher, "me" if _is_own(store, held) else "")
     signers = tuple(Signer(key, name, bool(name)) for key in release.signers.keys)
     return Verified(
         format_record(held.id),
@@ -288,6 +289,13 @@ def _verdict(store: Store, held: HeldRelease, files: int, total: int, bad: list[
         signers,
         release.signers.standing.value,
     )
+
+
+def _is_own(store: Store, held: HeldRelease) -> bool:
+    try:
+        return held.own and held.publisher == own_publisher(store).publisher
+    except ReadOnlyError:  # another user's home: the key is not ours to read
+        return False
 
 
 async def _pin(node: Node, request: RefRequest, report: Report) -> RefResult:
@@ -328,7 +336,7 @@ async def _name(node: Node, request: NameRequest, report: Report) -> NameResult:
     return NameResult(format_record(publisher), request.name)
 
 
-VERIFY = Operation("verify", VerifyRequest, Verified, _verify)
+VERIFY = Operation("verify", VerifyRequest, Verified, _verify, looks=True)
 PIN = Operation("pin", RefRequest, RefResult, _pin)
 UNPIN = Operation("unpin", RefRequest, RefResult, _unpin)
 REMOVE = Operation("rm", RefRequest, CollectResult, _remove)

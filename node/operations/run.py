@@ -128,4 +128,4 @@ def _model_of(store: Store, ref: str, file: str) -> Path:
     raise NotFoundError(f"{models[0]} of {held.name} is not here whole", hint="Fetch it: samara fetch REF")
 
 
-RUN = Operation("run", RunRequest, RunResult, _run)
+RUN = Operation("run", RunRequest, RunResult, _run, looks=True)

@@ -106,6 +106,11 @@ class Contents:
         self.table = functools.lru_cache(maxsize=_CACHED_TABLES)(self._table)
         self._lists = _Lists(_CACHED_CHUNKS)
 
+    @property
+    def writable(self) -> bool:
+        """What is found out may be recorded."""
+        return self._index.writable
+
     # Tables and lists
 
     def add(self, content: ContentId, table: bytes, nodes: Sequence[bytes]) -> int:

@@ -26,6 +26,9 @@ _VERSION: Final = 1
 _ROOM_OF_SQLITE: Final = 256 * KIB
 """Bytes that must be free for SQLite to work: its shared memory takes 32 KiB, its log some pages."""
 
+_WITHOUT_LOCKS: Final = f"&vfs={'win32' if os.name == 'nt' else 'unix'}-none"
+"""With exclusive locking this lets SQLite read a log without shared memory, and lock nothing."""
+
 _SCHEMA: Final = """
 CREATE TABLE root (publisher BLOB, version INTEGER, envelope BLOB NOT NULL, PRIMARY KEY (publisher, version));
 CREATE TABLE release (
@@ -72,6 +75,7 @@ class Index:
 
     Raises:
         NotFoundError: Nothing is there, and it may not be created.
+        ReadOnlyError: It was to be writable, and cannot be written.
         StoreError: It is damaged, or of a newer Samara.
     """
 
@@ -89,10 +93,12 @@ class Index:
             if writable:
                 self._prepare()
             self._check_version()
+            if writable:
+                self._check_writable()
         except sqlite3.Error as error:
             self.close()
-            if _is_full(error, path):
-                raise _typed(error, path) from error
+            if isinstance(typed := _typed(error, path), DiskFullError | ReadOnlyError):
+                raise typed from error
             raise StoreError(
                 f"the index {path} cannot be opened: {error}",
                 hint="Move index.sqlite away and publish or fetch again: the files themselves are not touched.",
@@ -170,11 +176,11 @@ class Index:
         if not self.writable:
             if not self._path.exists():
                 raise NotFoundError(f"there is no Samara home at {self._path.parent}", hint="Fetch or seed something.")
-            # immutable loses what an unmerged WAL holds, so it is only for a home without one.
-            wal = self._path.with_name(self._path.name + "-wal")
-            uri += "?mode=ro" if wal.exists() or _writable_folder(self._path.parent) else "?mode=ro&immutable=1"
+            uri += f"?mode=ro{_way_to_look(self._path)}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
         connection.execute("PRAGMA busy_timeout = 30000")
+        if uri.endswith(_WITHOUT_LOCKS):
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         return connection
 
     def _prepare(self) -> None:
@@ -198,6 +204,14 @@ class Index:
             raise NotFoundError(f"there is no Samara home at {self._path.parent}", hint="Fetch or seed something.")
         if version != _VERSION:
             raise StoreError(f"the index is of version {version}, this Samara knows {_VERSION}", hint="Update Samara.")
+
+    def _check_writable(self) -> None:
+        """Let a file that cannot be written be an error now, and not in the middle of something."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            self._writer.execute(f"PRAGMA user_version = {_VERSION}")
+        finally:
+            self._rollback()
 
 
 class _ThreadsOwn:
@@ -279,9 +293,24 @@ def _typed(error: sqlite3.Error, path: Path) -> StoreError:
     what = f"the index {path} cannot be written: {error}"
     if _is_full(error, path):
         return DiskFullError(what, hint="Free some room and run the same command again: it goes on where it stopped.")
-    if _code(error) == sqlite3.SQLITE_READONLY:
+    if _code(error) == sqlite3.SQLITE_READONLY or (
+        _code(error) == sqlite3.SQLITE_CANTOPEN and not _writable_folder(path.parent)
+    ):
         return ReadOnlyError(what, hint="Choose a home that you may write, with $SAMARA_HOME.")
     return StoreError(what)
+
+
+def _way_to_look(path: Path) -> str:
+    """Return how SQLite is told to open the index for reading only, as parameters of its URI.
+
+    SQLite wants to make its shared memory and its log where they are missing, also to look. Where it cannot:
+    without a log nobody has the index open, and what is in the file is all; a log must be read with it, and is, by a
+    connection that has nobody to share its memory with.
+    """
+    wal, shared = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    if (wal.exists() and shared.exists()) or _writable_folder(path.parent):
+        return ""
+    return _WITHOUT_LOCKS if wal.exists() else "&immutable=1"
 
 
 def _writable_folder(folder: Path) -> bool:

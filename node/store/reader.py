@@ -130,10 +130,13 @@ class Reader:
             return
         state = "edited" if held.place.is_there() else "away"
         _log.warning("%s: %s; its place is %s", self.path(held), error.strerror, state)
-        self._contents.set_place_state(held.place, state)
+        if self._contents.writable:
+            self._contents.set_place_state(held.place, state)
 
     def _spoilt(self, held: HeldFile, chunk: int, why: str) -> None:
         _log.warning("%s, chunk %d: %s", self.path(held), chunk, why)
+        if not self._contents.writable:
+            return
         if held.state == "partial":
             self._contents.lose_chunk(held.place, held.stream, chunk)
         else:
