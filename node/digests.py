@@ -14,8 +14,9 @@ from typing import Final
 import trio
 
 from samara.node.store.contents import HeldFile, Place
-from samara.node.store.files import open_for_reading, stamp
+from samara.node.store.files import open_for_reading
 from samara.node.store.scan import scan_file
+from samara.node.store.stamps import Likeness, stamp
 from samara.node.store.store import Store
 from samara.node.threads import is_cancelled
 from samara.protocol.errors import StoppedError, StoreError
@@ -56,8 +57,9 @@ def check_file(store: Store, place: Place, stream: int) -> bool:
     except OSError:
         return False  # gone: the reader and the watcher of places deal with it
     try:
-        if stamp(fd) != held.stamp:
+        if held.stamp.compare(os.fstat(fd)) is Likeness.CHANGED:
             return False  # edited: whoever did it says nothing about the publisher
+        now = stamp(fd)
         scanned = scan_file(fd, entry.size, cancelled=is_cancelled)
     except StoppedError:
         raise
@@ -67,7 +69,7 @@ def check_file(store: Store, place: Place, stream: int) -> bool:
     finally:
         os.close(fd)
     if (scanned.blake3, scanned.sha256) == (entry.blake3, entry.sha256):
-        store.contents.set_checked(place, stream)
+        store.contents.confirm([(held, now)])
         return True
     # It must be this very file that has the right chunks: another place may hold a good one.
     if not store.reader.is_right(held):

@@ -14,9 +14,10 @@ from samara.node.operations.base import Notice, Operation, Progress, Report
 from samara.node.operations.refs import find_release, own_publisher
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.contents import Place
-from samara.node.store.files import Stamp, os_errors, stamp
+from samara.node.store.files import os_errors
 from samara.node.store.publish import SourceFile, find_files
 from samara.node.store.scan import ScannedFile, scan_file
+from samara.node.store.stamps import Stamp, stamp
 from samara.node.store.store import Store
 from samara.node.threads import is_cancelled
 from samara.protocol.errors import LinkError, NotFoundError, ReadOnlyError, StoppedError, StoreError

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from samara.node.store.files import Stamp, is_empty
+from samara.node.store.files import is_empty
 from samara.node.store.index import Index
+from samara.node.store.stamps import Stamp
 from samara.protocol.chunklist import ChunkList, ListVerifier
 from samara.protocol.errors import NotFoundError, StoreError
 from samara.protocol.ids import ContentId, Digest, digest, format_content
@@ -37,6 +38,9 @@ _ROWS_AT_ONCE: Final = 100_000
 
 _SHORTS: Final = struct.Struct(">q28x")
 """Of each entry of a list the first 8 bytes of the hash, as `_short` has them."""
+
+_FILE: Final = "stream, state, bits, size, mtime, inode, checked"
+"""The columns of a file; its stamp's mark is where the inode alone once was."""
 
 _HINTS: Final = 16
 """Places of one chunk that are looked at: a chunk of zeros, or a licence, may lie in 100,000 files."""
@@ -268,7 +272,7 @@ class Contents:
     def files(self, place: Place) -> dict[int, HeldFile]:
         """Return the recorded files of a place by stream."""
         rows = self._index.read.execute(
-            "SELECT stream, state, bits, size, mtime, inode, checked FROM file WHERE place = ? ORDER BY stream",
+            f"SELECT {_FILE} FROM file WHERE place = ? ORDER BY stream",  # noqa: S608
             (place.no,),
         )
         return {row[0]: _held_file(place, row) for row in rows}
@@ -276,7 +280,7 @@ class Contents:
     def file(self, place: Place, stream: int) -> HeldFile | None:
         """Return one recorded file of a place."""
         row = self._index.read.execute(
-            "SELECT stream, state, bits, size, mtime, inode, checked FROM file WHERE place = ? AND stream = ?",
+            f"SELECT {_FILE} FROM file WHERE place = ? AND stream = ?",  # noqa: S608
             (place.no, stream),
         ).fetchone()
         return _held_file(place, row) if row else None
@@ -298,7 +302,7 @@ class Contents:
                 " VALUES (?,?,'complete',NULL,?,?,?,?) ON CONFLICT (place, stream) DO UPDATE SET state = 'complete',"
                 " bits = NULL, size = excluded.size, mtime = excluded.mtime, inode = excluded.inode,"
                 " checked = max(checked, excluded.checked)",
-                [(place.no, s, st.size, st.mtime_ns, st.inode, checked) for s, st in stamps.items()],
+                [(place.no, stream, *_columns(now), checked) for stream, now in stamps.items()],
             )
 
     def ids(self) -> list[ContentId]:
@@ -318,10 +322,23 @@ class Contents:
         with self._index.write() as db:
             db.execute("DELETE FROM file WHERE place = ? AND stream = ?", (place.no, stream))
 
-    def set_checked(self, place: Place, stream: int) -> None:
-        """Record that a file's whole digests were found right."""
+    def confirm(self, found: Sequence[tuple[HeldFile, Stamp]]) -> None:
+        """Record files whose whole digests were found right, with what they look like, in one transaction.
+
+        One that somebody wrote to, or took back, since it was looked at stays as it is recorded now.
+        """
         with self._index.write() as db:
-            db.execute("UPDATE file SET checked = 1 WHERE place = ? AND stream = ?", (place.no, stream))
+            db.executemany(
+                "UPDATE file SET checked = 1, size = ?, mtime = ?, inode = ? WHERE place = ? AND stream = ?"
+                " AND state = 'complete' AND size = ? AND mtime = ? AND inode = ?",
+                [(*_columns(now), held.place.no, held.stream, *_columns(held.stamp)) for held, now in found],
+            )
+
+    def doubt(self, place: Place, streams: Sequence[int]) -> None:
+        """Let whole digests be checked again, in one transaction: files look like others than those that were known."""
+        with self._index.write() as db:
+            query = "UPDATE file SET checked = 0 WHERE place = ? AND stream = ?"
+            db.executemany(query, [(place.no, stream) for stream in streams])
 
     def unchecked(self) -> list[tuple[Place, int]]:
         """Return the complete files of places that are online whose whole digests were not checked yet."""
@@ -414,5 +431,9 @@ def _short(chunk: Digest) -> int:
 
 
 def _held_file(place: Place, row: Sequence[object]) -> HeldFile:
-    stream, state, bits, size, mtime, inode, checked = row
-    return HeldFile(place, stream, state, bits, Stamp(size, mtime, inode), bool(checked))  # type: ignore[arg-type]
+    stream, state, bits, size, mtime, mark, checked = row
+    return HeldFile(place, stream, state, bits, Stamp(size, mtime, mark), bool(checked))  # type: ignore[arg-type]
+
+
+def _columns(known: Stamp) -> tuple[int, int, int]:
+    return known.size, known.mtime_ns, known.mark

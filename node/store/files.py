@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from samara.protocol.errors import DiskFullError, ReadOnlyError, SamaraError, StoreError
 
 __all__ = [
-    "Stamp",
     "ensure_folder",
     "free_bytes",
     "has_blocks",
@@ -36,7 +33,6 @@ __all__ = [
     "read_exactly",
     "remove_file",
     "remove_folder",
-    "stamp",
     "sync_data",
     "sync_folder",
     "write_parts_at",
@@ -52,21 +48,6 @@ _PARTS: Final = 512
 _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 """What network and user-space filesystems say of a sync of a folder: there is none, and nothing failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What a file looked like when its bytes were last known.
-
-    Attributes:
-        size: Bytes.
-        mtime_ns: Time of the last change, nanoseconds.
-        inode: Its number; 0 where the system has none.
-    """
-
-    size: int
-    mtime_ns: int
-    inode: int
 
 
 @contextlib.contextmanager
@@ -91,12 +72,6 @@ def _typed(what: str, error: OSError) -> SamaraError:
     if error.errno in _READ_ONLY:
         return ReadOnlyError(reason, hint="Choose a folder that you may write, with --to or $SAMARA_HOME.")
     return StoreError(reason)
-
-
-def stamp(fd: int) -> Stamp:
-    """Return the stamp of an open file."""
-    status = os.fstat(fd)
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def read_at(fd: int, buffer: memoryview, offset: int) -> int:
@@ -173,29 +148,12 @@ def preallocate(fd: int, size: int) -> None:
 
 
 def _allocate(fd: int, size: int) -> None:
-    """Allocate by the system's own call: where a filesystem has none, the C library would write every block."""
-    if not sys.platform.startswith("linux"):
-        if hasattr(os, "posix_fallocate"):  # elsewhere it is a call of the kernel's
-            os.posix_fallocate(fd, 0, size)
-        return
-    import ctypes
+    if sys.platform.startswith("linux"):
+        from samara.node.store import linux
 
-    fallocate = _fallocate()
-    while fallocate is not None and fallocate(fd, 0, 0, size):
-        if ctypes.get_errno() != errno.EINTR:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-@functools.cache
-def _fallocate() -> Callable[[int, int, int, int], int] | None:
-    """Return fallocate(2) as the C library has it with 64-bit offsets, or None."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    found = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
-    if found is not None:
-        found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return found
+        linux.allocate(fd, size)
+    elif hasattr(os, "posix_fallocate"):  # a call of the kernel's there
+        os.posix_fallocate(fd, 0, size)
 
 
 def has_blocks(status: os.stat_result, size: int) -> bool:

@@ -21,7 +21,6 @@ from typing import Final
 
 from samara.node.store.contents import Contents, HeldFile, Place
 from samara.node.store.files import (
-    Stamp,
     ensure_folder,
     free_bytes,
     has_blocks,
@@ -32,13 +31,13 @@ from samara.node.store.files import (
     preallocate,
     read_at,
     remove_file,
-    stamp,
     sync_data,
     sync_folder,
     write_parts_at,
 )
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.scan import scan_file
+from samara.node.store.stamps import Likeness, Stamp, stamp
 from samara.protocol.chunklist import ChunkList, verify_list
 from samara.protocol.errors import ChunkError, DiskFullError, StoppedError, StoreError
 from samara.protocol.ids import ContentId, Digest, digest
@@ -179,7 +178,7 @@ class StoreIntake:
             status = os.lstat(self._target(stream))
         except OSError:
             return False
-        return (status.st_size, status.st_mtime_ns, status.st_ino) == (known.size, known.mtime_ns, known.inode)
+        return known.compare(status) is Likeness.SAME
 
     def _adopt(self, stream: int, entry: FileEntry, known: HeldFile | None) -> bool:
         """Take a file that is at its path already, if it is the right one; one of ours that is wrong is mended."""
@@ -191,14 +190,18 @@ class StoreIntake:
         )
         if target.is_symlink() or not target.is_file():
             raise different
+        progress = progress_path(self._place, stream)
         with os_errors(f"cannot read {target}"), open(target, "rb", buffering=0) as file:
+            if progress.exists() and progress.samefile(target):  # a process died in the middle of its rename
+                remove_file(progress)  # before its stamp is taken: a link that goes changes the ctime
+            untouched = known is not None and known.stamp.compare(os.fstat(file.fileno())) is Likeness.SAME
             now = stamp(file.fileno())
             scanned = None
             if now.size == entry.size:
                 scanned = scan_file(file.fileno(), entry.size, cancelled=self._cancelled)
         if scanned is None or scanned.blake3 != entry.blake3:
             # What a person changed in a folder of his own is his; what only rotted, or lies in the home, is ours.
-            if known is None or not (self._place.kind == "home" or (self._place.kind == "to" and now == known.stamp)):
+            if known is None or not (self._place.kind == "home" or (self._place.kind == "to" and untouched)):
                 raise different
             self._files[stream] = self._take_back(stream, entry)
             return True
@@ -206,7 +209,7 @@ class StoreIntake:
             self._contents.add_nodes(self.content, stream, scanned.nodes)
         self._contents.set_complete(self._place, {stream: now}, checked=True)
         self._contents.index_chunks(self.content, [stream])
-        remove_file(progress_path(self._place, stream))
+        remove_file(progress)
         return True
 
     def _take_back(self, stream: int, entry: FileEntry) -> _File:

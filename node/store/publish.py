@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from samara.node.store.contents import Contents
-from samara.node.store.files import Stamp, os_errors, stamp
+from samara.node.store.files import os_errors
 from samara.node.store.scan import scan_file
+from samara.node.store.stamps import Likeness, Stamp, stamp
 from samara.protocol import limits
 from samara.protocol.chunking.profile import Kind
 from samara.protocol.errors import NotFoundError, PathError, UsageError
@@ -131,7 +133,7 @@ def publish_files(
         with os_errors(f"cannot read {file.real}"), open(file.real, "rb", buffering=0) as opened:
             now = stamp(opened.fileno())
             before = known.get(file.path)
-            if before is not None and before[1] == now:
+            if before is not None and before[1].compare(os.fstat(opened.fileno())) is Likeness.SAME:
                 entry, nodes, count = before[0], before[2], before[3]
                 reused += entry.size
                 total.add(file.path, entry.size)

@@ -21,6 +21,7 @@ from samara.node.store.index import Index
 from samara.node.store.intake import Room, StoreIntake
 from samara.node.store.reader import Reader
 from samara.node.store.shelf import PeerShelf
+from samara.node.store.stamps import Likeness
 from samara.protocol.chunklist import ListVerifier, verify_list
 from samara.protocol.errors import NotFoundError, StoreError, VerificationError
 from samara.protocol.ids import ContentId, ReleaseId, format_content
@@ -226,16 +227,20 @@ class Store:
     def _state_of(self, place: Place) -> str:
         if not place.is_there():
             return "away"
+        doubted = []
         for held in self.contents.files(place).values():
             if held.state != "complete":
                 continue  # in the hands of an intake
             try:
-                status = self.reader.path(held).stat()
+                likeness = held.stamp.compare(self.reader.path(held).stat())
             except OSError:
                 return "edited"
-            known = (held.stamp.size, held.stamp.mtime_ns, held.stamp.inode)
-            if (status.st_size, status.st_mtime_ns, status.st_ino) != known:
+            if likeness is Likeness.CHANGED:
                 return "edited"
+            if likeness is Likeness.DOUBTFUL and held.checked:
+                doubted.append(held.stream)
+        if doubted:
+            self.contents.doubt(place, doubted)
         return "online"
 
     # Deleting

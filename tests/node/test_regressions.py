@@ -37,10 +37,10 @@ from samara.node.operations.publish import PUBLISH, PublishRequest
 from samara.node.operations.run import _model_of
 from samara.node.settings import Settings, StoreSettings
 from samara.node.store import publish as store_publish
-from samara.node.store.files import Stamp
 from samara.node.store.home import Home, HomeLock
 from samara.node.store.intake import StoreIntake
 from samara.node.store.scan import scan_file
+from samara.node.store.stamps import Likeness
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import DiskFullError, NotFoundError, PeerRefusedError, StoreError, UsageError
 from samara.protocol.ids import ContentId, ReleaseId, format_record
@@ -405,7 +405,7 @@ def test_an_edit_during_verify_is_not_believed(tmp_path: Path, monkeypatch: pyte
         held = store.contents.file(store.contents.places()[0], 1)
         now = (tmp_path / "model/a").stat()
         assert held is not None
-        assert held.stamp != Stamp(now.st_size, now.st_mtime_ns, now.st_ino)
+        assert held.stamp.compare(now) is Likeness.CHANGED
         monkeypatch.undo()
         assert Source.publish(store, tmp_path / "model").content != made.content
 

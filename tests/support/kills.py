@@ -43,6 +43,7 @@ from samara.node.settings import StoreSettings
 from samara.node.store.contents import HeldFile
 from samara.node.store.home import Home
 from samara.node.store.reader import progress_path
+from samara.node.store.stamps import Likeness
 from samara.node.store.store import Store
 from samara.protocol.errors import NotFoundError, SamaraError
 from samara.protocol.ids import format_record
@@ -354,9 +355,7 @@ def _look_at_file(store: Store, made: Source, held: HeldFile, looked: Looked) ->
         status = final.stat() if final.is_file() else None
         if status is None or final.read_bytes() != truth:
             looked.lies.append(f"{name} is called complete, and is {'gone' if status is None else 'wrong'}")
-        elif (status.st_size, status.st_mtime_ns, status.st_ino) != (
-            held.stamp.size, held.stamp.mtime_ns, held.stamp.inode,
-        ):  # fmt: skip
+        elif held.stamp.compare(status) is not Likeness.SAME:
             looked.lies.append(f"{name} was changed after it was called complete")
         return len(truth)
     chunks = store.contents.chunk_list(made.content, held.stream)

@@ -38,5 +38,5 @@ def image(path: Path, kind: str, size: int) -> Path:
         pytest.skip(f"needs mkfs.{kind}")
     with open(path, "wb") as file:
         file.truncate(size)
-    subprocess.run([f"mkfs.{kind}", "-q", str(path)], check=True, capture_output=True)
+    subprocess.run([f"mkfs.{kind}", str(path)], check=True, capture_output=True)
     return path

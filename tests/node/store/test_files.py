@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.contents import give_home, make_source
 from support.mounts import image, mounted
 
-from samara.node.store import files, intake
+from samara.node.store import files, intake, linux
 from samara.node.store.files import has_blocks, preallocate
 from samara.protocol.errors import DiskFullError
 from samara.protocol.limits import MIB
@@ -71,11 +72,11 @@ def test_a_disk_that_is_full_says_so(fd: int, monkeypatch: pytest.MonkeyPatch) -
 def test_an_allocation_that_a_signal_interrupts_is_made_again(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [errno.EINTR, errno.EINTR, errno.EFBIG]
 
-    def fallocate(fd: int, mode: int, offset: int, size: int) -> int:
+    def fallocate(fd: int, mode: int, offset: ctypes.c_int64, size: ctypes.c_int64) -> int:
         ctypes.set_errno(answers.pop(0))
         return -1
 
-    monkeypatch.setattr(files, "_fallocate", lambda: fallocate)
+    monkeypatch.setattr(linux, "_LIBC", SimpleNamespace(fallocate64=fallocate))
     with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
         preallocate(fd, MIB)
     assert not answers

@@ -1,0 +1,40 @@
+"""Two calls of Linux's that Python does not offer; imported where they are called, since a query needs no ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from typing import Any, Final
+
+__all__ = ["allocate", "filesystem_type"]
+
+_LIBC: Final[Any] = ctypes.CDLL(None, use_errno=True)
+
+_STATFS: Final = 512
+"""Bytes that are more than any `struct statfs` has."""
+
+
+def allocate(fd: int, size: int) -> None:
+    """Give a file blocks for `size` bytes: fallocate(2), not the C library's posix_fallocate.
+
+    Where a filesystem has no such call, the library's writes to every block.
+
+    Raises:
+        OSError: No room, or no such call.
+    """
+    call = getattr(_LIBC, "fallocate64", None) or getattr(_LIBC, "fallocate", None)
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    while call(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)):
+        if ctypes.get_errno() != errno.EINTR:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def filesystem_type(fd: int) -> int:
+    """Return the type of the filesystem of an open file, as linux/magic.h numbers them; 0 when it is not told."""
+    answer = ctypes.create_string_buffer(_STATFS)
+    if _LIBC.fstatfs(fd, answer):
+        return 0
+    kind = ctypes.c_long.from_buffer(answer)  # its first field
+    return kind.value & 0xFFFFFFFF
