@@ -342,8 +342,11 @@ class Contents:
 
     def unchecked(self) -> list[tuple[Place, int]]:
         """Return the complete files of places that are online whose whole digests were not checked yet."""
-        places = {place.no: place for place in self.places() if place.state == "online"}
-        rows = self._index.read.execute("SELECT place, stream FROM file WHERE state = 'complete' AND NOT checked")
+        rows = self._index.read.execute(
+            "SELECT place, stream FROM file JOIN place ON place.no = file.place"
+            " WHERE file.state = 'complete' AND NOT checked AND place.state = 'online'"
+        )
+        places = {place.no: place for place in self.places()} if rows else {}
         return [(places[no], stream) for no, stream in rows if no in places]
 
     def complete_streams(self, place: Place) -> list[int]:

@@ -66,6 +66,12 @@ CREATE TABLE allow (release BLOB, peer TEXT, PRIMARY KEY (release, peer)) WITHOU
 """
 
 
+_UNCHECKED: Final = (
+    "CREATE INDEX IF NOT EXISTS file_unchecked ON file (place, stream) WHERE state = 'complete' AND NOT checked"
+)
+"""So that who looks every few seconds finds that there is none at once. Came after the first indexes were made."""
+
+
 class Index:
     """An open index.
 
@@ -95,6 +101,7 @@ class Index:
             self._check_version()
             if writable:
                 self._check_writable()
+                self._writer.execute(_UNCHECKED)
         except sqlite3.Error as error:
             self.close()
             if isinstance(typed := _typed(error, path), DiskFullError | ReadOnlyError):

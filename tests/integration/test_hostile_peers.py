@@ -5,6 +5,7 @@ error in bounded time, and nothing is left behind that the next fetch would trip
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from support.lying_publisher import LIES, TRUTH, WRONG_DIGEST, publish_lie
 from support.nodes import Heard, fetch, same_files, up
 
 from samara.node.app import Node
-from samara.node.digests import check_file
+from samara.node.digests import check_files
 from samara.node.fetch.waits import Waits
 from samara.node.network.transport import PeerAddress, Stream
 from samara.node.operations.network import PEERS, PeersRequest, PeersResult
@@ -346,7 +347,7 @@ async def test_wrong_whole_file_digests_condemn_the_release(tmp_path: Path) -> N
         held = fetcher.store.catalog.release(release)
         assert held is not None
         (place_,) = fetcher.store.contents.places(held.content)
-        assert not check_file(fetcher.store, place_, 1)
+        check_files(fetcher.store, deque([(place_, 1)]), set())
         held = fetcher.store.catalog.release(release)
         assert held is not None
         assert "digests" in held.condemned

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,7 @@ each_edit = pytest.mark.parametrize("edit", [copy_over, move_over])
 
 def check_all(store: Store) -> None:
     """Do what the node does in the background."""
-    for place, stream in store.contents.unchecked():
-        digests.check_file(store, place, stream)
+    digests.check_files(store, deque(store.contents.unchecked()), set())
 
 
 @needs_cp
@@ -139,7 +139,7 @@ def test_what_is_written_while_it_is_checked_is_not_confirmed(tmp_path: Path, mo
             return found
 
         monkeypatch.setattr(digests, "scan_file", scan)
-        digests.check_file(target, place, 1)
+        check_all(target)
         held = target.contents.file(place, 1)
         assert held is not None
         assert (held.state, held.checked) == ("partial", False)
