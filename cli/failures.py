@@ -6,7 +6,7 @@ import json
 import sys
 
 from samara.cli.output import printable
-from samara.protocol.errors import SamaraError
+from samara.protocol.errors import SamaraError, name_of
 
 __all__ = ["fail"]
 
@@ -14,7 +14,7 @@ __all__ = ["fail"]
 def fail(error: SamaraError, *, as_json: bool) -> int:
     """Print an error and return the exit code for it."""
     if as_json:
-        print(json.dumps({"error": type(error).__name__, "message": error.message, "hint": error.hint}))
+        print(json.dumps({"error": name_of(error), "message": error.message, "hint": error.hint}))
     else:
         print(f"samara: {printable(error.message)}", file=sys.stderr)
         if error.hint:

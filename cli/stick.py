@@ -18,7 +18,14 @@ from samara.node.operations.base import Operation, Progress, Report
 from samara.node.operations.refs import find_release, publisher_text
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
-from samara.protocol.errors import NotFoundError, SamaraError, StoppedError, StoreError, VerificationError
+from samara.protocol.errors import (
+    NotFoundError,
+    SamaraError,
+    StoppedError,
+    StoreError,
+    VerificationError,
+    name_of,
+)
 from samara.protocol.ids import format_record
 from samara.protocol.ports import Intake, Records
 from samara.sneakernet.exporting import export_release
@@ -195,7 +202,7 @@ def _all(
             skipped.append((name, error))
     if not rows and len(skipped) == 1:
         raise skipped[0][1]
-    return Carried(tuple(rows), tuple(SkippedRow(name, type(e).__name__, e.message, e.hint) for name, e in skipped))
+    return Carried(tuple(rows), tuple(SkippedRow(name, name_of(e), e.message, e.hint) for name, e in skipped))
 
 
 def _whole_here(store: Store, entry: Entry) -> str | None:

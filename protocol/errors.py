@@ -44,11 +44,15 @@ __all__ = [
     "UntrustedError",
     "UsageError",
     "VerificationError",
+    "class_named",
+    "name_of",
 ]
 
 
 class SamaraError(Exception):
     """Root of all that Samara raises on purpose.
+
+    Every class below it can be made of a message and a hint alone: that is what passes a door.
 
     Args:
         message: What happened, and to what.
@@ -196,10 +200,10 @@ class PeerBusyError(NetworkError):
 
     Args:
         message: Who is busy.
-        retry_after: Seconds to wait before asking it again.
+        retry_after: Seconds to wait before asking it again; 0 when it did not say.
     """
 
-    def __init__(self, message: str, *, retry_after: float, hint: str = "") -> None:
+    def __init__(self, message: str, *, retry_after: float = 0.0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
 
@@ -209,13 +213,24 @@ class PeerRefusedError(NetworkError):
 
     Args:
         message: Who refused what.
-        code: The reason it gave (specs/exchange.md, "NOT_FOUND, BUSY, REFUSED").
+        code: The reason it gave (specs/exchange.md, "NOT_FOUND, BUSY, REFUSED"); 0 when it gave none.
     """
 
-    def __init__(self, message: str, *, code: int, hint: str = "") -> None:
+    def __init__(self, message: str, *, code: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
 
 
 class EngineError(OperationError):
     """The inference engine cannot run here, or failed."""
+
+
+def name_of(error: SamaraError) -> str:
+    """Return the class that an error is told as: its own, or the nearest above it that stands in this file."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == __name__)
+
+
+def class_named(name: str) -> type[SamaraError]:
+    """Return the class of that name; `OperationError` for one that this version does not know."""
+    kind = globals().get(name)
+    return kind if isinstance(kind, type) and issubclass(kind, SamaraError) else OperationError

@@ -8,7 +8,7 @@ from samara.cli.doors import call
 from samara.cli.output import emit_json, human_bytes, json_option, say, show_events
 from samara.cli.stick import EXPORT, IMPORT, Carried, ExportRequest, ImportRequest
 from samara.cli.targets import absolute
-from samara.protocol import errors
+from samara.protocol.errors import NotFoundError, class_named
 
 __all__ = ["export_command", "import_command"]
 
@@ -76,6 +76,6 @@ def _print(carried: Carried, done: str, moved: str) -> None:
 
 def _exit_code(carried: Carried) -> int:
     """The code of the worst that was skipped; a cut-off export on a stick is no failure when something else came in."""
-    codes = [getattr(errors, skip.error).exit_code for skip in carried.skipped]
-    wrong = [code for code in codes if code != errors.NotFoundError.exit_code]
+    codes = [class_named(skip.error).exit_code for skip in carried.skipped]
+    wrong = [code for code in codes if code != NotFoundError.exit_code]
     return max(wrong, default=0 if carried.releases else max(codes, default=0))

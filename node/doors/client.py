@@ -12,7 +12,7 @@ import msgspec
 from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, Line, ResultLine, error_of
 from samara.node.operations.base import Event, Operation
 from samara.node.store.home import Home
-from samara.protocol.errors import OperationError
+from samara.protocol.errors import OperationError, UsageError
 
 __all__ = ["Connection", "call_node", "connect"]
 
@@ -55,12 +55,13 @@ def call_node(
     Raises:
         SamaraError: What the operation raised there.
         OperationError: The node stopped before it was done.
+        UsageError: Something in the request is not UTF-8.
     """
     sock, token = connection
     with sock.makefile("rb") as lines:
-        raw = msgspec.Raw(msgspec.json.encode(request))
+        call = _encoded(Call(operation.name, msgspec.Raw(_encoded(request)), token)) + b"\n"
         with _until_it_stops():
-            sock.sendall(msgspec.json.encode(Call(operation.name, raw, token)) + b"\n")
+            sock.sendall(call)
         while True:
             line = _read(lines)
             if isinstance(line, ResultLine):
@@ -69,6 +70,13 @@ def call_node(
                 raise error_of(line)
             if isinstance(line, EventLine):
                 report(line.event)
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{error.object!a} is not UTF-8", hint="A REF and a name are plain text.") from error
 
 
 def _dial(door: str) -> Connection | None:

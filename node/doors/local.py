@@ -165,7 +165,8 @@ class _Caller:
             nursery.start_soon(work)
             async with receive:
                 async for event in receive:
-                    await self._say(EventLine(event))
+                    with contextlib.suppress(UnicodeEncodeError):  # a file's name that is not UTF-8: the next may be
+                        await self._say(EventLine(event))
             nursery.cancel_scope.cancel()
         if outcome:
             await self._say(outcome[0])

@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from samara.node.operations.base import Event
-from samara.protocol import errors, limits
-from samara.protocol.errors import OperationError, SamaraError
+from samara.protocol import limits
+from samara.protocol.errors import SamaraError, class_named, name_of
 
 __all__ = ["MAX_LINE", "Call", "ErrorLine", "EventLine", "HelloLine", "Line", "ResultLine", "error_line", "error_of"]
 
@@ -63,13 +63,14 @@ Line = HelloLine | Call | EventLine | ResultLine | ErrorLine
 
 
 def error_line(error: SamaraError) -> ErrorLine:
-    """Return what the caller needs to raise the same error."""
-    return ErrorLine(type(error).__name__, error.message, error.hint)
+    """Return what the caller needs to raise the same error; names of files that are not UTF-8 are escaped in it."""
+    return ErrorLine(name_of(error), _as_utf8(error.message), _as_utf8(error.hint))
 
 
 def error_of(line: ErrorLine) -> SamaraError:
     """Return the error that a line carries, of its own class where this version knows it."""
-    kind = getattr(errors, line.error, OperationError)
-    if not (isinstance(kind, type) and issubclass(kind, SamaraError)):
-        kind = OperationError
-    return kind(line.message, hint=line.hint)
+    return class_named(line.error)(line.message, hint=line.hint)
+
+
+def _as_utf8(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()

@@ -6,6 +6,7 @@ taken up when a node runs again; what failed stays listed until it is asked for 
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -117,7 +118,7 @@ class FetchQueue:
         finally:
             job.listeners.remove(report)
         if job.error is not None:
-            raise type(job.error)(job.error.message, hint=job.error.hint)
+            raise copy.copy(job.error)  # each caller its own, since raising adds to it
         if job.outcome is None:
             raise OperationError("the fetch was stopped", hint="The same command goes on where it stopped.")
         return job.outcome

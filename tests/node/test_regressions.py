@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import tempfile
@@ -11,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import pytest
 import trio
@@ -21,13 +20,12 @@ from support.contents import Source, give_home, make_source, take_all
 
 from samara.node.app import open_node
 from samara.node.doors import client, local
-from samara.node.fetch import finder, queue
+from samara.node.fetch import finder
 from samara.node.fetch.cost import CostJob
 from samara.node.fetch.finder import Finder
-from samara.node.fetch.goal import FetchOutcome, Goal
+from samara.node.fetch.goal import Goal
 from samara.node.fetch.job import FetchJob
 from samara.node.fetch.keeper import Arrival
-from samara.node.fetch.queue import FetchQueue, FetchRequest
 from samara.node.fetch.swarm import Swarm
 from samara.node.network.exchange.pool import BufferPool
 from samara.node.network.transport import PeerAddress
@@ -251,75 +249,6 @@ async def test_a_peer_does_not_stall_because_our_disk_is_slow(mock_clock: trio.t
         while not swarm.done:
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-
-
-class Scripted:
-    """Stands for `FetchJob`: fetches whose first digit is even have nobody, and give up when their patience ends."""
-
-    runs: ClassVar[list[int]] = []
-
-    def __init__(self, node: Any, goal: Goal, report: Any, *, patience: float | None, waits: Any) -> None:
-        assert goal.release is not None
-        self._number = goal.release[0]
-        self._patience = patience
-
-    async def run(self) -> FetchOutcome:
-        self.runs.append(self._number)
-        await trio.sleep(self._patience or 1e9)
-        if self._number % 2 == 0:
-            raise NotFoundError("nobody has it")
-        if self._number == 7:
-            raise DiskFullError("no room")
-        return FetchOutcome(ReleaseId(bytes([self._number]) * 32), "/there", 1, 0, 1.0)
-
-
-@contextlib.asynccontextmanager
-async def scripted_queue(store: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FetchQueue]:
-    monkeypatch.setattr(queue, "FetchJob", Scripted)
-    monkeypatch.setattr(Scripted, "runs", [])
-    fetches = FetchQueue(cast(Any, SimpleNamespace(store=store, library_changed=lambda: None)))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(fetches.run)
-        yield fetches
-        nursery.cancel_scope.cancel()
-
-
-def request(number: int, patience: float) -> FetchRequest:
-    return FetchRequest(format_record(ReleaseId(bytes([number]) * 32)), patience=patience)
-
-
-async def test_fetches_that_never_give_up_leave_room_for_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
-) -> None:
-    with give_home(tmp_path / "a") as store:
-        async with scripted_queue(store, monkeypatch) as fetches, trio.open_nursery() as nursery:
-            for number in (2, 4, 6):
-                nursery.start_soon(fetches.fetch, request(number, 0), lambda event: None)
-            await trio.sleep(1)
-            assert len(Scripted.runs) == 2
-            with trio.fail_after(300):
-                assert (await fetches.fetch(request(1, 1), lambda event: None)).path == "/there"
-            await trio.sleep(500)
-            assert {2, 4, 6} <= set(Scripted.runs[-4:])  # they take turns, and go on
-            nursery.cancel_scope.cancel()
-
-
-async def test_a_failure_that_cannot_be_noted_ends_no_other_fetch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
-) -> None:
-    with give_home(tmp_path / "a") as store:
-        real = store.catalog.update_fetch
-
-        def update(no: int, state: str, **more: Any) -> None:
-            if state == "failed":
-                raise DiskFullError("no room for this either")
-            real(no, state, **more)
-
-        monkeypatch.setattr(store.catalog, "update_fetch", update)
-        async with scripted_queue(store, monkeypatch) as fetches:
-            with pytest.raises(DiskFullError, match=r"no room$"):
-                await fetches.fetch(request(7, 1), lambda event: None)
-            assert (await fetches.fetch(request(1, 1), lambda event: None)).path == "/there"
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")

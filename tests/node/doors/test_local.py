@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from hypothesis import strategies as st
 from samara.node.app import Node, open_node
 from samara.node.doors import local
 from samara.node.doors.client import call_node, connect
-from samara.node.doors.wire import MAX_LINE
+from samara.node.doors.wire import MAX_LINE, ErrorLine, error_of
+from samara.node.fetch.swarm import WrongChunkError
 from samara.node.operations.base import Event, Operation, Progress, Report
 from samara.node.settings import Settings, StoreSettings
 from samara.node.store.home import Home
-from samara.protocol.errors import NotFoundError, OperationError, UsageError
+from samara.protocol import errors
+from samara.protocol.errors import NotFoundError, OperationError, SamaraError, UsageError
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
 
@@ -55,8 +57,22 @@ async def _echo(node: Node, request: Asked, report: Report) -> Answered:
         raise ZeroDivisionError
     if request.what == "wait":
         await trio.sleep_forever()
+    if request.what in ERRORS:
+        raise ERRORS[request.what](f"what happened to \udcff, {request.what}", hint="What to do next.")
+    if request.what == "odd note":
+        report(Progress("echoing", 1, 1, note="\udcff"))
+        report(Progress("echoing", 1, 1, note="after it"))
     return Answered(request.what)
 
+
+def _errors_below(root: type[SamaraError]) -> Iterator[type[SamaraError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _errors_below(kind)
+
+
+ERRORS = {kind.__name__: kind for kind in _errors_below(SamaraError) if kind.__module__.startswith("samara.")}
+"""Every class that an operation may raise, those too that only one file knows."""
 
 ECHO = Operation("echo", Asked, Answered, _echo)
 
@@ -71,6 +87,13 @@ async def a_node(path: Path) -> AsyncIterator[Node]:
 @pytest.fixture(autouse=True)
 def _runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+
+
+def _ask(home: Home, request: Asked, report: Callable[[Event], None] = lambda event: None) -> Answered:
+    """Call as a command does. Blocks."""
+    with connect(home) as connection:
+        assert connection is not None
+        return call_node(connection, ECHO, request, report)
 
 
 def _door(node: Node) -> str:
@@ -118,13 +141,8 @@ async def test_a_runtime_folder_that_others_can_enter_is_refused(tmp_path: Path)
 async def test_an_operation_answers_with_its_events_and_its_result(tmp_path: Path) -> None:
     events: list[Event] = []
     async with a_node(tmp_path) as node:
-
-        def call() -> Answered:
-            with connect(node.home) as connection:
-                assert connection is not None
-                return call_node(connection, ECHO, Asked("hello", 3), events.append)
-
-        assert await trio.to_thread.run_sync(call) == Answered("hello")
+        asked = Asked("hello", 3)
+        assert await trio.to_thread.run_sync(_ask, node.home, asked, events.append) == Answered("hello")
     assert events == [Progress("echoing", n, 3) for n in range(3)]
 
 
@@ -133,15 +151,43 @@ async def test_an_operation_answers_with_its_events_and_its_result(tmp_path: Pat
 )
 async def test_an_error_reaches_the_caller_as_its_own_class(tmp_path: Path, what: str, kind: type[Exception]) -> None:
     async with a_node(tmp_path) as node:
-
-        def call() -> None:
-            with connect(node.home) as connection:
-                assert connection is not None
-                call_node(connection, ECHO, Asked(what), lambda _: None)
-
         with pytest.raises(kind) as raised:
-            await trio.to_thread.run_sync(call)
+            await trio.to_thread.run_sync(_ask, node.home, Asked(what))
         assert type(raised.value) is kind
+
+
+async def test_every_error_passes_the_door(tmp_path: Path) -> None:
+    assert {errors.PeerBusyError, errors.PeerRefusedError, WrongChunkError} <= set(ERRORS.values())
+    async with a_node(tmp_path) as node:
+        for name, kind in ERRORS.items():
+            with pytest.raises(SamaraError) as raised:
+                await trio.to_thread.run_sync(_ask, node.home, Asked(name))
+            heard = raised.value
+            told = kind if kind.__module__ == errors.__name__ else kind.__base__
+            assert type(heard) is told
+            assert (heard.message, heard.hint) == (f"what happened to \\udcff, {name}", "What to do next.")
+            assert heard.exit_code == kind.exit_code
+
+
+def test_an_error_of_a_newer_node_is_an_operation_error() -> None:
+    for name in ("QuantumError", "ClassVar", "name_of", "__name__", ""):
+        heard = error_of(ErrorLine(name, "what happened", "what to do"))
+        assert (type(heard), heard.message, heard.hint) == (OperationError, "what happened", "what to do")
+
+
+async def test_an_event_that_is_no_text_is_left_out(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    async with a_node(tmp_path) as node:
+        asked = Asked("odd note")
+        assert await trio.to_thread.run_sync(_ask, node.home, asked, heard.append) == Answered("odd note")
+    assert [event.note for event in heard if isinstance(event, Progress)] == ["", "after it"]
+
+
+async def test_a_request_that_is_no_text_is_bad_usage(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        with pytest.raises(UsageError, match=r"'\\udcff' is not UTF-8"):
+            await trio.to_thread.run_sync(_ask, node.home, Asked("\udcff"))
+        assert (await _say_and_wait(node))["type"] == "result"
 
 
 HOSTILE = {
