@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import IO, Final, TypeVar
 
 import msgspec
 
+from samara.node.doors.proof import MAX_PROOF_LINE, Caller
 from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, Line, ResultLine, error_of
 from samara.node.operations.base import Event, Operation
 from samara.node.store.home import Home
@@ -24,8 +26,8 @@ _HELLO_TIMEOUT: Final = 10.0
 
 _MAX_HELLO: Final = 4096
 
-Connection = tuple[socket.socket, str]
-"""A connected socket on which the node has said hello, and the token that it expects."""
+Connection = socket.socket
+"""A connected socket on which the node has said hello."""
 
 
 @contextlib.contextmanager
@@ -33,15 +35,19 @@ def connect(home: Home) -> Iterator[Connection | None]:
     """Connect to the node that holds a home, and hear it.
 
     Yields:
-        None when none says hello, as one that is just leaving, or hangs; else the socket and its token.
+        None when none says hello, as one that is just leaving, or hangs.
+
+    Raises:
+        OperationError: It speaks another language.
     """
     holder = home.holder()
     found = _dial(holder.door) if holder and holder.door else None
     if found is None:
         yield None
         return
-    with contextlib.closing(found[0]):
-        yield found if _says_hello(found[0]) else None
+    sock, token = found
+    with contextlib.closing(sock):
+        yield sock if _meet(sock, token) else None
 
 
 def call_node(
@@ -57,11 +63,10 @@ def call_node(
         OperationError: The node stopped before it was done.
         UsageError: Something in the request is not UTF-8.
     """
-    sock, token = connection
-    with sock.makefile("rb") as lines:
-        call = _encoded(Call(operation.name, msgspec.Raw(_encoded(request)), token)) + b"\n"
+    with connection.makefile("rb") as lines:
+        call = _encoded(Call(operation.name, msgspec.Raw(_encoded(request)))) + b"\n"
         with _until_it_stops():
-            sock.sendall(call)
+            connection.sendall(call)
         while True:
             line = _read(lines)
             if isinstance(line, ResultLine):
@@ -79,43 +84,69 @@ def _encoded(value: object) -> bytes:
         raise UsageError(f"{error.object!a} is not UTF-8", hint="A REF and a name are plain text.") from error
 
 
-def _dial(door: str) -> Connection | None:
+def _dial(door: str) -> tuple[Connection, str] | None:
+    """Return a connected socket, and the token that is to be proved on it, if there is one."""
     kind, _, where = door.partition(":")
     try:
         if kind == "unix":
             return _dial_unix(where), ""
         port, _, token = where.partition(":")
-        return socket.create_connection(("127.0.0.1", int(port)), timeout=None), token
-    except (OSError, ValueError):
+        return socket.create_connection(("127.0.0.1", int(port)), timeout=_HELLO_TIMEOUT), token
+    except (OSError, ValueError, OverflowError):
         return None
 
 
-def _dial_unix(path: str) -> socket.socket:
+def _dial_unix(path: str) -> Connection:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        sock.settimeout(_HELLO_TIMEOUT)  # of a node that is suspended the callers soon have no place to wait
         sock.connect(path)
-    except OSError:
+    except (OSError, ValueError):
         sock.close()
         raise
     return sock
 
 
-def _says_hello(sock: socket.socket) -> bool:
-    heard = bytearray()
+def _meet(sock: Connection, token: str) -> bool:
+    """Hear the node, and at a port prove to each other who one is; False when it is not the node, or says nothing.
+
+    Raises:
+        OperationError: It is the node, and speaks another language.
+    """
+    end = time.monotonic() + _HELLO_TIMEOUT
     try:
-        sock.settimeout(_HELLO_TIMEOUT)
-        while not heard.endswith(b"\n") and len(heard) < _MAX_HELLO:
-            data = sock.recv(_MAX_HELLO)  # it says nothing more before it is called
-            if not data:
-                return False
-            heard += data
+        if token and not _prove(sock, token, end):
+            return False
+        heard = _hear(sock, _MAX_HELLO, end)
         sock.settimeout(None)
     except OSError:
         return False
-    try:
-        return isinstance(msgspec.json.decode(heard, type=Line), HelloLine)
-    except msgspec.MsgspecError as error:
-        raise OperationError(f"the running node speaks another language: {error}", hint="Restart it.") from error
+    return isinstance(_decoded(heard), HelloLine)
+
+
+def _prove(sock: Connection, token: str, end: float) -> bool:
+    caller = Caller(token)
+    sock.sendall(caller.challenge())
+    proof = caller.answer(_hear(sock, MAX_PROOF_LINE, end))
+    if proof is not None:
+        sock.sendall(proof)
+    return proof is not None
+
+
+def _hear(sock: Connection, most: int, end: float) -> bytes:
+    """Return a line of at most `most` bytes, heard before `end`; the other end says no more before it is spoken to.
+
+    Raises:
+        OSError: It does not come.
+    """
+    heard = bytearray()
+    while not heard.endswith(b"\n"):
+        sock.settimeout(max(end - time.monotonic(), 0.001))
+        data = sock.recv(most)
+        if not data or len(heard) + len(data) > most:
+            raise ConnectionResetError
+        heard += data
+    return bytes(heard)
 
 
 def _read(lines: IO[bytes]) -> Line:
@@ -123,6 +154,10 @@ def _read(lines: IO[bytes]) -> Line:
         line = lines.readline(MAX_LINE)
         if not line.endswith(b"\n"):
             raise ConnectionResetError
+    return _decoded(line)
+
+
+def _decoded(line: bytes) -> Line:
     try:
         found: Line = msgspec.json.decode(line, type=Line)
         return found

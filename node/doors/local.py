@@ -1,14 +1,14 @@
 """The local door: a running node answers operations on a socket that only its user can open.
 
 A Unix socket of mode 0600 in a folder of mode 0700, in the runtime directory since paths in a long home exceed the
-system's limit; where there are none, a loopback port with a token that stands in the home's lock file. Each
-connection carries one operation. An operation that detaches goes on when its caller leaves; any other is cancelled.
+system's limit; where there are none, a loopback port with a token that stands in the home's lock file, and that both
+ends prove to know (`proof`). Each connection carries one operation. An operation that detaches goes on when its caller
+leaves; any other is cancelled.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import logging
 import os
 import secrets
@@ -23,6 +23,7 @@ import msgspec
 import trio
 
 from samara import __version__
+from samara.node.doors.proof import MAX_PROOF_LINE, Keeper
 from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, ResultLine, error_line
 from samara.node.operations.base import AnyOperation, Event
 from samara.node.store.files import os_errors
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["open_door", "serve_door"]
 
 _log = logging.getLogger(__name__)
+_UNIX: Final = hasattr(socket, "AF_UNIX")
 _EVENT_BACKLOG: Final = 256
 _LONGEST_FOLDER: Final = 80
 """Bytes: with the socket's own name it stays below the 104 that macOS allows."""
@@ -49,7 +51,7 @@ async def open_door(home: Home) -> AsyncIterator[tuple[trio.SocketListener, str]
     Raises:
         StoreError: There is no folder for it that is private.
     """
-    if not hasattr(socket, "AF_UNIX"):
+    if not _UNIX:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         async with listeners[0]:
@@ -120,9 +122,13 @@ class _Caller:
         self._token = token
 
     async def serve(self) -> None:
-        await self._say(HelloLine(__version__, os.getpid()))
         try:
-            call, operation, request = self._understand(await self._read_line())
+            if self._token:
+                keeper = Keeper(self._token)
+                await self._stream.send_all(keeper.answer(await self._read_line(MAX_PROOF_LINE)))
+                keeper.check(await self._read_line(MAX_PROOF_LINE))
+            await self._say(HelloLine(__version__, os.getpid()))
+            call, operation, request = self._understand(await self._read_line(MAX_LINE))
         except SamaraError as error:
             await self._say(error_line(error))
             return
@@ -132,8 +138,6 @@ class _Caller:
     def _understand(self, line: bytes) -> tuple[Call, AnyOperation, object]:
         try:
             call = msgspec.json.decode(line, type=Call)
-            if not hmac.compare_digest(call.token.encode(), self._token.encode()):
-                raise UsageError("the local door was called without its token")
             operation = self._node.operation(call.operation)
             return call, operation, msgspec.json.decode(call.request, type=operation.request)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -177,16 +181,16 @@ class _Caller:
                 pass
         scope.cancel()
 
-    async def _read_line(self) -> bytes:
+    async def _read_line(self, most: int) -> bytes:
         buffer = bytearray()
         with trio.move_on_after(_CALL_TIMEOUT):
             while not buffer.endswith(b"\n"):
                 data = await self._stream.receive_some(65536)
                 buffer += data
-                if not data or len(buffer) > MAX_LINE:
+                if not data or len(buffer) > most:
                     break
-            if len(buffer) > MAX_LINE:
-                raise UsageError(f"a call at the local door has at most {MAX_LINE} bytes")
+            if len(buffer) > most:
+                raise UsageError(f"the local door takes lines of at most {most} bytes here")
             return bytes(buffer)
         raise UsageError(f"nobody called within {_CALL_TIMEOUT:.0f} s at the local door")
 

@@ -5,7 +5,8 @@
     node:    {"type": "event", "event": {"type": "progress", …}}     any number
     node:    {"type": "result", …}  or  {"type": "error", …}         the end
 
-The caller leaves by closing; whether the work goes on is the operation's own affair.
+Where the socket is a port, both prove first that they know its token (`proof`). The caller leaves by closing; whether
+the work goes on is the operation's own affair.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
 
     operation: str
     request: msgspec.Raw
-    token: str = ""
 
 
 class EventLine(msgspec.Struct, frozen=True, tag="event"):

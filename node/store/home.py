@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from samara.node.store.files import move_into_place, os_errors, sync_folder
 from samara.protocol.errors import HomeBusyError, StoreError
@@ -97,8 +97,24 @@ class Home:
             raise StoreError(f"{path} has {len(seed)} bytes instead of {_KEY_BYTES}", hint="Restore it from a backup.")
         return seed
 
+    def is_held(self) -> bool:
+        """Whether a process holds this home now. A lock dies with its process, whatever the lock file still says."""
+        try:
+            with open(self.lock, "rb") as file:
+                return not _lock(file, shared=True)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # it cannot be told from here: who dials finds out
+
     def holder(self) -> Holder | None:
-        """Return who wrote the lock file last; whether it still lives, only taking the lock can tell."""
+        """Return who holds this home; None when nobody does, or it has not said so yet.
+
+        What the lock file says is believed only of a process that lives: its number may be another's by now, and so
+        may its port.
+        """
+        if not self.is_held():
+            return None
         try:
             said = json.loads(self.lock.read_text())
             return Holder(int(said["pid"]), str(said["door"]))
@@ -135,7 +151,13 @@ class HomeLock:
         self._home = home
         with os_errors(f"cannot hold the home {home.root}"):
             self._file: IO[str] = open(home.lock, "a+")  # noqa: SIM115 - open as long as it is held
-        if not _lock(self._file):
+        try:
+            with os_errors(f"cannot hold the home {home.root}"):
+                held = _lock(self._file)
+        except StoreError:
+            self._file.close()
+            raise
+        if not held:
             self._file.close()
             holder = home.holder()
             who = f"process {holder.pid}" if holder else "another process"
@@ -175,25 +197,28 @@ class HomeLock:
             self._file.close()
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: IO[Any], *, shared: bool = False) -> bool:
+    """Take the lock until the file is closed, if nobody has it; a shared one only looks whether it is free."""
     try:
         import fcntl
     except ImportError:
-        return _lock_windows(file)
+        return _lock_windows(file, keep=not shared)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _lock_windows(file: IO[str]) -> bool:
+def _lock_windows(file: IO[Any], *, keep: bool) -> bool:
     import msvcrt
 
+    # A byte far behind the text: Windows locks forbid reading, and the text must stay readable.
+    os.lseek(file.fileno(), 1 << 20, os.SEEK_SET)
     try:
-        # A byte far behind the text: Windows locks forbid reading, and the text must stay readable.
-        os.lseek(file.fileno(), 1 << 20, os.SEEK_SET)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     except OSError:
         return False
+    if not keep:
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
     return True

@@ -223,7 +223,6 @@ def test_hostile_bytes_at_the_socket_do_not_end_a_node(tmp_path: Path) -> None:
     calls = [
         {"type": "call"},
         {"type": "call", "operation": "format", "request": {}},
-        {"type": "call", "operation": "status", "request": {}, "token": "é"},
         {"type": "call", "operation": "pin", "request": {"ref": 7}},
     ]
     with bob.running("node") as (node, _):

@@ -7,81 +7,26 @@ import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-import trio.lowlevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.doors import ERRORS, Answered, Asked, a_node, ask, call_line, door_of
 
-from samara.node.app import Node, open_node
+from samara.node.app import Node
 from samara.node.doors import local
-from samara.node.doors.client import call_node, connect
+from samara.node.doors.client import connect
 from samara.node.doors.wire import MAX_LINE, ErrorLine, error_of
 from samara.node.fetch.swarm import WrongChunkError
-from samara.node.operations.base import Event, Operation, Progress, Report
-from samara.node.settings import Settings, StoreSettings
-from samara.node.store.home import Home
+from samara.node.operations.base import Event, Progress
+from samara.node.store.home import Home, HomeLock
 from samara.protocol import errors
 from samara.protocol.errors import NotFoundError, OperationError, SamaraError, UsageError
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request for the tests."""
-
-    what: str
-    times: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Its result."""
-
-    what: str
-
-
-async def _echo(node: Node, request: Asked, report: Report) -> Answered:
-    for n in range(request.times):
-        report(Progress("echoing", n, request.times))
-        await trio.lowlevel.checkpoint()
-    if request.what == "missing":
-        raise NotFoundError("it is not here", hint="Look elsewhere.")
-    if request.what == "bug":
-        raise ZeroDivisionError
-    if request.what == "wait":
-        await trio.sleep_forever()
-    if request.what in ERRORS:
-        raise ERRORS[request.what](f"what happened to \udcff, {request.what}", hint="What to do next.")
-    if request.what == "odd note":
-        report(Progress("echoing", 1, 1, note="\udcff"))
-        report(Progress("echoing", 1, 1, note="after it"))
-    return Answered(request.what)
-
-
-def _errors_below(root: type[SamaraError]) -> Iterator[type[SamaraError]]:
-    yield root
-    for kind in root.__subclasses__():
-        yield from _errors_below(kind)
-
-
-ERRORS = {kind.__name__: kind for kind in _errors_below(SamaraError) if kind.__module__.startswith("samara.")}
-"""Every class that an operation may raise, those too that only one file knows."""
-
-ECHO = Operation("echo", Asked, Answered, _echo)
-
-
-@contextlib.asynccontextmanager
-async def a_node(path: Path) -> AsyncIterator[Node]:
-    home = Home(path / "home")
-    async with open_node(home, Settings(store=StoreSettings(floor=0)), [ECHO]) as node:
-        yield node
 
 
 @pytest.fixture(autouse=True)
@@ -89,22 +34,9 @@ def _runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
 
 
-def _ask(home: Home, request: Asked, report: Callable[[Event], None] = lambda event: None) -> Answered:
-    """Call as a command does. Blocks."""
-    with connect(home) as connection:
-        assert connection is not None
-        return call_node(connection, ECHO, request, report)
-
-
-def _door(node: Node) -> str:
-    holder = node.home.holder()
-    assert holder is not None
-    return holder.door.removeprefix("unix:")
-
-
 async def _say(node: Node, data: bytes) -> dict[str, Any]:
     """Say something to the door, and return the last line of its answer."""
-    stream = await trio.open_unix_socket(_door(node))
+    stream = await trio.open_unix_socket(door_of(node.home).removeprefix("unix:"))
     async with stream:
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.send_all(data)
@@ -117,13 +49,9 @@ async def _say(node: Node, data: bytes) -> dict[str, Any]:
     return found
 
 
-def _call(**fields: object) -> bytes:
-    return json.dumps({"type": "call", "operation": "echo", "request": {"what": "x"}} | fields).encode() + b"\n"
-
-
 async def test_the_socket_is_private_and_goes_with_the_node(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
-        door = Path(_door(node))
+        door = Path(door_of(node.home).removeprefix("unix:"))
         assert stat.S_IMODE(os.stat(door).st_mode) == 0o600
         assert stat.S_IMODE(os.stat(door.parent).st_mode) == 0o700
     assert not await trio.Path(door).exists()
@@ -142,7 +70,7 @@ async def test_an_operation_answers_with_its_events_and_its_result(tmp_path: Pat
     events: list[Event] = []
     async with a_node(tmp_path) as node:
         asked = Asked("hello", 3)
-        assert await trio.to_thread.run_sync(_ask, node.home, asked, events.append) == Answered("hello")
+        assert await trio.to_thread.run_sync(ask, node.home, asked, events.append) == Answered("hello")
     assert events == [Progress("echoing", n, 3) for n in range(3)]
 
 
@@ -152,7 +80,7 @@ async def test_an_operation_answers_with_its_events_and_its_result(tmp_path: Pat
 async def test_an_error_reaches_the_caller_as_its_own_class(tmp_path: Path, what: str, kind: type[Exception]) -> None:
     async with a_node(tmp_path) as node:
         with pytest.raises(kind) as raised:
-            await trio.to_thread.run_sync(_ask, node.home, Asked(what))
+            await trio.to_thread.run_sync(ask, node.home, Asked(what))
         assert type(raised.value) is kind
 
 
@@ -161,7 +89,7 @@ async def test_every_error_passes_the_door(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
         for name, kind in ERRORS.items():
             with pytest.raises(SamaraError) as raised:
-                await trio.to_thread.run_sync(_ask, node.home, Asked(name))
+                await trio.to_thread.run_sync(ask, node.home, Asked(name))
             heard = raised.value
             told = kind if kind.__module__ == errors.__name__ else kind.__base__
             assert type(heard) is told
@@ -179,14 +107,14 @@ async def test_an_event_that_is_no_text_is_left_out(tmp_path: Path) -> None:
     heard: list[Event] = []
     async with a_node(tmp_path) as node:
         asked = Asked("odd note")
-        assert await trio.to_thread.run_sync(_ask, node.home, asked, heard.append) == Answered("odd note")
+        assert await trio.to_thread.run_sync(ask, node.home, asked, heard.append) == Answered("odd note")
     assert [event.note for event in heard if isinstance(event, Progress)] == ["", "after it"]
 
 
 async def test_a_request_that_is_no_text_is_bad_usage(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
         with pytest.raises(UsageError, match=r"'\\udcff' is not UTF-8"):
-            await trio.to_thread.run_sync(_ask, node.home, Asked("\udcff"))
+            await trio.to_thread.run_sync(ask, node.home, Asked("\udcff"))
         assert (await _say_and_wait(node))["type"] == "result"
 
 
@@ -197,22 +125,20 @@ HOSTILE = {
     "no UTF-8": b'{"type":"call","operation":"\xff\xfe","request":{}}\n',
     "a list": b"[]\n",
     "a number": b"17\n",
-    "half a line": _call()[:20],
+    "half a line": call_line()[:20],
     "another type": b'{"type":"result","result":{}}\n',
     "no request": b'{"type":"call","operation":"echo"}\n',
-    "an unknown operation": _call(operation="rm -rf"),
-    "an operation that is a number": _call(operation=7),
-    "a request without its field": _call(request={}),
-    "a request with a wrong type": _call(request={"what": 5}),
-    "a request that is no object": _call(request=[1]),
-    "a request that is null": _call(request=None),
-    "a wrong token": _call(token="guess"),
-    "a token that is no ASCII": _call(token="schlüssel"),
+    "an unknown operation": call_line(operation="rm -rf"),
+    "an operation that is a number": call_line(operation=7),
+    "a request without its field": call_line(request={}),
+    "a request with a wrong type": call_line(request={"what": 5}),
+    "a request that is no object": call_line(request=[1]),
+    "a request that is null": call_line(request=None),
     "a lone surrogate": b'{"type":"call","operation":"\\ud800","request":{}}\n',
     "deep nesting": b'{"type":"call","operation":"echo","request":' + b"[" * 50_000 + b"]" * 50_000 + b"}\n",
     "deep nesting in a field": b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b',"type":"call"}\n',
     "a huge number": b'{"type":"call","operation":"echo","request":{"what":"x","times":' + b"9" * 9000 + b"}}\n",
-    "two lines": _call() + _call(),
+    "two lines": call_line() + call_line(),
     "a line without an end": b"x" * (MAX_LINE + 100_000),
 }
 
@@ -229,12 +155,12 @@ async def test_hostile_bytes_get_a_typed_error_and_the_node_goes_on(tmp_path: Pa
 
 async def test_an_unknown_field_is_ignored(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
-        assert (await _say_and_wait(node, _call(later=1, request={"what": "x", "later": [1]})))["type"] == "result"
+        assert (await _say_and_wait(node, call_line(later=1, request={"what": "x", "later": [1]})))["type"] == "result"
 
 
-async def _say_and_wait(node: Node, data: bytes = _call()) -> dict[str, Any]:
+async def _say_and_wait(node: Node, data: bytes = call_line()) -> dict[str, Any]:
     """A caller that behaves: it leaves when it has its answer."""
-    stream = await trio.open_unix_socket(_door(node))
+    stream = await trio.open_unix_socket(door_of(node.home).removeprefix("unix:"))
     async with stream:
         await stream.send_all(data)
         heard = bytearray()
@@ -250,7 +176,7 @@ async def _say_and_wait(node: Node, data: bytes = _call()) -> dict[str, Any]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode), cut=st.integers(0, 100))
 def test_no_bytes_end_the_node(tmp_path: Path, data: bytes, cut: int) -> None:
-    call = _call()
+    call = call_line()
 
     async def main() -> None:
         async with a_node(tmp_path) as node:
@@ -264,7 +190,7 @@ def test_no_bytes_end_the_node(tmp_path: Path, data: bytes, cut: int) -> None:
 async def test_a_silent_caller_is_told_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_CALL_TIMEOUT", 0.1)
     async with a_node(tmp_path) as node:
-        stream = await trio.open_unix_socket(_door(node))
+        stream = await trio.open_unix_socket(door_of(node.home).removeprefix("unix:"))
         async with stream:
             heard = b""
             with trio.fail_after(5):
@@ -277,8 +203,8 @@ async def test_a_silent_caller_is_told_to_go(tmp_path: Path, monkeypatch: pytest
 async def test_callers_that_vanish_while_events_come_do_not_end_the_node(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
         for n in range(40):
-            stream = await trio.open_unix_socket(_door(node))
-            await stream.send_all(_call(request={"what": "x", "times": 2000}))
+            stream = await trio.open_unix_socket(door_of(node.home).removeprefix("unix:"))
+            await stream.send_all(call_line(request={"what": "x", "times": 2000}))
             for _ in range(n % 4):
                 await stream.receive_some(100)
             await stream.aclose()
@@ -289,8 +215,8 @@ async def test_callers_that_vanish_while_events_come_do_not_end_the_node(tmp_pat
 
 async def test_an_operation_that_does_not_detach_ends_when_its_caller_leaves(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
-        stream = await trio.open_unix_socket(_door(node))
-        await stream.send_all(_call(request={"what": "wait"}))
+        stream = await trio.open_unix_socket(door_of(node.home).removeprefix("unix:"))
+        await stream.send_all(call_line(request={"what": "wait"}))
         await stream.receive_some()
         await trio.sleep(0.05)
         with trio.move_on_after(0.1) as waited:
@@ -303,9 +229,9 @@ async def test_an_operation_that_does_not_detach_ends_when_its_caller_leaves(tmp
 
 async def test_a_caller_that_never_reads_holds_nothing_up(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
-        stream = await trio.open_unix_socket(_door(node))
+        stream = await trio.open_unix_socket(door_of(node.home).removeprefix("unix:"))
         async with stream:
-            await stream.send_all(_call(request={"what": "x", "times": 50_000}))
+            await stream.send_all(call_line(request={"what": "x", "times": 50_000}))
             with trio.fail_after(10):
                 assert (await _say_and_wait(node))["type"] == "result"
                 await node.wait_idle()
@@ -313,8 +239,28 @@ async def test_a_caller_that_never_reads_holds_nothing_up(tmp_path: Path) -> Non
 
 def test_a_door_that_nobody_opens_any_more_is_no_door(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    home.create()
-    for door in ("unix:/nowhere", "tcp:1:token", "tcp:no:token", "", "odd"):
-        home.lock.write_text(json.dumps({"pid": os.getpid(), "door": door}))
+    lock = HomeLock(home)
+    for door in ("unix:/nowhere", "unix:\0", "tcp:1:token", "tcp:99999:token", "tcp:no:token", "", "odd"):
+        lock.announce(door)
         with connect(home) as connection:
             assert connection is None
+    lock.close()
+
+
+def test_a_node_that_has_no_place_for_callers_is_none(tmp_path: Path) -> None:
+    """As one that is suspended, and that others have called before."""
+    home = Home(tmp_path / "home")
+    lock = HomeLock(home)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(0)
+        lock.announce(f"unix:{tmp_path / 's'}")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(tmp_path / "s"))
+        with connect(home) as connection:
+            assert connection is None
+    lock.close()
