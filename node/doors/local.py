@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import socket
 import stat
@@ -40,6 +41,7 @@ _UNIX: Final = hasattr(socket, "AF_UNIX")
 _EVENT_BACKLOG: Final = 256
 _LONGEST_FOLDER: Final = 80
 """Bytes: with the socket's own name it stays below the 104 that macOS allows."""
+_SOCKET: Final = re.compile(r"[0-9]+-[0-9a-f]{8}\.sock")
 _CALL_TIMEOUT: Final = 10.0
 """Seconds in which a caller must have made its call: it is on this machine, and knows what it wants."""
 
@@ -57,17 +59,46 @@ async def open_door(home: Home) -> AsyncIterator[tuple[trio.SocketListener, str]
         async with listeners[0]:
             yield listeners[0], f"tcp:{port}:{secrets.token_hex(16)}"
         return
-    path = _runtime_folder(home) / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+    folder = _runtime_folder(home)
+    _sweep(folder)
+    path = folder / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+    draft = path.with_suffix(".new")  # so that what has its name answers: others sweep what does not
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             with os_errors(f"cannot open the local door {path}"):
-                await sock.bind(str(path))
-                path.chmod(0o600)  # the folder is private already; a umask would be the whole process's
-            sock.listen(16)
+                await sock.bind(str(draft))
+                draft.chmod(0o600)  # the folder is private already; a umask would be the whole process's
+                sock.listen(16)
+                draft.rename(path)
             async with trio.SocketListener(sock) as listener:
                 yield listener, f"unix:{path}"
         finally:
+            draft.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the sockets that nodes left behind which were killed: those of ours at which nobody answers."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for name in [entry.name for entry in entries if _SOCKET.fullmatch(entry.name)]:
+            path = folder / name
+            if _is_dead(path):
+                path.unlink(missing_ok=True)
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.getuid():
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.setblocking(False)  # a node that is suspended, or has many callers, lets others wait
+            sock.connect(str(path))
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _runtime_folder(home: Home) -> Path:

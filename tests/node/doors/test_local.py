@@ -264,3 +264,56 @@ def test_a_node_that_has_no_place_for_callers_is_none(tmp_path: Path) -> None:
         with connect(home) as connection:
             assert connection is None
     lock.close()
+
+
+# What killed nodes leave behind
+
+
+def leave(path: Path) -> Path:
+    """Leave a socket behind, as a process does that is killed."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+    return path
+
+
+async def test_sockets_of_killed_nodes_are_swept(tmp_path: Path) -> None:
+    folder = tmp_path / "run/samara"
+    folder.mkdir(parents=True, mode=0o700)
+    left = [leave(folder / f"{n}-0123abcd.sock") for n in (1, os.getpid(), 4194304)]
+    strangers = [leave(folder / name) for name in ("other.sock", "1-0123abcd.sock.bak", "1-0123ABCD.sock", "engine")]
+    plain, folder_of_that_name = folder / "2-0123abcd.sock", folder / "3-0123abcd.sock"
+    plain.write_text("no socket")
+    folder_of_that_name.mkdir()
+    link = folder / "5-0123abcd.sock"
+    link.symlink_to(leave(tmp_path / "elsewhere"))
+    with socket.socket(socket.AF_UNIX) as alive:
+        alive.bind(str(folder / "6-0123abcd.sock"))
+        alive.listen(1)
+        async with a_node(tmp_path) as node:
+            assert not any(map(os.path.lexists, left))
+            kept = [*strangers, plain, folder_of_that_name, link, tmp_path / "elsewhere", folder / "6-0123abcd.sock"]
+            assert all(map(os.path.lexists, kept))
+            assert (await _say_and_wait(node))["type"] == "result"
+
+
+async def test_a_node_that_runs_keeps_its_socket(tmp_path: Path) -> None:
+    """Also one that is suspended and has many callers: its system says nothing for it, but does not refuse."""
+    async with a_node(tmp_path / "a") as first, a_node(tmp_path / "b") as second:
+        assert (await _say_and_wait(first))["type"] == "result"
+        with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as stack:
+            path = Path(door_of(first.home).removeprefix("unix:")).with_name("9-0123abcd.sock")
+            busy.bind(str(path))
+            busy.listen(0)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    waiting.setblocking(False)
+                    waiting.connect(str(path))
+            async with a_node(tmp_path / "c"):
+                assert path.exists()
+        for node in (first, second):
+            assert (await _say_and_wait(node))["type"] == "result"
+
+
+def test_a_sweep_that_may_not_look_is_none(tmp_path: Path) -> None:
+    local._sweep(tmp_path / "nowhere")
