@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def emit_json(value: object) -> None:
     """Print a result as one JSON object; characters that could steer a terminal are escaped as JSON does it."""
-    print(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False).translate(_IN_JSON))
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode().translate(_IN_JSON))
 
 
 def say(text: str = "") -> None:

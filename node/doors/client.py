@@ -11,7 +11,17 @@ from typing import IO, Final, TypeVar
 import msgspec
 
 from samara.node.doors.proof import MAX_PROOF_LINE, Caller
-from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, Line, ResultLine, error_of
+from samara.node.doors.wire import (
+    MAX_ANSWER,
+    MAX_CALL,
+    Call,
+    ErrorLine,
+    EventLine,
+    HelloLine,
+    Line,
+    ResultLine,
+    error_of,
+)
 from samara.node.operations.base import Event, Operation
 from samara.node.store.home import Home
 from samara.protocol.errors import OperationError, UsageError
@@ -61,10 +71,12 @@ def call_node(
     Raises:
         SamaraError: What the operation raised there.
         OperationError: The node stopped before it was done.
-        UsageError: Something in the request is not UTF-8.
+        UsageError: Something in the request is not UTF-8, or it is too long.
     """
+    call = _encoded(Call(operation.name, msgspec.Raw(_encoded(request)))) + b"\n"
+    if len(call) > MAX_CALL:
+        raise UsageError(f"{operation.name} was given {len(call)} bytes: a running node takes at most {MAX_CALL}")
     with connection.makefile("rb") as lines:
-        call = _encoded(Call(operation.name, msgspec.Raw(_encoded(request)))) + b"\n"
         with _until_it_stops():
             connection.sendall(call)
         while True:
@@ -151,9 +163,11 @@ def _hear(sock: Connection, most: int, end: float) -> bytes:
 
 def _read(lines: IO[bytes]) -> Line:
     with _until_it_stops():
-        line = lines.readline(MAX_LINE)
-        if not line.endswith(b"\n"):
+        line = lines.readline(MAX_ANSWER)
+        if not line.endswith(b"\n") and len(line) < MAX_ANSWER:
             raise ConnectionResetError
+    if not line.endswith(b"\n"):
+        raise OperationError(f"the running node answered with more than {MAX_ANSWER} bytes", hint="Restart it.")
     return _decoded(line)
 
 

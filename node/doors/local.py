@@ -25,7 +25,7 @@ import trio
 
 from samara import __version__
 from samara.node.doors.proof import MAX_PROOF_LINE, Keeper
-from samara.node.doors.wire import MAX_LINE, Call, ErrorLine, EventLine, HelloLine, ResultLine, error_line
+from samara.node.doors.wire import MAX_CALL, Call, ErrorLine, EventLine, HelloLine, error_line, result_line
 from samara.node.operations.base import AnyOperation, Event
 from samara.node.store.files import os_errors
 from samara.node.store.home import Home
@@ -159,7 +159,7 @@ class _Caller:
                 await self._stream.send_all(keeper.answer(await self._read_line(MAX_PROOF_LINE)))
                 keeper.check(await self._read_line(MAX_PROOF_LINE))
             await self._say(HelloLine(__version__, os.getpid()))
-            call, operation, request = self._understand(await self._read_line(MAX_LINE))
+            call, operation, request = self._understand(await self._read_line(MAX_CALL))
         except SamaraError as error:
             await self._say(error_line(error))
             return
@@ -182,18 +182,18 @@ class _Caller:
             with contextlib.suppress(trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
                 send.send_nowait(event)
 
-        outcome: list[ResultLine | ErrorLine] = []
+        outcome: list[bytes] = []
 
         async def work() -> None:
             with send:
                 try:
                     result = await self._node.run(operation, request, report)
-                    outcome.append(ResultLine(msgspec.Raw(msgspec.json.encode(result))))
+                    outcome.append(result_line(operation.name, result))
                 except SamaraError as error:
-                    outcome.append(error_line(error))
+                    outcome.append(_encoded(error_line(error)))
                 except Exception as error:
                     _log.exception("operation %s failed", operation.name)
-                    outcome.append(error_line(OperationError(f"{operation.name} failed: {error!r}")))
+                    outcome.append(_encoded(error_line(OperationError(f"{operation.name} failed: {error!r}"))))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_when_left, nursery.cancel_scope)
@@ -204,7 +204,7 @@ class _Caller:
                         await self._say(EventLine(event))
             nursery.cancel_scope.cancel()
         if outcome:
-            await self._say(outcome[0])
+            await self._stream.send_all(outcome[0])
 
     async def _cancel_when_left(self, scope: trio.CancelScope) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -225,5 +225,9 @@ class _Caller:
             return bytes(buffer)
         raise UsageError(f"nobody called within {_CALL_TIMEOUT:.0f} s at the local door")
 
-    async def _say(self, line: HelloLine | EventLine | ResultLine | ErrorLine) -> None:
-        await self._stream.send_all(msgspec.json.encode(line) + b"\n")
+    async def _say(self, line: HelloLine | EventLine | ErrorLine) -> None:
+        await self._stream.send_all(_encoded(line))
+
+
+def _encoded(line: HelloLine | EventLine | ErrorLine) -> bytes:
+    return msgspec.json.encode(line) + b"\n"

@@ -17,12 +17,31 @@ import msgspec
 
 from samara.node.operations.base import Event
 from samara.protocol import limits
-from samara.protocol.errors import SamaraError, class_named, name_of
+from samara.protocol.errors import OperationError, SamaraError, class_named, name_of
 
-__all__ = ["MAX_LINE", "Call", "ErrorLine", "EventLine", "HelloLine", "Line", "ResultLine", "error_line", "error_of"]
+__all__ = [
+    "MAX_ANSWER",
+    "MAX_CALL",
+    "Call",
+    "ErrorLine",
+    "EventLine",
+    "HelloLine",
+    "Line",
+    "ResultLine",
+    "error_line",
+    "error_of",
+    "result_line",
+]
 
-MAX_LINE: Final = 16 * limits.MIB
-"""Bytes of one line: the listing of a content with 100,000 files."""
+MAX_CALL: Final = 16 * limits.MIB
+"""Bytes of the caller's line: a prompt, or the names of thousands of releases."""
+
+MAX_ANSWER: Final = 256 * limits.MIB
+"""Bytes of a line of the node: it tells of every file of a content, and a file table has as many at most. A list of
+100,000 releases has 38 MB, all about 100,000 files 29 MB."""
+
+_AROUND: Final = 64
+"""Bytes of a line around its result, and more."""
 
 
 class HelloLine(msgspec.Struct, frozen=True, tag="hello"):
@@ -60,6 +79,21 @@ class ErrorLine(msgspec.Struct, frozen=True, tag="error"):
 
 
 Line = HelloLine | Call | EventLine | ResultLine | ErrorLine
+
+
+def result_line(operation: str, result: object) -> bytes:
+    """Return a result as the line that ends a conversation.
+
+    Raises:
+        OperationError: It is too long for a line.
+    """
+    encoded = msgspec.json.encode(result)
+    if len(encoded) > MAX_ANSWER - _AROUND:
+        raise OperationError(
+            f"the answer to {operation} has {len(encoded)} bytes: at most {MAX_ANSWER - _AROUND} pass the local door",
+            hint="Stop the node and run the same command again: then nothing has to pass.",
+        )
+    return msgspec.json.encode(ResultLine(msgspec.Raw(encoded))) + b"\n"
 
 
 def error_line(error: SamaraError) -> ErrorLine:

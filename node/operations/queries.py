@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from samara.node.operations.base import Query
-from samara.node.operations.refs import find_release, link_of, own_publisher, publisher_text
+from samara.node.operations.refs import find_release, link_of, own_publisher
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
-from samara.protocol.ids import did_key, format_content, format_record
+from samara.protocol.ids import PublisherId, ReleaseId, did_key, format_content, format_record
 from samara.protocol.records import verify_release
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "Queued",
     "ReleaseRow",
     "Shown",
-    "row_of",
 ]
 
 
@@ -169,21 +168,26 @@ class KeyShown:
     names: dict[str, str]
 
 
-def row_of(store: Store, held: HeldRelease) -> ReleaseRow:
-    """Return a release as lists show it."""
+def _rows(store: Store, releases: Iterable[HeldRelease]) -> Iterator[ReleaseRow]:
+    """Yield releases as lists show them."""
+    pins, names = store.catalog.pins(), store.catalog.petnames()
+    return (_row(store, held, pins, names) for held in releases)
+
+
+def _row(store: Store, held: HeldRelease, pins: Container[ReleaseId], names: Mapping[PublisherId, str]) -> ReleaseRow:
     state, here, path = _standing(store, held)
     return ReleaseRow(
         format_record(held.id),
         held.name,
         held.version,
-        publisher_text(store, held.publisher),
+        names.get(held.publisher) or format_record(held.publisher),
         held.kind,
         held.license,
         held.bytes,
         held.files,
         here,
         held.visibility,
-        held.id in store.catalog.pins(),
+        held.id in pins,
         "condemned" if held.condemned else state,
         path,
     )
@@ -209,10 +213,6 @@ def _standing(store: Store, held: HeldRelease) -> tuple[str, int, str]:
     return best
 
 
-def _rows(store: Store, releases: Iterable[HeldRelease]) -> Listed:
-    return Listed(tuple(row_of(store, held) for held in releases))
-
-
 def _show(store: Store, request: ShowRequest) -> Shown:
     held = find_release(store, request.ref)
     places = store.contents.places(held.content)
@@ -228,7 +228,7 @@ def _show(store: Store, request: ShowRequest) -> Shown:
                 )
             )
     return Shown(
-        **asdict(row_of(store, held)),
+        **asdict(next(_rows(store, [held]))),
         publisher_id=format_record(held.publisher),
         content=format_content(held.content),
         issued=held.issued,
@@ -269,10 +269,16 @@ def _key_show(store: Store, request: KeyShowRequest) -> KeyShown:
     return KeyShown(format_record(own.publisher), did_key(own.key.public), names)
 
 
-LIST = Query("ls", ListRequest, Listed, lambda store, _: _rows(store, store.catalog.releases()))
-SEARCH = Query(
-    "search", SearchRequest, Listed, lambda store, request: _rows(store, store.releases_by_text(request.words))
-)
+def _list(store: Store, request: ListRequest) -> Listed:
+    return Listed(tuple(_rows(store, store.catalog.releases())))
+
+
+def _search(store: Store, request: SearchRequest) -> Listed:
+    return Listed(tuple(_rows(store, store.releases_by_text(request.words))))
+
+
+LIST = Query("ls", ListRequest, Listed, _list)
+SEARCH = Query("search", SearchRequest, Listed, _search)
 SHOW = Query("show", ShowRequest, Shown, _show)
 QUEUE = Query("queue", QueueRequest, Queued, _queue)
 KEY_SHOW = Query("key show", KeyShowRequest, KeyShown, _key_show)

@@ -19,7 +19,7 @@ from support.doors import ERRORS, Answered, Asked, a_node, ask, call_line, door_
 from samara.node.app import Node
 from samara.node.doors import local
 from samara.node.doors.client import connect
-from samara.node.doors.wire import MAX_LINE, ErrorLine, error_of
+from samara.node.doors.wire import MAX_CALL, ErrorLine, error_of
 from samara.node.fetch.swarm import WrongChunkError
 from samara.node.operations.base import Event, Progress
 from samara.node.store.home import Home, HomeLock
@@ -139,7 +139,7 @@ HOSTILE = {
     "deep nesting in a field": b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b',"type":"call"}\n',
     "a huge number": b'{"type":"call","operation":"echo","request":{"what":"x","times":' + b"9" * 9000 + b"}}\n",
     "two lines": call_line() + call_line(),
-    "a line without an end": b"x" * (MAX_LINE + 100_000),
+    "a line without an end": b"x" * (MAX_CALL + 100_000),
 }
 
 
