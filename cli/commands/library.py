@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from samara.node.operations.queries import (
     Shown,
     ShowRequest,
 )
+from samara.node.store.home import Home
 
 if TYPE_CHECKING:
     from samara.node.operations.library import Verified
@@ -82,6 +84,8 @@ def queue_command(drop: int | None, as_json: bool) -> None:
     elif queued.fetches:
         rows = [(str(f.number), f.state, f.ref, f.error) for f in queued.fetches]
         table(("no", "state", "what", "error"), rows)
+        if not Home.find().is_held() and any(f.state == "queued" for f in queued.fetches):
+            print("Nothing runs now. What is queued goes on when you start: samara node", file=sys.stderr)
     else:
         say("No fetch is under way.")
 

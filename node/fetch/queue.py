@@ -6,6 +6,7 @@ taken up when a node runs again; what failed stays listed until it is asked for 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 from dataclasses import dataclass, field
@@ -92,6 +93,8 @@ class FetchQueue:
 
     async def run(self) -> None:
         """Run what is asked for, until cancelled."""
+        with contextlib.suppress(StoreError):  # a full disk: it is only told wrongly
+            self._node.store.catalog.requeue_fetches()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._ready.set()

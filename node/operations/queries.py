@@ -132,7 +132,15 @@ class QueueRequest:
 
 @dataclass(frozen=True, slots=True)
 class QueuedRow:
-    """A fetch that is not done."""
+    """A fetch that is not done.
+
+    Attributes:
+        number: By which it can be dropped.
+        ref: What was asked for.
+        state: running; queued: it goes on when `samara node` runs, or the same command; failed.
+        release: Its release id, once known.
+        error: Why it failed, or why it makes way for others.
+    """
 
     number: int
     ref: str
@@ -249,12 +257,13 @@ def _format_facts(store: Store, held: HeldRelease) -> dict[str, str | int]:
 
 
 def _queue(store: Store, request: QueueRequest) -> Queued:
+    held = store.home.is_held()
     return Queued(
         tuple(
             QueuedRow(
                 fetch.no,
                 str(json.loads(fetch.request).get("ref", "")),
-                fetch.state,
+                fetch.state if held or fetch.state != "running" else "queued",  # whoever ran it was killed
                 format_record(fetch.release) if fetch.release else "",
                 fetch.error,
             )

@@ -70,7 +70,7 @@ class QueuedFetch:
     Attributes:
         no: Its number.
         request: What was asked, as the operation's JSON.
-        state: queued, running, failed or done.
+        state: queued, running, failed or done; a process that is killed leaves `running` behind.
         release: Which release it is, once known.
         error: Why it failed.
         added: When, seconds since 1970.
@@ -289,6 +289,11 @@ class Catalog:
             "SELECT no, request, state, release, error, added FROM fetch WHERE state != 'done' ORDER BY no"
         )
         return [QueuedFetch(n, r, s, ReleaseId(i) if i else None, e, a) for n, r, s, i, e, a in rows]
+
+    def requeue_fetches(self) -> None:
+        """Record that no fetch runs: whoever ran them is gone."""
+        with self._index.write() as db:
+            db.execute("UPDATE fetch SET state = 'queued' WHERE state = 'running'")
 
     def update_fetch(self, no: int, state: str, *, release: ReleaseId | None = None, error: str = "") -> None:
         """Record how a fetch stands."""

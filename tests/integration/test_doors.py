@@ -172,7 +172,8 @@ def test_queued_fetches_survive_a_killed_node(tmp_path: Path, alice: Seeder) -> 
         assert (done.code, done.json["error"]) == (1, "OperationError")
     held = held_of(bob, alice.release)
     assert 0 < held < sum(MODEL.values())
-    assert queue_of(bob) == ["running"]
+    assert queue_of(bob) == ["queued"]
+    assert "samara node" in bob.run("queue").err
     bob = Cli(bob.home)
     with bob.running("node"):
         eventually(lambda: state_of(bob, alice.release) == "complete", within=30)
@@ -212,6 +213,7 @@ def test_a_fetch_in_the_foreground_stops_and_goes_on(tmp_path: Path, alice: Seed
     assert (done.code, done.out) == (130, "")
     held = held_of(bob, alice.release)
     assert 0 < held < sum(MODEL.values())
+    assert queue_of(bob) == ["queued"]
     fetched = Cli(bob.home).json("fetch", alice.link)
     assert fetched["received"] == sum(MODEL.values()) - held
     assert queue_of(bob) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -16,6 +17,8 @@ from support.contents import give_home
 from samara.node.fetch import queue
 from samara.node.fetch.goal import FetchOutcome, Goal
 from samara.node.fetch.queue import FetchQueue, FetchRequest
+from samara.node.operations.queries import QUEUE, QueueRequest
+from samara.node.store.home import HomeLock
 from samara.protocol.errors import DiskFullError, NotFoundError, PeerBusyError
 from samara.protocol.ids import ReleaseId, format_record
 
@@ -108,3 +111,27 @@ async def test_each_caller_hears_the_error_itself(
     assert [(error.message, error.hint, error.retry_after) for error in heard] == [("it is busy", "Later.", 3.0)] * 2
     assert heard[0] is not heard[1]
     assert Scripted.runs == [9]
+
+
+async def test_what_a_killed_node_ran_is_told_as_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    with give_home(tmp_path / "a") as store:
+        for number in (1, 2, 3):
+            store.catalog.enqueue(msgspec.json.encode(request(number, 0)))
+        store.catalog.update_fetch(1, "running")
+        store.catalog.update_fetch(2, "failed", error="why")
+
+        def told() -> list[tuple[str, str]]:
+            return [(row.state, row.error) for row in QUEUE.answer(store, QueueRequest()).fetches]
+
+        assert told() == [("queued", ""), ("failed", "why"), ("queued", "")]
+        lock = HomeLock(store.home)
+        assert told()[0] == ("running", "")  # somebody holds the home: it may be so
+        async with scripted_queue(store, monkeypatch) as fetches:
+            await trio.testing.wait_all_tasks_blocked()
+            assert told() == [("queued", ""), ("failed", "why"), ("queued", "")]  # it is not: nobody took it up
+            await fetches.take_up()
+            await trio.sleep(1)
+            assert told() == [("running", ""), ("failed", "why"), ("running", "")]
+        lock.close()
