@@ -109,13 +109,13 @@ class MuxedStream:
         Raises:
             NetworkError: The stream was reset, or the connection is gone.
         """
+        await trio.lowlevel.checkpoint()
         while not self._held:
             if self._broken is not None:
                 raise type(self._broken)(self._broken.message)
             if self._they_ended:
                 return b""
             await self._news.wait()
-        await trio.lowlevel.checkpoint()
         data = self._held.popleft()
         if len(data) > max_bytes:
             self._held.appendleft(data[max_bytes:])

@@ -388,7 +388,8 @@ class Scheduler:
         asked = [request.peer for request in self._asked[position]]
         if peer in asked:
             return False
-        return min(times[other] for other in asked) >= peer.would_take(size, now) + _GAIN * 2 ** (len(asked) - 1)
+        least = min(times[other] for other in asked)
+        return least >= peer.would_take(size, now) + _GAIN * 2.0 ** (len(asked) - 1)
 
     # Settling
 

@@ -238,7 +238,11 @@ def test_slow_peers_that_pair_up_keep_no_chunk_from_a_third() -> None:
     scheduler.next_requests("ann", 0.0)
 
     def trickle(*peers: str) -> Callable[[float], None]:
-        return lambda now: [scheduler.progress(peer, 1 << 10, now) for peer in peers][0]
+        def tell(now: float) -> None:
+            for peer in peers:
+                scheduler.progress(peer, 1 << 10, now)
+
+        return tell
 
     paired = wait_for(scheduler, "bob", 0.0, trickle("ann"))
     scheduler.add_peer("cat", paired)
