@@ -63,10 +63,27 @@ async def serve_samara(mib: int) -> None:
 async def fetch_samara(said: dict[str, str]) -> tuple[int, float, float]:
     async with open_host(seed=b"\2" * 32) as host:
         stream = await host.open_stream(PeerAddress(said["peer"], (said["address"],)), PROTOCOL, timeout=30)
-        began, before, received = time.perf_counter(), used()["cpu"], 0
-        while data := await stream.receive_some(MIB):
-            received += len(data)
-        return received, time.perf_counter() - began, used()["cpu"] - before
+        sink = Sink()
+        began, before = time.perf_counter(), used()["cpu"]
+        await stream.receive_to(sink)
+        return sink.received, time.perf_counter() - began, used()["cpu"] - before
+
+
+class Sink:
+    """Has one buffer of a mebibyte, as a chunk has, and counts."""
+
+    def __init__(self) -> None:
+        self._room = memoryview(bytearray(MIB))
+        self.received = 0
+
+    def room(self, count: int) -> memoryview:
+        return self._room[:count]
+
+    def filled(self, count: int) -> None:
+        self.received += count
+
+    def feed(self, data: memoryview) -> None:
+        self.received += len(data)
 
 
 def serve_tcp(mib: int) -> None:

@@ -497,6 +497,10 @@ class MuxedConnection:
         except RemoteProtocolError as error:
             self.drop(stream.number)
             stream.break_off(error)
+        except Exception:  # the border of one stream: a bug in who reads it must not end the others
+            _log.exception("a stream with %s failed", self.peer)
+            self.drop(stream.number)
+            stream.break_off(NetworkError("the stream failed here"))
 
     # Writer.
 
