@@ -1,6 +1,7 @@
 """The entry point `samara`: a table of commands, each imported only when it is called.
 
-`samara --help` must not pay for what a command needs: libp2p alone costs a second. So the one-line helps stand here.
+`samara --help` must not pay for what a command needs, which takes longer to import than all else that it does. So the
+one-line helps stand here.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ The task tree, from the root nursery down:
     ├─ digests              checks the whole-file digests of what was fetched
     ├─ fetches              the queue: a task a fetch, below it a task a peer
     └─ network              started by the first operation that needs it
-       ├─ host              libp2p: a task a connection, a task a stream
+       ├─ host              connections: a task a connection, a task a stream
        ├─ announce          keeps what is shared announced
        └─ nearby            collects the peers that mDNS finds
 

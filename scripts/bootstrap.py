@@ -30,14 +30,12 @@ __all__ = ["main"]
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "samara-setup.json"
-LOCKS = {"run": "run.txt", "dev": "dev.txt"}
-WEIGHT = {"run": "65 MB to fetch, 270 MB on disk", "dev": "135 MB to fetch, 460 MB on disk"}
+WEIGHT = {"run": "45 MB to fetch, 180 MB on disk", "dev": "120 MB to fetch, 430 MB on disk"}
 WINDOWS = sys.platform == "win32"
 PYTHON = VENV / ("Scripts/python.exe" if WINDOWS else "bin/python")
 
 OLDEST = (3, 11)
-NEWEST = (3, 13)
-"""libp2p's coincurve has no wheel for 3.14 yet."""
+NEWEST = (3, 14)
 
 
 class SetupError(Exception):
@@ -50,11 +48,15 @@ def say(text: str) -> None:
 
 
 def key_of(profile: str) -> str:
-    """Return what `.venv` was set up from: the locks, the Python, the place. Any change is a reason to look again."""
+    """Return what `.venv` was set up from: the lock, the Python, the place. Any change is a reason to look again."""
     digest = hashlib.sha256(f"{sys.version_info[:2]}\0{ROOT}\0".encode())
-    for name in ("build.txt", LOCKS[profile]):
-        digest.update((ROOT / "requirements" / name).read_bytes())
+    digest.update(lock_of(profile).read_bytes())
     return digest.hexdigest()
+
+
+def lock_of(profile: str) -> Path:
+    """Return where the lock of a profile lies."""
+    return ROOT / "requirements" / f"{profile}.txt"
 
 
 def stamps() -> dict[str, str]:
@@ -75,7 +77,7 @@ def check_python() -> None:
     """Refuse a Python that the locked packages do not support."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         raise SetupError(
-            f"Samara needs Python 3.11, 3.12 or 3.13; {sys.executable} is {sys.version.split()[0]}.\n"
+            f"Samara needs Python 3.11 to 3.14; {sys.executable} is {sys.version.split()[0]}.\n"
             "Debian 12, Ubuntu 24.04 or later: apt install python3 python3-venv · macOS: brew install python@3.13 · "
             "Windows: winget install Python.Python.3.13"
         )
@@ -122,12 +124,9 @@ def make_venv() -> None:
 
 
 def pip_install(lock: Path) -> None:
-    """Install exactly a lock, telling of the progress.
-
-    The source-only packages are built with the setuptools of `build.txt`, not with whatever is newest today.
-    """
+    """Install exactly a lock, telling of the progress; no package is ever built here."""
     command = [str(PYTHON), "-I", "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
-    command += ["--require-hashes", "--no-deps", "--no-build-isolation", "--use-pep517", "-r", str(lock)]
+    command += ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(lock)]
     total = sum("==" in line for line in lock.read_text(encoding="utf-8").splitlines())
     shown = sys.stderr.isatty()
     heard: list[str] = []
@@ -156,14 +155,6 @@ def link_checkout() -> None:
     (site / "samara.pth").write_text(f"{ROOT / 'src'}\n", encoding="locale")
 
 
-def drop_old_stubs() -> None:
-    """Let mypy see trio's own types: trio-typing, which libp2p imports, brings stubs of an old trio that hide them."""
-    import shutil  # here, since the second start is to be fast
-
-    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(VENV)}))
-    shutil.rmtree(site / "trio-stubs", ignore_errors=True)
-
-
 def set_up(profile: str) -> None:
     """Bring `.venv` to the state of a lock; the stamp is written last. The development lock contains the other."""
     check_machine()
@@ -172,10 +163,8 @@ def set_up(profile: str) -> None:
     make_venv()
     with contextlib.suppress(FileNotFoundError):
         STAMP.unlink()
-    for name in ("build.txt", LOCKS[profile]):
-        pip_install(ROOT / "requirements" / name)
+    pip_install(lock_of(profile))
     link_checkout()
-    drop_old_stubs()
     done = ("dev", "run") if profile == "dev" else ("run",)
     partial = STAMP.with_suffix(".new")
     partial.write_text(json.dumps({name: key_of(name) for name in done}), encoding="utf-8")

@@ -3,11 +3,10 @@
 
 `pyproject.toml` is the only place where direct dependencies are named; this derives from it
 
-- `dev.txt`: all that a checkout needs to be checked and tested (it contains the other two),
-- `run.txt`: what `samara` needs to run,
-- `build.txt`: what must be there before pip can build the packages that come as source only.
+- `dev.txt`: all that a checkout needs to be checked and tested (it contains the other),
+- `run.txt`: what `samara` needs to run.
 
-The three agree on every version. Each lock begins with a digest of what it was made from, so that `--check` can tell,
+Both agree on every version. Each lock begins with a digest of what it was made from, so that `--check` can tell,
 without a network, that a lock and `pyproject.toml` have drifted apart. Versions move only with `--upgrade`.
 
 Run it with the project's Python (`.venv/bin/python scripts/lock.py`), where uv and packaging are.
@@ -41,10 +40,7 @@ PIN: Final = re.compile(
     r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? ?\\?$"
 )
 
-SOURCE_ONLY: Final = ("python-baseconv", "varint")
-"""Pure-Python packages without a wheel: `build.txt` is there for these."""
-
-PYTHONS: Final = ("3.11", "3.12", "3.13")
+PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS: Final = (
     "x86_64-manylinux_2_28",
     "aarch64-manylinux_2_28",
@@ -60,12 +56,10 @@ class Lock:
 
     Attributes:
         name: Its file in `requirements/`.
-        project: It contains the project's own dependencies.
-        groups: The dependency groups that it contains.
+        groups: The dependency groups that it contains beside the project's own dependencies.
     """
 
     name: str
-    project: bool
     groups: tuple[str, ...]
 
     @property
@@ -74,12 +68,8 @@ class Lock:
         return ROOT / "requirements" / self.name
 
 
-# The first decides the versions; the others are held to it.
-LOCKS: Final = (
-    Lock("dev.txt", project=True, groups=("build", "dev")),
-    Lock("run.txt", project=True, groups=()),
-    Lock("build.txt", project=False, groups=("build",)),
-)
+# The first decides the versions; the other is held to it.
+LOCKS: Final = (Lock("dev.txt", groups=("dev",)), Lock("run.txt", groups=()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +96,15 @@ def read_project() -> dict[str, Any]:
 
 def direct(lock: Lock, project: Mapping[str, Any]) -> list[str]:
     """Return the requirements that `pyproject.toml` names for a lock, sorted."""
-    named = list(project["project"]["dependencies"]) if lock.project else []
+    named = list(project["project"]["dependencies"])
     for group in lock.groups:
         named += project["dependency-groups"][group]
     return sorted(named)
 
 
-def overrides(project: Mapping[str, Any]) -> list[str]:
-    """Return the requirements that replace what a dependency asks for, sorted."""
-    return sorted(project["tool"]["uv"]["override-dependencies"])
-
-
 def inputs_digest(lock: Lock, project: Mapping[str, Any]) -> str:
     """Return SHA-256, in hex, over all that decides what a lock contains."""
-    inputs = [project["project"]["requires-python"], overrides(project), direct(lock, project)]
+    inputs = [project["project"]["requires-python"], direct(lock, project)]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -156,7 +141,7 @@ def problems(project: Mapping[str, Any], texts: Mapping[str, str]) -> list[str]:
             found.append(f"{lock.name} was not made from this pyproject.toml: run scripts/lock.py")
         entries = list(pins(texts[lock.name]))
         found += [f"{lock.name}: {p.name}=={p.version} is not in {LOCKS[0].name}" for p in set(entries) - everything]
-        for named in (Requirement(r) for r in [*direct(lock, project), *(overrides(project) if lock.project else [])]):
+        for named in map(Requirement, direct(lock, project)):
             versions = [p.version for p in entries if p.name == canonicalize_name(named.name)]
             if not versions or not all(named.specifier.contains(v, prereleases=True) for v in versions):
                 found.append(f"{lock.name}: {named} is not met by {versions or 'any pin'}")
@@ -176,15 +161,14 @@ def compile_lock(lock: Lock, project: Mapping[str, Any], *, upgrade: Sequence[st
     """Resolve one lock with uv and write it."""
     text = lock.path.read_text(encoding="utf-8") if lock.path.exists() else ""
     with tempfile.TemporaryDirectory() as folder:
-        wanted, override, held = (Path(folder) / n for n in ("wanted.in", "override.in", "held.in"))
+        wanted, held = Path(folder) / "wanted.in", Path(folder) / "held.in"
         result = Path(folder) / lock.name
         wanted.write_text("\n".join(direct(lock, project)))
-        override.write_text("\n".join(overrides(project)))
         held.write_text("" if lock is LOCKS[0] else LOCKS[0].path.read_text(encoding="utf-8"))
         result.write_text(text)  # uv keeps the versions that it finds here, unless told to upgrade
         options = ["--universal", "--python-version", PYTHONS[0], "--generate-hashes", "--no-header", "--no-annotate"]
         options += ["--no-emit-index-url", "--no-emit-find-links", "--quiet", "--no-config"]
-        options += ["--override", str(override), "--constraint", str(held), "--output-file", str(result)]
+        options += ["--constraint", str(held), "--output-file", str(result)]
         subprocess.run([find_uv(), "pip", "compile", str(wanted), *options, *upgrade], check=True)
         body = result.read_text(encoding="utf-8")
     digest = inputs_digest(lock, project)
@@ -197,12 +181,11 @@ def compile_lock(lock: Lock, project: Mapping[str, Any], *, upgrade: Sequence[st
 def prove_platforms() -> bool:
     """Ask the package index whether every pin has a wheel on every platform; print the answers."""
     good = True
-    exempt = [arg for name in SOURCE_ONLY for arg in ("--no-binary", name)]
     for platform in PLATFORMS:
         for python in PYTHONS:
             with tempfile.TemporaryDirectory() as target:
                 command = [find_uv(), "pip", "install", "--dry-run", "--no-config", "--target", target, "--no-deps"]
-                command += ["--require-hashes", "--only-binary", ":all:", *exempt]
+                command += ["--require-hashes", "--only-binary", ":all:"]
                 command += ["--python-platform", platform, "--python-version", python, "-r", str(LOCKS[0].path)]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
             print(f"{platform} {python}: {'ok' if done.returncode == 0 else done.stderr.strip()}")

@@ -3,13 +3,10 @@
 
     .venv/bin/python scripts/try_wheel.py [--out DIR]
 
-Two ways of installing are supported, and both are tried:
+Two ways of installing are tried, both with no more than wheels, so that no compiler is ever needed:
 
-1. pip: `pip install --require-hashes --no-deps --no-build-isolation --use-pep517 -r requirements/run.txt` (after
-   `build.txt`), then `pip install --no-deps samara-….whl`;
-2. uv: `uv tool install --overrides requirements/run.txt samara-….whl`.
-
-A plain `pip install samara-….whl` is not: it would compile the fastecdsa that libp2p pins (specs/adr/0002).
+1. `pip install samara-….whl` in a clean environment: whatever versions the index has today;
+2. `uv tool install --overrides requirements/run.txt samara-….whl`: the versions that were tested.
 """
 
 from __future__ import annotations
@@ -77,23 +74,12 @@ def try_command(samara: Path, away: Path) -> None:
 
 
 def try_pip(wheel: Path, place: Path) -> None:
-    """Install with pip into a clean environment: the lock, then the wheel."""
+    """Install with pip into a clean environment, and let pip choose the versions."""
     venv.create(place, with_pip=True)
     python = place / SCRIPTS / ("python.exe" if WINDOWS else "python")
-    pip: list[str | Path] = [
-        python,
-        "-I",
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--quiet",
-        "--no-deps",
-    ]
-    for lock in ("build.txt", "run.txt"):
-        locked = ["--require-hashes", "--no-build-isolation", "--use-pep517"]
-        run([*pip, *locked, "-r", REQUIREMENTS / lock])
-    run([*pip, wheel])
+    pip: list[str | Path] = [python, "-I", "-m", "pip", "--disable-pip-version-check"]
+    run([*pip, "install", "--quiet", "--only-binary", ":all:", wheel])
+    run([*pip, "check"])
     run([python, "-P", "-c", "import samara.protocol.ids, samara.node, samara.sneakernet, samara.cli"], cwd=place)
     try_command(place / SCRIPTS / "samara", place)
 
@@ -102,7 +88,7 @@ def try_uv(wheel: Path, place: Path) -> None:
     """Install with uv as a tool, each dependency overridden by its pin."""
     environment = os.environ | {"UV_TOOL_DIR": str(place / "tools"), "UV_TOOL_BIN_DIR": str(place / "bin")}
     uv = Path(sys.executable).parent / ("uv.exe" if WINDOWS else "uv")
-    command: list[str | Path] = [uv, "tool", "install", "--no-config", "--python", sys.executable]
+    command: list[str | Path] = [uv, "tool", "install", "--no-config", "--no-build", "--python", sys.executable]
     run([*command, "--overrides", REQUIREMENTS / "run.txt", wheel], env=environment)
     try_command(place / "bin" / "samara", place)
 

@@ -1,8 +1,6 @@
 """The DHT `/samara/kad/1`: finds who has a key and what its value is, announces ours, keeps its routing table alive.
 
-py-libp2p's own Kademlia is not used: it returns an old value for ever once it has one, asks nobody when it knows one
-provider, believes what others say of third peers, keeps what anybody sends without bound, and a dozen silent streams
-stop it. The messages are the same, so other implementations can speak to it under this name.
+The messages are those of libp2p's Kademlia, so other implementations can speak to it under this name.
 
 Invariants:
 1. A peer gets into the routing table when it has answered us, or when it told on our connection that it serves the DHT.

@@ -1,8 +1,5 @@
 """Dialling a peer that has several addresses: the next one a quarter of a second after the last, or when that failed.
 
-libp2p's swarm dials one TCP address of a peer only, waits its quarter of a second also after a success, and after a
-failure refuses to dial that peer for a minute; so dialling is ours.
-
 Source: RFC 8305, §5.
 """
 

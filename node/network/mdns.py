@@ -1,8 +1,5 @@
 """Peers on the same LAN, by multicast DNS: we say where we listen, and hear where others do. No server, no internet.
 
-On `zeroconf`, not on libp2p's mDNS: that one finds its own address by asking the route to a public resolver, so without
-an internet it announces loopback only; it mixes all libp2p nodes; and it blocks its callbacks for seconds.
-
 Invariants:
 1. What is heard is a claim of anybody on the LAN: bounded, parsed, never more than an address to dial. Noise tells
    later who answers there.

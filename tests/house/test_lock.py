@@ -32,17 +32,11 @@ def test_a_new_dependency_without_a_new_lock_is_noticed(project: dict[str, Any],
     assert "run.txt was not made from this pyproject.toml" in found
     assert "dev.txt was not made from this pyproject.toml" in found
     assert "run.txt: leftpad>=1 is not met by any pin" in found
-    assert "build.txt" not in found
 
 
 def test_a_new_development_dependency_leaves_the_run_lock_alone(project: dict[str, Any], texts: dict[str, str]) -> None:
     project["dependency-groups"]["dev"].append("ruff>=0.1")
     assert lock.problems(project, texts) == ["dev.txt was not made from this pyproject.toml: run scripts/lock.py"]
-
-
-def test_a_changed_override_is_noticed(project: dict[str, Any], texts: dict[str, str]) -> None:
-    project["tool"]["uv"]["override-dependencies"] = ["fastecdsa==2.3.2"]
-    assert "run.txt: fastecdsa==2.3.2 is not met by ['4.0.0']" in lock.problems(project, texts)
 
 
 def test_locks_that_disagree_on_a_version_are_noticed(project: dict[str, Any], texts: dict[str, str]) -> None:
@@ -51,10 +45,9 @@ def test_locks_that_disagree_on_a_version_are_noticed(project: dict[str, Any], t
     assert "run.txt: trio==99.0 is not in dev.txt" in lock.problems(project, texts)
 
 
-def test_every_pin_has_hashes_and_every_source_package_is_known(texts: dict[str, str]) -> None:
+def test_every_pin_has_hashes(texts: dict[str, str]) -> None:
     for text in texts.values():
         assert all(pin.hashes for pin in lock.pins(text))
-    assert set(lock.SOURCE_ONLY) <= {pin.name for pin in lock.pins(texts["run.txt"])}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Codecs of the network against libp2p's own, and against bytes that nobody means well with."""
+"""Codecs of the network: there and back, and against bytes that nobody means well with."""
 
 from __future__ import annotations
 
@@ -49,54 +49,27 @@ def test_no_bytes_surprise_a_decoder(data: bytes) -> None:
         format_peer_id(data)
 
 
-@settings(deadline=None)  # the first import of libp2p takes a second
 @given(messages)
-def test_dht_messages_are_those_of_libp2p(message: Message) -> None:
-    from libp2p.kad_dht.pb.kademlia_pb2 import Message as Reference
-
-    raw = encode(message)
-    reference = Reference.FromString(raw)
-    assert int(reference.type) == message.kind
-    assert reference.key == message.key
-    assert (reference.record.value if reference.HasField("record") else None) == message.value
-    for theirs, ours in ((reference.closerPeers, message.closer), (reference.providerPeers, message.providers)):
-        assert [peer.id for peer in theirs] == [parse_peer_id(contact.peer) for contact in ours]
-        assert [list(peer.addrs) for peer in theirs] == [[a.encode() for a in contact.addresses] for contact in ours]
-    assert decode(reference.SerializeToString()) == message
+def test_dht_messages_round_trip(message: Message) -> None:
+    assert decode(encode(message)) == message
 
 
-@settings(deadline=None)
 @given(ips, ports)
-def test_addresses_are_those_of_libp2p(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> None:
-    from multiaddr import Multiaddr  # type: ignore[import-untyped]
-
+def test_addresses_round_trip(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> None:
     address = from_ip(str(ip), port)
-    assert Multiaddr(str(address)).to_bytes() == address.encode()
     assert decode_address(address.encode()) == address
     assert parse_address(str(address)) == address
 
 
-@settings(deadline=None)
-@given(st.binary(min_size=32, max_size=32))
-def test_peer_ids_are_those_of_libp2p(public_key: bytes) -> None:
-    from libp2p.peer.id import ID
-
-    peer = peer_id_of(public_key)
-    assert str(ID(parse_peer_id(peer))) == peer
-    assert format_peer_id(ID.from_base58(peer).to_bytes()) == peer
+@given(peers)
+def test_peer_ids_round_trip(peer: str) -> None:
+    assert format_peer_id(parse_peer_id(peer)) == peer
 
 
-def test_identify_is_that_of_libp2p() -> None:
-    from libp2p.identity.identify.pb.identify_pb2 import Identify as Reference
-
+def test_identify_round_trips() -> None:
     here, there = parse_address("/ip4/10.0.0.1/tcp/4001"), parse_address("/ip4/10.0.0.2/tcp/5")
     message = Identify("samara/1", frozenset({"/b/1", "/a/1"}), (here,), there)
-    raw = encode_identify(message, public_key_bytes(bytes(32)))
-    reference = Reference.FromString(raw)
-    assert (reference.agent_version, list(reference.protocols)) == ("samara/1", ["/a/1", "/b/1"])
-    assert (list(reference.listen_addrs), reference.observed_addr) == ([here.encode()], there.encode())
-    assert reference.public_key == public_key_bytes(bytes(32))
-    assert decode_identify(raw) == message
+    assert decode_identify(encode_identify(message, public_key_bytes(bytes(32)))) == message
 
 
 def test_identify_keeps_little_of_a_peer_that_tells_much() -> None:

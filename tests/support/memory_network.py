@@ -5,7 +5,7 @@
         alice.serve("/echo/1", echo)
         stream = await bob.open_stream(alice.address, "/echo/1", timeout=5)
 
-What is true of the libp2p host is true here: a stream holds a bounded number of bytes, a handler that raises has its
+What is true of the host is true here: a stream holds a bounded number of bytes, a handler that raises has its
 stream reset and is counted, a peer that is gone or banned cannot be reached, and every failure is a `NetworkError`. All
 waiting is trio's, so a test with a clock that jumps simulates hours. Nothing is encrypted: the world says who is who.
 """

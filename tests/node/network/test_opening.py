@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -20,23 +19,11 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_nothing_heavy_is_imported_before_a_network_is_opened() -> None:
     code = (
         "import sys, samara.node.network.opening, samara.node.network.host\n"
-        "print([name for name in ('libp2p', 'zeroconf', 'multiaddr') if name in sys.modules])"
+        "print([name for name in ('zeroconf', 'asyncio') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_nothing_imports_libp2p() -> None:
-    importing = [
-        path.relative_to(ROOT).as_posix()
-        for folder in ("protocol", "node", "sneakernet", "cli")
-        for path in (ROOT / folder).rglob("*.py")
-        if any(
-            line.lstrip().startswith(("import libp2p", "from libp2p")) for line in path.read_text("utf-8").splitlines()
-        )
-    ]
-    assert not importing
 
 
 async def test_all_services_end_with_the_block_and_when_cancelled() -> None:
@@ -78,10 +65,3 @@ async def test_a_wrong_setting_is_told_as_it_is(options: dict[str, tuple[str, ..
     with pytest.raises(error):
         async with open_network(NetworkConfig(bytes(32), **options)):  # type: ignore[arg-type]
             pytest.fail("it opened")
-
-
-async def test_libp2p_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
-    async with open_network(NetworkConfig(bytes(32), listen=(), dht="off")) as network:
-        logging.getLogger("libp2p.transport.tcp.tcp").error("this is noise")
-        assert network.host.peers() == []
-    assert capfd.readouterr().err == ""
