@@ -33,6 +33,7 @@ from samara.node.operations.base import AnyOperation, Operation, Report
 from samara.node.settings import Settings
 from samara.node.store.home import Home, HomeLock
 from samara.node.store.store import Store
+from samara.node.store.watch import PlaceWatch
 from samara.node.supervise import supervise
 from samara.protocol.errors import StoreError, UsageError
 
@@ -129,8 +130,9 @@ class Node:
 
     async def watch_places(self) -> None:
         """Look at the places now and then."""
+        watch = PlaceWatch(self.store)
         while True:
-            for place in await trio.to_thread.run_sync(self.store.look_at_places):
+            for place in await trio.to_thread.run_sync(watch.look):
                 _log.warning("%s changed on disk", place.root)
                 self.library_changed()
             await trio.sleep(_LOOK_EVERY)

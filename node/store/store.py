@@ -21,7 +21,6 @@ from samara.node.store.index import Index
 from samara.node.store.intake import Room, StoreIntake
 from samara.node.store.reader import Reader
 from samara.node.store.shelf import PeerShelf
-from samara.node.store.stamps import Likeness
 from samara.protocol.chunklist import ListVerifier, verify_list
 from samara.protocol.errors import NotFoundError, StoreError, VerificationError
 from samara.protocol.ids import ContentId, ReleaseId, format_content
@@ -210,38 +209,6 @@ class Store:
             if place.state == "online" and whole:
                 return place
         return None
-
-    def look_at_places(self) -> list[Place]:
-        """Compare every place with the disk, record what changed, and return the places that changed."""
-        changed = []
-        for place in self.contents.places():
-            try:
-                state = self._state_of(place)
-            except NotFoundError:
-                continue  # it was deleted meanwhile
-            if state != place.state and not (place.state == "edited" and state == "online"):
-                self.contents.set_place_state(place, state)
-                changed.append(place)
-        return changed
-
-    def _state_of(self, place: Place) -> str:
-        if not place.is_there():
-            return "away"
-        doubted = []
-        for held in self.contents.files(place).values():
-            if held.state != "complete":
-                continue  # in the hands of an intake
-            try:
-                likeness = held.stamp.compare(self.reader.path(held).stat())
-            except OSError:
-                return "edited"
-            if likeness is Likeness.CHANGED:
-                return "edited"
-            if likeness is Likeness.DOUBTFUL and held.checked:
-                doubted.append(held.stream)
-        if doubted:
-            self.contents.doubt(place, doubted)
-        return "online"
 
     # Deleting
 

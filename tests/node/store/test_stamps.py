@@ -21,6 +21,7 @@ from samara.node.store import intake, stamps
 from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness, Stamp, stamp
 from samara.node.store.store import Store
+from samara.node.store.watch import PlaceWatch
 from samara.protocol.errors import StoreError
 from samara.protocol.limits import MIB
 
@@ -69,7 +70,7 @@ def test_an_edit_that_keeps_size_and_time_is_found(tmp_path: Path, edit: Callabl
         made = make_source(store, tmp_path / "model", {"w.bin": MIB, "x.bin": MIB})
         assert store.contents.unchecked() == []
         edit(made.root / "x.bin")
-        assert store.look_at_places() == []
+        assert PlaceWatch(store).look() == []
         assert [stream for _, stream in store.contents.unchecked()] == [2]
         assert not store.read(made.content, 2, 0, 1)
         assert [place.state for place in store.contents.places()] == ["edited"]
@@ -81,7 +82,7 @@ def test_an_edit_that_nobody_asks_for_is_found_in_the_background(tmp_path: Path,
     with give_home(tmp_path / "a") as store:
         made = make_source(store, tmp_path / "model", {"w.bin": MIB})
         edit(made.root / "w.bin")
-        store.look_at_places()
+        PlaceWatch(store).look()
         check_all(store)
         assert [place.state for place in store.contents.places()] == ["edited"]
         assert not store.catalog.releases()[0].condemned
@@ -117,13 +118,13 @@ def test_a_file_that_was_touched_or_put_back_is_served_and_checked_again(tmp_pat
         (made.root / "mode.bin").chmod(0o600)
         shutil.copy2(made.root / "copy.bin", tmp_path / "backup")
         (tmp_path / "backup").rename(made.root / "copy.bin")
-        assert store.look_at_places() == []
+        assert PlaceWatch(store).look() == []
         assert len(store.contents.unchecked()) == 3
         for stream in (1, 2, 3):
             assert store.read(made.content, stream, 0, 1)
         check_all(store)
         assert store.contents.unchecked() == []
-        assert store.look_at_places() == []
+        assert PlaceWatch(store).look() == []
         assert store.contents.unchecked() == []  # it is known as it looks now
 
 
@@ -230,7 +231,7 @@ def test_a_stick_that_was_put_in_again_needs_no_second_look(
             (tmp_path / f"stick/to/{n}.bin").read_bytes()
         after = [(tmp_path / f"stick/to/{n}.bin").stat().st_ino for n in range(5)]
         assert (before == after) is (kind == "ext4")
-        assert target.look_at_places() == []
+        assert PlaceWatch(target).look() == []
         assert target.contents.unchecked() == []
 
         def scan(*args: object, **more: object) -> None:

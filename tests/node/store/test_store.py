@@ -9,6 +9,7 @@ import pytest
 from support.contents import Source, give_home, make_source, take_all
 
 from samara.node.store.home import Home
+from samara.node.store.watch import PlaceWatch
 from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, StoreError
 from samara.protocol.ids import ContentId, format_content
 from samara.protocol.limits import MIB
@@ -173,7 +174,7 @@ def test_a_home_that_was_moved_holds_what_it_held(tmp_path: Path) -> None:
             take_all(made, source, target)
         (tmp_path / "b").rename(tmp_path / "c")
         with give_home(tmp_path / "c") as target:
-            assert target.look_at_places() == []
+            assert PlaceWatch(target).look() == []
             assert target.read(made.content, 1, 0, 1)
             assert target.complete_place(made.content) is not None
             assert Path(take_all(made, source, target)).parent == tmp_path / "c/content"

@@ -26,6 +26,7 @@ from samara.node.store.files import sync_folder
 from samara.node.store.publish import find_files
 from samara.node.store.scan import scan_file
 from samara.node.store.store import Store
+from samara.node.store.watch import PlaceWatch
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import DiskFullError, StoreError
@@ -266,10 +267,10 @@ def test_an_empty_mount_point_is_a_medium_that_is_away(tmp_path: Path) -> None:
         (stick / "w.bin").rename(tmp_path / "drawer/w.bin")
         assert target.read(made.content, 1, 0, 1) is None
         assert state(target, made.content) == ["away"]
-        target.look_at_places()
+        PlaceWatch(target).look()
         assert state(target, made.content) == ["away"]
         (tmp_path / "drawer/w.bin").rename(stick / "w.bin")
-        target.look_at_places()
+        PlaceWatch(target).look()
         assert state(target, made.content) == ["online"]
         assert target.read(made.content, 1, 0, 1)
 
