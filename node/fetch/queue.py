@@ -2,6 +2,10 @@
 
 A fetch is recorded before it begins and struck off when it is done. What was queued or running when the node stopped is
 taken up when a node runs again; what failed stays listed until it is asked for again.
+
+The same release may be asked for in several ways: by link, id and name. Only peers can say what a name means, and each
+way may know other peers. So each is a fetch of its own until it finds that another one writes to its place. Then it
+waits, and goes on with what that one left: all of it, or the rest when that one failed or was dropped.
 """
 
 from __future__ import annotations
@@ -9,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,9 +23,11 @@ import trio
 from samara.node.fetch.goal import FetchOutcome, goal_of
 from samara.node.fetch.job import FetchJob
 from samara.node.fetch.waits import Waits
-from samara.node.operations.base import Event, Report
+from samara.node.operations.base import Event, Notice, Report
 from samara.node.store.catalog import QueuedFetch
+from samara.node.store.store import PlaceBusyError
 from samara.protocol.errors import NetworkError, NotFoundError, OperationError, SamaraError, StoreError
+from samara.protocol.ids import ReleaseId
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -37,6 +44,9 @@ _TURN: Final = 30.0
 
 _REST: Final = 2.0
 """Seconds until it queues for its next turn."""
+
+_LOOK: Final = 0.25
+"""Seconds between two looks whether a place is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +80,25 @@ class _Job:
     ended: trio.Event = field(default_factory=trio.Event)
     outcome: FetchOutcome | None = None
     error: SamaraError | None = None
+    release: ReleaseId | None = None
+    running: bool = False
 
     def report(self, event: Event) -> None:
         for listener in list(self.listeners):
             listener(event)
+
+    @contextlib.contextmanager
+    def heard_by(self, listener: Report) -> Iterator[None]:
+        """Let somebody listen while a block runs."""
+        self.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self.listeners.remove(listener)
+
+    def brings_what(self, other: _Job) -> bool:
+        """Whether it is at work on what the other one waits for."""
+        return self.running and self.release == other.release and self.request.to == other.request.to
 
 
 class FetchQueue:
@@ -115,11 +140,8 @@ class FetchQueue:
         goal_of(self._node.store, request.ref, request.peers, request.include, request.to)  # refuse nonsense at once
         queued = self._node.store.catalog.enqueue(msgspec.json.encode(request))
         job = await self._start(queued)
-        job.listeners.append(report)
-        try:
+        with job.heard_by(report):
             await job.ended.wait()
-        finally:
-            job.listeners.remove(report)
         if job.error is not None:
             raise copy.copy(job.error)  # each caller its own, since raising adds to it
         if job.outcome is None:
@@ -172,21 +194,49 @@ class FetchQueue:
             job.ended.set()
 
     async def _take_turn(self, job: _Job) -> None:
-        """Let a fetch run; one that never gives up makes way when nobody has it, and waits for its next turn."""
-        request = job.request
+        """Let a fetch run; it makes way when nobody has it and it never gives up, or when its place is taken."""
         async with self._slots:
-            self._node.store.catalog.update_fetch(job.queued.no, "running")
-            goal = goal_of(self._node.store, request.ref, request.peers, request.include, request.to)
-            fetch = FetchJob(self._node, goal, job.report, patience=job.patience or _TURN, waits=self.waits)
             try:
-                job.outcome = await fetch.run()
+                job.outcome = await self._fetch(job)
                 return
+            except PlaceBusyError as error:
+                taken, job.release = error, error.release
             except (NotFoundError, NetworkError) as error:
                 if job.patience is not None:
                     raise
+                taken = None
                 _log.info("fetch %d makes way: %s", job.queued.no, error.message)
                 self._node.store.catalog.update_fetch(job.queued.no, "queued", error=error.message)
-        await trio.sleep(_REST)
+        if taken is None:
+            await trio.sleep(_REST)
+        else:
+            await self._wait_for_place(job, taken)
+
+    async def _fetch(self, job: _Job) -> FetchOutcome:
+        request, store = job.request, self._node.store
+        goal = goal_of(store, request.ref, request.peers, request.include, request.to)
+        if job.release is not None:  # what a name means was found out before
+            goal = replace(goal, release=job.release)
+        job.release = goal.release
+        store.catalog.update_fetch(job.queued.no, "running", release=job.release)
+        fetch = FetchJob(self._node, goal, job.report, patience=job.patience or _TURN, waits=self.waits)
+        job.running = True
+        try:
+            return await fetch.run()
+        finally:
+            job.running = False
+
+    async def _wait_for_place(self, job: _Job, taken: PlaceBusyError) -> None:
+        """Wait until nobody writes there, and let those who listen hear how far that is."""
+        store = self._node.store
+        store.catalog.update_fetch(job.queued.no, "queued", release=taken.release, error=taken.message)
+        job.report(Notice("The same files are being fetched already: this fetch waits for that one."))
+        ahead = next((other for other in self._jobs.values() if other.brings_what(job)), None)
+        with ahead.heard_by(job.report) if ahead is not None else contextlib.nullcontext():
+            while True:
+                await trio.sleep(_LOOK)
+                if not store.is_busy(taken.place):
+                    return
 
     def _failed(self, job: _Job, error: SamaraError) -> None:
         _log.info("fetch %d failed: %s", job.queued.no, error.message)

@@ -28,10 +28,27 @@ from samara.protocol.ports import Intake, Records
 from samara.protocol.records import PublisherChain, VerifiedRelease, verify_release
 from samara.protocol.table import verify_table
 
-__all__ = ["Collected", "Store"]
+__all__ = ["Collected", "PlaceBusyError", "Store"]
 
 _Key = tuple[str, ContentId]
 """An intake: the real path of its folder, and what it takes."""
+
+
+class PlaceBusyError(StoreError):
+    """Another intake writes to this place.
+
+    Args:
+        message: What is written.
+        place: Its key, for `Store.is_busy`.
+        release: What was to be taken into it.
+    """
+
+    def __init__(
+        self, message: str, *, place: _Key | None = None, release: ReleaseId | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.place = place
+        self.release = release
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +146,8 @@ class Store:
         Raises:
             VerificationError: Records or table are wrong, contradict the publisher's roots known here, or are
                 condemned.
-            StoreError: The place is in use, or a different file is in the way.
+            PlaceBusyError: Another intake takes the same content to the same place.
+            StoreError: A different file is in the way.
             StoppedError: `cancelled` said so.
         """
         verified = self._verify(records)
@@ -140,7 +158,7 @@ class Store:
         verify_list(ListVerifier.for_table(release.content), table_nodes)
         root = (to or self.home.content / format_content(release.content)).absolute()
         streams = range(1, len(parsed) + 1) if wanted is None else wanted
-        with self._reserved((os.path.realpath(root), release.content)) as key:
+        with self._reserved((os.path.realpath(root), release.content), verified.id) as key:
             self.catalog.add_release(verified, records, own=False)
             self.contents.add(release.content, table, table_nodes)
             doubted = any(p.state == "edited" for p in self.contents.places(release.content) if p.root == root)
@@ -153,17 +171,26 @@ class Store:
         return intake
 
     @contextlib.contextmanager
-    def _reserved(self, key: _Key) -> Iterator[_Key]:
+    def _reserved(self, key: _Key, release: ReleaseId) -> Iterator[_Key]:
         """Let nobody else open this intake, and nobody delete its content, while a block opens it."""
         with self._changing:
-            if key in self._intakes or key in self._opening:
-                raise StoreError(f"{key[0]} is being written by another fetch", hint="Wait for it: samara queue.")
+            if self.is_busy(key):
+                raise PlaceBusyError(
+                    f"{key[0]} is being written by another fetch or import",
+                    place=key,
+                    release=release,
+                    hint="Wait for it: samara queue.",
+                )
             self._opening.add(key)
         try:
             yield key
         finally:
             with self._changing:
                 self._opening.discard(key)
+
+    def is_busy(self, place: _Key | None) -> bool:
+        """Whether the intake that was in the way of a `PlaceBusyError` is still open."""
+        return place in self._intakes or place in self._opening
 
     def _verify(self, records: Records) -> VerifiedRelease:
         chain = PublisherChain.verify(records.roots)

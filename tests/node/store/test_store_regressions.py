@@ -118,7 +118,7 @@ def test_of_two_that_open_the_same_intake_at_once_one_gets_it(tmp_path: Path, mo
         with give_home(tmp_path / "b") as target, ThreadPoolExecutor(2) as threads:
             opening = made.opening(source)
             tries = [threads.submit(target.open_intake, *opening, None) for _ in range(2)]
-            assert sorted(type(done.exception()).__name__ for done in tries) == ["NoneType", "StoreError"]
+            assert sorted(type(done.exception()).__name__ for done in tries) == ["NoneType", "PlaceBusyError"]
 
 
 # Room
