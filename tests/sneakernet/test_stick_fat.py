@@ -7,12 +7,14 @@ FAT32: names, sizes, and that the bytes alone are enough. What a kernel's driver
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.cli import Cli
 from support.contents import give_home, make_source
 from support.sticks import all_files, export, import_only, make_model, same_files
 
@@ -35,23 +37,42 @@ def run(*command: str | Path) -> None:
     assert "too big" not in done.stdout + done.stderr, done.stderr  # which mcopy says with exit code 0
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    path = tmp_path / "stick.img"
+def make_image(path: Path, size: int) -> Path:
     with open(path, "wb") as file:
-        file.truncate(64 * MIB)
+        file.truncate(size)
     assert MKFS is not None
     run(MKFS, "-F", "32", path)
     return path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return make_image(tmp_path / "stick.img", 64 * MIB)
+
+
+def over_fat(image: Path, there: Path, back: Path) -> Path:
+    """Copy a stick into an image, and out of it into another folder."""
+    run("mcopy", "-s", "-i", image, there / "samara", "::")
+    back.mkdir()
+    run("mcopy", "-s", "-i", image, "::samara", back)
+    return back
+
+
+def offline() -> tuple[str, ...]:
+    """What to put before a command so that it has no network at all, not even loopback, where the system lets us."""
+    command = ("unshare", "--user", "--map-root-user", "--net")
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ()
+    return command
 
 
 def test_a_release_goes_over_fat32_and_comes_back(tmp_path: Path, image: Path) -> None:
     with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
         made = make_model(source, tmp_path / "model")
         export(source, made, tmp_path / "there")
-        run("mcopy", "-s", "-i", image, tmp_path / "there/samara", "::")
-        (tmp_path / "back").mkdir()
-        run("mcopy", "-s", "-i", image, "::samara", tmp_path / "back")
+        over_fat(image, tmp_path / "there", tmp_path / "back")
         there, back = all_files(tmp_path / "there"), all_files(tmp_path / "back")
         assert {fold(name): data for name, data in back.items()} == {fold(name): data for name, data in there.items()}
         brought = import_only(target, tmp_path / "back")
@@ -68,9 +89,7 @@ def test_names_that_differ_in_case_alone_cannot_meet(tmp_path: Path, image: Path
         lower = make_source(source, tmp_path / "2/tiny", {"a": 100, "b": 5})
         for made in (upper, lower):
             export(source, made, tmp_path / "there")
-        run("mcopy", "-s", "-i", image, tmp_path / "there/samara", "::")
-        (tmp_path / "back").mkdir()
-        run("mcopy", "-s", "-i", image, "::samara", tmp_path / "back")
+        over_fat(image, tmp_path / "there", tmp_path / "back")
         listing = list_releases(tmp_path / "back")
         assert {entry.release for entry in listing.entries} == {upper.release, lower.release}
         for entry in listing.entries:
@@ -84,3 +103,30 @@ def test_a_stick_whose_names_came_back_in_capitals_is_read(tmp_path: Path) -> No
         for path in sorted((tmp_path / "stick").rglob("*"), key=lambda path: len(path.parts), reverse=True):
             path.rename(path.with_name(path.name.upper()))
         assert same_files(made, Path(import_only(target, tmp_path / "stick").path))
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_real_model_runs_where_a_stick_brought_it(tmp_path: Path, smollm2: Path) -> None:
+    """The same content id, verified, and it runs, on a machine that never had a network."""
+    alice, bob = Cli(tmp_path / "alice"), Cli(tmp_path / "bob", before=offline())
+    published = alice.json("publish", str(smollm2))
+    (tmp_path / "there").mkdir()
+    (written,) = alice.json("export", str(tmp_path / "there"), published["release"])["releases"]
+    assert (written["release"], written["moved"]) == (published["release"], smollm2.stat().st_size)
+
+    image = make_image(tmp_path / "stick.img", 192 * MIB)
+    over_fat(image, tmp_path / "there", tmp_path / "back")
+    shutil.rmtree(tmp_path / "there")
+
+    (brought,) = bob.json("import", str(tmp_path / "back"))["releases"]
+    shutil.rmtree(tmp_path / "back")
+    image.unlink()
+    assert brought["release"] == published["release"]
+    assert filecmp.cmp(brought["path"], smollm2, shallow=False)
+    verified = bob.json("verify", published["release"])
+    assert (verified["ok"], verified["content"]) == (True, published["content"])
+    options = ("--raw", "--temperature", "0", "--max-tokens", "4")
+    said = bob.json("run", published["release"], "The capital of France is", *options)
+    assert said["text"].startswith(" Paris")
+    assert said["model"] == brought["path"]
