@@ -1,0 +1,33 @@
+"""The waits of specs/cli.md are those of the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from samara.cli import doors as cli_doors
+from samara.node.doors import client, local
+from samara.node.fetch import queue
+from samara.node.fetch.queue import FetchRequest
+from samara.node.fetch.waits import Waits
+from samara.node.inference import engine
+
+SPEC = Path(__file__).resolve().parents[2] / "specs" / "cli.md"
+
+
+def test_each_wait_is_as_long_as_the_spec_says() -> None:
+    section = SPEC.read_text("utf-8").partition("## Waits")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d.*?) \| (.*?) \| (.*) \|$", section, re.MULTILINE)
+    waits = Waits()
+    assert [list(map(int, re.findall(r"\d+", row[0]))) for row in rows] == [
+        [FetchRequest("").patience],
+        [waits.gain],
+        [waits.answer],
+        [waits.connect],
+        [queue._TURN, queue._REST],
+        [cli_doors._WAIT_FOR_HOLDER],
+        [local._CALL_TIMEOUT],
+        [engine.PATIENCE],
+    ]
+    assert client._HELLO_TIMEOUT == cli_doors._WAIT_FOR_HOLDER
+    assert [waits.pause * 2**tries for tries in range(4)] == [2, 4, 8, 16]
