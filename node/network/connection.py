@@ -80,6 +80,11 @@ class MuxedStream:
         """Both ends have closed it, or one has reset it."""
         return not self._connection.session.is_open(self._number)
 
+    async def wait_ended(self) -> None:
+        """Wait until both ends have closed it, or one has reset it."""
+        while not self.ended:
+            await self._news.wait()
+
     # Receiving.
 
     async def receive_to(self, sink: Sink) -> None:

@@ -2,16 +2,18 @@
 
     run
     ├─ listeners                 a task a socket that was accepted: handshake, then its connection
-    └─ connections               a nursery each
-       ├─ bytes                  reader, writer and keeper (connection.py)
-       ├─ identify               once: what the peer serves
-       ├─ idle                   closes it when nobody uses it
-       └─ streams                a nursery: a task each for negotiation, then the handler
+    └─ connections               two nurseries each
+       └─ streams                a task each for negotiation, then the handler; it outlives the connection for a moment
+          └─ connection
+             ├─ bytes            reader, writer and keeper (connection.py)
+             ├─ identify         once: what the peer serves
+             └─ idle             closes it when nobody uses it
 
 Invariants:
 1. What fails in a handler, a handshake or a connection ends that stream or connection, is counted, and nothing else.
 2. A peer id is authenticated before anything of the peer is looked at; a banned peer gets no stream either way.
-3. Every socket has a place in `Admission` and a task that closes it.
+3. Every socket has a place in `Admission` and a task that closes it, and then gives back the place: at once when the
+   connection ends, whatever its handlers still do.
 
 `upgrade` makes the connections of sockets, `connection` moves their bytes.
 """
@@ -20,8 +22,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, final
 
@@ -64,6 +66,10 @@ _PING: Final = "/ipfs/ping/1.0.0"
 _PING_BYTES: Final = 32
 _LINGER: Final = 5.0
 """Seconds that handlers have to notice that their connection ended, and a peer to close its end of a served stream."""
+
+_LINGERING: Final = MAX_CONNECTIONS
+"""Ended connections whose handlers linger at a time. Without a bound, who connects and hangs up again and again would
+leave more handlers behind than the places for connections allow."""
 
 
 @dataclass(slots=True, eq=False)
@@ -111,6 +117,7 @@ class Host:
         self._streams_per_peer = streams_per_peer
         self._bound: list[Address] = []
         self._links: dict[str, list[_Link]] = {}
+        self._lingering: deque[trio.CancelScope] = deque()
         self._dialling: dict[str, trio.Lock] = {}
         self._handlers: dict[str, StreamHandler] = {IDENTIFY: self._tell, _PING: _pong}
         self._banned: frozenset[str] = frozenset()
@@ -239,12 +246,13 @@ class Host:
         """Serve one accepted socket until its connection ends."""
         try:
             tcp = TcpStream(socket)
-            with self._admission.inbound(tcp.remote):
+            with contextlib.ExitStack() as place:
+                place.enter_context(self._admission.inbound(tcp.remote))
                 with trio.move_on_after(UPGRADE_TIMEOUT) as handshake:
                     muxed = await self._upgrader.upgrade(tcp, None, self._admit_inbound)
                 if handshake.cancelled_caught:
                     raise NetworkError(f"{tcp.remote} took too long for its handshake")
-                await self._run_link(muxed, inbound=True)
+                await self._run_link(muxed, place, inbound=True)
         except (NetworkError, OSError) as error:
             _log.debug("refused a connection: %s", error)
         finally:
@@ -291,41 +299,54 @@ class Host:
         self, muxed: MuxedConnection, place: contextlib.ExitStack, *, task_status: trio.TaskStatus[_Link]
     ) -> None:
         with place:
-            await self._run_link(muxed, inbound=False, task_status=task_status)
+            await self._run_link(muxed, place, inbound=False, task_status=task_status)
 
     async def _run_link(
         self,
         muxed: MuxedConnection,
+        place: contextlib.ExitStack,
         *,
         inbound: bool,
         task_status: trio.TaskStatus[_Link] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Run one connection until it ends or is cancelled; never raises."""
+        """Run one connection until it ends or is cancelled, then close it and give back its place; never raises.
+
+        Handlers see their streams break, and have a moment more to end in their own way.
+        """
         try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(muxed.run)
-                link = _Link(muxed, inbound, nursery, used=trio.current_time())
-                self._links.setdefault(link.peer, []).append(link)
+            async with trio.open_nursery() as handlers:
+                try:
+                    await self._carry(muxed, handlers, inbound=inbound, task_status=task_status)
+                finally:
+                    await muxed.close()
+                    place.close()
+                self._let_linger(handlers.cancel_scope)
+        except Exception:  # the border of one connection: it ends, the host goes on
+            _log.exception("the connection to %s failed", muxed.peer)
+
+    async def _carry(
+        self, muxed: MuxedConnection, handlers: trio.Nursery, *, inbound: bool, task_status: trio.TaskStatus[_Link]
+    ) -> None:
+        """Move the bytes of a connection, and give the streams that the peer opens to handlers, until it ends."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(muxed.run)
+            link = _Link(muxed, inbound, nursery, used=trio.current_time())
+            self._links.setdefault(link.peer, []).append(link)
+            try:
                 task_status.started(link)
                 nursery.start_soon(self._ask_who, link)
                 nursery.start_soon(self._end_idle, link)
-                await self._serve_streams(link)
-                nursery.cancel_scope.cancel()
-        except Exception:  # the border of one connection: it ends, the host goes on
-            _log.exception("the connection to %s failed", muxed.peer)
-        finally:
-            await muxed.close()
-
-    async def _serve_streams(self, link: _Link) -> None:
-        """Serve the streams that the peer opens, until the connection ends."""
-        async with trio.open_nursery() as handlers:
-            try:
-                while (stream := await link.muxed.accept()) is not None:
+                while (stream := await muxed.accept()) is not None:
                     handlers.start_soon(self._serve, link, stream)
             finally:
                 self._forget(link)
-            # Handlers see their stream break, and have a moment to end in their own way.
-            handlers.cancel_scope.deadline = trio.current_time() + _LINGER
+            nursery.cancel_scope.cancel()
+
+    def _let_linger(self, handlers: trio.CancelScope) -> None:
+        handlers.deadline = trio.current_time() + _LINGER
+        self._lingering.append(handlers)
+        if len(self._lingering) > _LINGERING:
+            self._lingering.popleft().cancel()
 
     def _living(self, peer: str) -> _Link | None:
         return next((link for link in self._links.get(peer, ()) if not link.muxed.closed), None)
@@ -337,27 +358,24 @@ class Host:
             self._met.remove(link.peer)
 
     async def _end_idle(self, link: _Link) -> None:
+        """Wait until nobody has used a connection for long, and end it."""
         while True:
             patience = IDLE_CONNECTION_FULL if self._admission.crowded else IDLE_CONNECTION
+            link.streams -= {stream for stream in link.streams if stream.ended}
             if link.streams:
                 link.used = trio.current_time()
             if trio.current_time() - link.used >= patience:
                 link.nursery.cancel_scope.cancel()
+                return
             await trio.sleep(IDLE_CONNECTION_FULL / 3)
-            link.streams = {stream for stream in link.streams if not stream.ended}
 
     # Streams.
 
     async def _open(self, link: _Link, protocol: str) -> HostStream:
-        with self._using(link) as opened:
-            muxed = await link.muxed.open()
-            opened.add(muxed)
-            return await open_protocol(link.peer, muxed, protocol)
-
-    @contextlib.contextmanager
-    def _using(self, link: _Link) -> Iterator[set[MuxedStream]]:
         link.used = trio.current_time()
-        yield link.streams
+        muxed = await link.muxed.open()
+        link.streams.add(muxed)
+        return await open_protocol(link.peer, muxed, protocol)
 
     async def _serve(self, link: _Link, muxed: MuxedStream) -> None:
         """Serve one inbound stream: agree on a protocol, then let its handler have it."""
@@ -400,10 +418,8 @@ class Host:
 
     async def _linger(self, muxed: MuxedStream) -> None:
         """Let the peer close its end too, then end the stream: nobody reads it any more."""
-        pause = 0.01
-        while not muxed.ended and pause < _LINGER:
-            await trio.sleep(pause)
-            pause *= 2
+        with trio.move_on_after(_LINGER):
+            await muxed.wait_ended()
         if not muxed.ended:
             await muxed.reset()
 
