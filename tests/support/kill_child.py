@@ -33,6 +33,7 @@ from support.memory_network import MemoryHost, MemoryNetwork
 from samara.node import app
 from samara.node.fetch import job
 from samara.node.fetch.queue import FetchRequest
+from samara.node.network.caps import Caps
 from samara.node.network.exchange.server import Service, serve_stream
 from samara.node.network.service import NetworkService
 from samara.node.network.transport import Stream
@@ -126,7 +127,7 @@ class _Watch:
         self._lossy = lossy
         self._lock = threading.RLock()
         self._unsynced: dict[int, list[tuple[int, bytes]]] = {}
-        self._pwrite = os.pwrite
+        self._pwritev = os.pwritev
         self.calls: Counter[str] = Counter()
 
     def install(self) -> None:
@@ -138,7 +139,7 @@ class _Watch:
         patched.unlink = self._around("unlink", os.unlink)
         patched.fsync = self._around("folder", os.fsync)
         patched.fdatasync = self._around("sync", functools.partial(self._sync, os.fdatasync))
-        patched.pwrite = self._around("write", self._write, torn=self._half_write)
+        patched.pwritev = self._around("write", self._write, torn=self._half_write)
         patched.preadv = functools.partial(self._read, os.preadv)
         patched.open = self._opening(os.open)
         patched_files: Any = files
@@ -190,15 +191,17 @@ class _Watch:
 
     # A disk that loses what was not synced
 
-    def _write(self, fd: int, data: Any, offset: int) -> int:
+    def _write(self, fd: int, parts: Any, offset: int) -> int:
         if not self._lossy:
-            return self._pwrite(fd, data, offset)
+            return self._pwritev(fd, parts, offset)
+        data = b"".join(parts)
         with self._lock:
-            self._unsynced.setdefault(os.fstat(fd).st_ino, []).append((offset, bytes(data)))
+            self._unsynced.setdefault(os.fstat(fd).st_ino, []).append((offset, data))
         return len(data)
 
-    def _half_write(self, fd: int, data: Any, offset: int) -> None:
-        self._pwrite(fd, data[: len(data) // 2], offset)
+    def _half_write(self, fd: int, parts: Any, offset: int) -> None:
+        data = b"".join(parts)
+        self._pwritev(fd, [data[: len(data) // 2]], offset)
 
     def _half_allocate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size // 2)
@@ -214,7 +217,7 @@ class _Watch:
     def _let_through(self, fd: int) -> None:
         with self._lock:
             for offset, data in self._unsynced.pop(os.fstat(fd).st_ino, ()) if self._unsynced else ():
-                self._pwrite(fd, data, offset)
+                self._pwritev(fd, [data], offset)
 
 
 def _die() -> None:
@@ -253,7 +256,7 @@ async def _run_network(
     *,
     task_status: trio.TaskStatus[NetworkService],
 ) -> None:
-    opened: Any = SimpleNamespace(host=host, routing=None, announcer=None)
+    opened: Any = SimpleNamespace(host=host, routing=None, announcer=None, caps=Caps())
     home.key("node")
     service = NetworkService(opened, settings, store)
     host.serve(PROTOCOL, service.serve)
@@ -287,17 +290,19 @@ def _run_child(order: Order) -> None:
 
 def _count_puts(counter: mmap.mmap) -> None:
     """Count the bytes that were put where a kill cannot reach them: in a mapped file."""
-    put = intake.StoreIntake.put
+    put_all = intake.StoreIntake.put_all
     lock = threading.Lock()
 
-    def counting(self: intake.StoreIntake, stream: int, index: int, data: Any) -> None:
-        put(self, stream, index, data)
+    def counting(self: intake.StoreIntake, stream: int, items: Any) -> list[bool]:
+        right = put_all(self, stream, items)
         with lock:
             (before,) = _COUNTER.unpack_from(counter)
-            _COUNTER.pack_into(counter, 0, before + len(data))
+            count = sum(len(data) for (_, data), ok in zip(items, right, strict=True) if ok)
+            _COUNTER.pack_into(counter, 0, before + count)
+        return right
 
     patched: Any = intake.StoreIntake
-    patched.put = counting
+    patched.put_all = counting
 
 
 def _watch_child(pid: int, kill: Kill | None, began: float) -> int:

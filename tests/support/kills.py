@@ -160,6 +160,7 @@ class KillHarness:
         self._child = _ChildServer(self._folder / "notes")
         self._whole = self._fetch(self._folder / "whole", to=None, rate=_RATES[1], commit_every=0.0)
         if self._whole.status:
+            self._child.close()
             raise AssertionError(f"a fetch that nobody kills fails: {self._whole.error}")
         return self
 
