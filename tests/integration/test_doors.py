@@ -137,7 +137,7 @@ def test_seed_beside_a_node_publishes_and_returns(tmp_path: Path, alice: Seeder)
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_fetch_goes_on_when_its_caller_leaves(tmp_path: Path, alice: Seeder, how: signal.Signals) -> None:
-    bob = Cli(tmp_path / "bob").having(SAMARA_NETWORK_DOWNLOAD=SLOW_LINE)
+    bob = Cli(tmp_path / "bob").having(SAMARA_NETWORK_DOWNLOAD="700 kB")
     with bob.running("node") as (node, _):
         caller = bob.start("fetch", alice.link, "--json")
         eventually(lambda: bob.json("status")["fetches"] == 1)

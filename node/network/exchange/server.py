@@ -196,7 +196,7 @@ class _ServerSession:
 
     async def _read(self) -> None:
         self._idle_since = trio.current_time()
-        async with self._to_fetch:
+        with self._to_fetch:  # not `async with`: its checkpoint could be cancelled, and hide what the peer did
             while True:
                 with trio.CancelScope() as self._receiving:
                     self._set_deadline()
@@ -237,7 +237,7 @@ class _ServerSession:
     # --- fetcher ---
 
     async def _fetch(self) -> None:
-        async with self._to_write:
+        with self._to_write:
             async for request in self._fetching:
                 await self._answer(request)
 
