@@ -34,7 +34,9 @@ async def exchange(kind: type[MemoryStream], chunks: int, size: int) -> float:
 
             async def take() -> None:
                 for first in starts:
-                    await client.chunks(CONTENT, 1, first, min(run_length, chunks - first), lambda index, data: None)
+                    await client.chunks(
+                        CONTENT, 1, first, min(run_length, chunks - first), lambda number, count, data: None
+                    )
 
             async with trio.open_nursery() as takers:
                 for _ in range(WINDOW):

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
 
-__all__ = ["Availability", "Intake", "Library", "Records", "Shelf", "StreamNeed"]
+__all__ = ["Availability", "Intake", "Library", "Records", "Run", "Shelf", "StreamNeed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,26 @@ class Availability:
     bits: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Verified chunks in a row, ready to be sent.
+
+    Attributes:
+        pieces: Bytes of chunks one after another, at most `MAX_PAYLOAD`, and how many chunks they are.
+        stream: The stream of the chunk after the last one.
+        index: Its number in that stream.
+    """
+
+    pieces: Sequence[tuple[bytes | memoryview, int]]
+    stream: int
+    index: int
+
+    @property
+    def count(self) -> int:
+        """How many chunks there are in all."""
+        return sum(count for _, count in self.pieces)
+
+
 class Shelf(Protocol):
     """What the exchange's server asks. Each answer is None when there is nothing that *this peer* may have.
 
@@ -72,11 +92,20 @@ class Shelf(Protocol):
         ...
 
     def read(
-        self, content: ContentId, stream: int, first: int, count: int, peer: str
-    ) -> Sequence[bytes | memoryview] | None:
-        """Return verified raw bytes of chunks `first` … `first + count - 1`.
+        self, content: ContentId, stream: int, first: int, count: int, peer: str, room: memoryview | None = None
+    ) -> Run | None:
+        """Return verified raw bytes of a run of `count` chunks that begins at chunk `first` of a stream.
 
-        May return fewer, from `first` on, when a later one is not held or went bad; None when `first` itself is so.
+        A run that goes beyond the end of a file goes on in the next one that has chunks. It may be cut short at any
+        chunk but the first; None when that one is not held or went bad.
+
+        Args:
+            content: Which content.
+            stream: Which stream.
+            first: Which chunk of it.
+            count: How many, at least 1.
+            peer: Who asks.
+            room: Where the bytes may be put, at least `MAX_PAYLOAD`; without it memory is taken.
         """
         ...
 

@@ -61,7 +61,7 @@ class _Ready:
     """A file of which all that is held has been copied."""
 
     stream: int
-    missing: list[int]
+    missing: Sequence[int]
     chunks: ChunkList
 
 
@@ -208,7 +208,9 @@ class FetchJob:
             needs = await trio.to_thread.run_sync(intake.needs)
             # From here on others look: nothing is awaited before all of it is true.
             self._unlisted = len(needs)
-            self._swarm = Swarm(content, intake, len(table), self._meeting.buffers, rotate=_rotation(self._node))
+            self._swarm = Swarm(
+                content, intake, [entry.size for entry in table], self._meeting.buffers, rotate=_rotation(self._node)
+            )
             self._lists = ListBoard(content, self._store.contents.any_node, self._take_list, self._waits.help)
             self._total = sum(need.size for need in needs)
             self._meeting.gain()

@@ -7,9 +7,8 @@ not come before.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -19,6 +18,7 @@ from samara.node.network.exchange.pool import BufferPool
 from samara.node.store.intake import StoreIntake
 from samara.protocol import limits
 from samara.protocol.exchange.frames import Payload
+from samara.protocol.scheduler import Want
 
 __all__ = ["Arrival", "Keeper"]
 
@@ -29,18 +29,20 @@ _AT_A_TIME: Final = 8 * limits.MIB
 @final
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A chunk that came.
+    """Chunks that came in one payload.
 
     Attributes:
-        peer: Who sent it.
-        stream: Of which stream it is said to be.
-        index: Which one it is said to be.
-        data: Its bytes, not verified.
+        peer: Who sent them.
+        want: What it was asked for.
+        number: The number of the first in the run.
+        places: Stream and index of each.
+        data: Their bytes, one after another, not verified.
     """
 
     peer: str
-    stream: int
-    index: int
+    want: Want
+    number: int
+    places: Sequence[tuple[int, int]]
     data: Payload
 
 
@@ -50,12 +52,12 @@ class Keeper:
 
     Args:
         intake: Where to.
-        on_kept: Is told of each call what came, and of each whether it was right.
+        on_kept: Is told of each call what came, and of each how many of its chunks, from the first on, were right.
         pool: Gets the buffers of what was kept.
     """
 
     def __init__(
-        self, intake: StoreIntake, on_kept: Callable[[list[tuple[Arrival, bool]]], None], pool: BufferPool
+        self, intake: StoreIntake, on_kept: Callable[[list[tuple[Arrival, int]]], None], pool: BufferPool
     ) -> None:
         self._intake = intake
         self._pool = pool
@@ -63,10 +65,10 @@ class Keeper:
         self._waiting: deque[Arrival] = deque()
         self._has_some = trio.Event()
         self.pending: Counter[str] = Counter()
-        """Chunks that came and are not kept yet, by peer."""
+        """Payloads that came and are not kept yet, by peer."""
 
     def post(self, arrival: Arrival) -> None:
-        """Let a chunk be kept; never waits."""
+        """Let chunks be kept; never waits."""
         self._waiting.append(arrival)
         self.pending[arrival.peer] += 1
         self._has_some.set()
@@ -97,12 +99,8 @@ class Keeper:
             self._has_some = trio.Event()
         return batch
 
-    def _keep(self, batch: list[Arrival]) -> list[tuple[Arrival, bool]]:
+    def _keep(self, batch: list[Arrival]) -> list[tuple[Arrival, int]]:
         """Verify and write, neighbours together; blocks."""
-        kept: list[tuple[Arrival, bool]] = []
-        batch.sort(key=lambda arrival: (arrival.stream, arrival.index))
-        for stream, group in itertools.groupby(batch, key=lambda arrival: arrival.stream):
-            arrivals = list(group)
-            right = self._intake.put_all(stream, [(arrival.index, arrival.data) for arrival in arrivals])
-            kept += zip(arrivals, right, strict=True)
-        return kept
+        batch.sort(key=lambda arrival: arrival.places[0])
+        right = self._intake.put_runs([(arrival.places, memoryview(arrival.data)) for arrival in batch])
+        return list(zip(batch, right, strict=True))

@@ -129,10 +129,16 @@ class SharedTable:
         run = range(first, next(i for i in range(first, first + _TABLE_RUN + 1) if self._ends(i, first)))
         self._asked.update(run)
 
-        def keep(index: int, data: Payload) -> None:
-            if digest(data) != chunks.hash(index):
-                raise WrongChunkError(f"{client.peer} sent a wrong chunk of the file table")
-            self._parts[index] = bytes(data)
+        def keep(number: int, count: int, data: Payload) -> None:
+            start = 0
+            for index in range(first + number, first + number + count):
+                part = data[start : start + chunks.length(index)]
+                if digest(part) != chunks.hash(index):
+                    raise WrongChunkError(f"{client.peer} sent a wrong chunk of the file table")
+                self._parts[index] = bytes(part)
+                start += len(part)
+            if start != len(data):
+                raise WrongChunkError(f"{client.peer} sent too much of the file table")
 
         try:
             await client.chunks(self._content, 0, first, len(run), keep)

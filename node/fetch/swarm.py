@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -26,7 +27,7 @@ from samara.protocol.errors import (
     RemoteProtocolError,
 )
 from samara.protocol.ids import ContentId
-from samara.protocol.scheduler import Failure, Outcome, Scheduler, Stalled, Want
+from samara.protocol.scheduler import Failure, Scheduler, Stalled, Want
 
 __all__ = ["Swarm", "WrongChunkError"]
 
@@ -44,16 +45,17 @@ class Swarm:
     Args:
         content: Which content.
         intake: Where to.
-        files: How many files the content has.
+        sizes: Bytes of each of its files.
         buffers: Gets the buffers of chunks that are kept.
         rotate: A number that differs between nodes, so that several fetchers begin at different places.
     """
 
     def __init__(
-        self, content: ContentId, intake: StoreIntake, files: int, buffers: BufferPool, *, rotate: int
+        self, content: ContentId, intake: StoreIntake, sizes: Sequence[int], buffers: BufferPool, *, rotate: int
     ) -> None:
         self._content = content
-        self._files = files
+        self._sizes = sizes
+        self._next = 0  # the stream in which a run goes on beyond what was added last; 0 when it cannot
         self._scheduler = Scheduler(rotate=rotate)
         self._streams: dict[int, int] = {}
         self._order: list[int] = []  # the streams as they were added
@@ -78,11 +80,12 @@ class Swarm:
         """Something is missing, and no peer that is connected claims it."""
         return self._scheduler.stuck
 
-    def add_stream(self, stream: int, missing: list[int], chunks: ChunkList) -> None:
+    def add_stream(self, stream: int, missing: Sequence[int], chunks: ChunkList) -> None:
         """Want these chunks of a stream."""
         self._streams[stream] = len(chunks)
         self._order.append(stream)
-        self._scheduler.add_stream(stream, missing, chunks.length)
+        self._scheduler.add_stream(stream, missing, chunks.length, joined=stream == self._next and missing[0] == 0)
+        self._next = self._after(stream) if missing[-1] == len(chunks) - 1 else 0
         self._new_streams.set()
         self._new_streams = trio.Event()
         self._tell()
@@ -131,7 +134,7 @@ class Swarm:
 
     async def _keep_asking_what_it_has(self, client: ExchangeClient) -> None:
         while True:
-            bits = await client.files_bits(self._content, files=self._files)
+            bits = await client.files_bits(self._content, files=len(self._sizes))
             self._scheduler.set_files(client.peer, bits)  # that holds for files that are added later, too
             self._tell()
             await self._ask_for_parts(client, bits, trio.current_time() + _LOOK_AGAIN)
@@ -162,7 +165,9 @@ class Swarm:
                     want.stream,
                     want.first,
                     want.count,
-                    lambda index, data: self._keeper.post(Arrival(peer, want.stream, index, data)),
+                    lambda number, count, data: self._keeper.post(
+                        Arrival(peer, want, number, self._scheduler.places(want, number, count), data)
+                    ),
                 )
             except NotFoundError:
                 self._scheduler.failed(peer, want, Failure.NOT_FOUND, trio.current_time())
@@ -174,18 +179,20 @@ class Swarm:
                 self._requests.pop((peer, want), None)
                 self._tell()
 
-    def _take(self, kept: list[tuple[Arrival, bool]]) -> None:
+    def _take(self, kept: list[tuple[Arrival, int]]) -> None:
         """Tell the scheduler what was kept, and let those go who sent something wrong."""
         now = trio.current_time()
         for arrival, right in kept:
-            peer, size = arrival.peer, len(arrival.data)
+            peer = arrival.peer
             self._scheduler.excuse(peer, now)
-            if not right:
-                self._scheduler.wrong(peer, arrival.stream, arrival.index, now)
-                self._liars[peer] = f"sent a wrong chunk: chunk {arrival.index} of stream {arrival.stream}"
-            elif self._scheduler.received(peer, arrival.stream, arrival.index, size, now) is Outcome.ACCEPTED:
+            if right:
+                size = self._scheduler.received_run(peer, arrival.want, arrival.number, right, now)
                 self.received += size
                 self.by_peer[peer] = self.by_peer.get(peer, 0) + size
+            if right < len(arrival.places):
+                stream, index = arrival.places[right]
+                self._scheduler.wrong(peer, stream, index, now)
+                self._liars[peer] = f"sent a wrong chunk: chunk {index} of stream {stream}"
         for other, want in self._scheduler.cancelled():
             self._cancel(other, want)
         self._tell()
@@ -204,6 +211,10 @@ class Swarm:
     def _cancel(self, peer: str, want: Want) -> None:
         if (scope := self._requests.get((peer, want))) is not None:
             scope.cancel()
+
+    def _after(self, stream: int) -> int:
+        """Return the file after a stream in which a run goes on, or 0 at the end."""
+        return next((number for number in range(stream + 1, len(self._sizes) + 1) if self._sizes[number - 1]), 0)
 
     def _tell(self) -> None:
         self._news.set()

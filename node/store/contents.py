@@ -21,6 +21,7 @@ from typing import Final, final
 from samara.node.store.files import is_empty
 from samara.node.store.index import Index
 from samara.node.store.stamps import Stamp
+from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList, ListVerifier
 from samara.protocol.errors import NotFoundError, StoreError
 from samara.protocol.ids import ContentId, Digest, digest, format_content
@@ -269,11 +270,11 @@ class Contents:
         self.table.cache_clear()
         self._lists.forget(content)
 
-    def files(self, place: Place) -> dict[int, HeldFile]:
-        """Return the recorded files of a place by stream."""
+    def files(self, place: Place, first: int = 1, last: int = limits.MAX_FILES) -> dict[int, HeldFile]:
+        """Return the recorded files of a place by stream, from one stream to another."""
         rows = self._index.read.execute(
-            f"SELECT {_FILE} FROM file WHERE place = ? ORDER BY stream",  # noqa: S608
-            (place.no,),
+            f"SELECT {_FILE} FROM file WHERE place = ? AND stream BETWEEN ? AND ? ORDER BY stream",  # noqa: S608
+            (place.no, first, last),
         )
         return {row[0]: _held_file(place, row) for row in rows}
 

@@ -30,7 +30,6 @@ __all__ = [
     "os_errors",
     "preallocate",
     "read_at",
-    "read_exactly",
     "remove_file",
     "remove_folder",
     "sync_data",
@@ -92,18 +91,6 @@ def _pread_into(fd: int, buffer: memoryview, offset: int) -> int:
     data = os.read(fd, len(buffer))
     buffer[: len(data)] = data
     return len(data)
-
-
-def read_exactly(fd: int, length: int, offset: int) -> bytearray:
-    """Read `length` bytes.
-
-    Raises:
-        StoreError: The file is shorter.
-    """
-    data = bytearray(length)
-    if (got := read_at(fd, memoryview(data), offset)) != length:
-        raise StoreError(f"file ends {length - got} bytes early")
-    return data
 
 
 def write_parts_at(fd: int, parts: Sequence[bytes | bytearray | memoryview], offset: int) -> None:

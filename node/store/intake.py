@@ -47,8 +47,6 @@ from samara.protocol.table import FileEntry
 
 __all__ = ["Room", "StoreIntake"]
 
-Buffer = bytes | bytearray | memoryview
-
 _MAX_OPEN: Final = 64
 """Files of one intake that are open at once: systems allow 256 to 1,024 a process."""
 
@@ -355,29 +353,57 @@ class StoreIntake:
             ChunkError: The bytes are wrong; nothing was written.
             DiskFullError: No room; what is committed stays.
         """
-        if not self.put_all(stream, [(index, data)])[0]:
+        if not self.put_runs([([(stream, index)], memoryview(data))])[0]:
             raise ChunkError(f"chunk {index} of {self._target(stream)} is not what its list says")
 
-    def put_all(self, stream: int, items: Sequence[tuple[int, Buffer]]) -> list[bool]:
-        """Verify chunks of one stream, and write those that are right in their places, neighbours together.
+    def put_runs(self, runs: Sequence[tuple[Sequence[tuple[int, int]], memoryview]]) -> list[int]:
+        """Verify chunks, and write those that are right in their places, neighbours together.
+
+        Args:
+            runs: Stream and index of chunks in a row, and their bytes, one after another.
 
         Returns:
-            Of each whether it was right.
+            Of each run how many chunks, from its first on, were right; what follows them was not looked at.
 
         Raises:
             DiskFullError: No room; what is committed stays.
             StoreError: One of them is not wanted.
         """
-        chunks = self._contents.chunk_list(self.content, stream)
-        file = self._files.get(stream)
-        if chunks is None or stream not in self._wanted or not all(0 <= index < len(chunks) for index, _ in items):
-            raise StoreError(f"a chunk of stream {stream} came that is not wanted")
-        right = [len(data) == chunks.length(index) and digest(data) == chunks.hash(index) for index, data in items]
-        if file is not None:  # in the end two peers may send the same chunk: the file is whole already
-            self._write(file, chunks, {index: data for (index, data), ok in zip(items, right, strict=True) if ok})
+        right: list[int] = []
+        parts: dict[int, dict[int, memoryview]] = {}
+        for places, data in runs:
+            chunks = self._verified(places, data)
+            for stream, index, part in chunks:
+                parts.setdefault(stream, {})[index] = part
+            right.append(len(chunks))
+        for stream, found in parts.items():
+            file = self._files.get(stream)
+            if file is not None:  # in the end two peers may send the same chunk: the file is whole already
+                self._write(file, self._list(stream), found)
         return right
 
-    def _write(self, file: _File, chunks: ChunkList, parts: dict[int, Buffer]) -> None:
+    def _verified(self, places: Sequence[tuple[int, int]], data: memoryview) -> list[tuple[int, int, memoryview]]:
+        """Return stream, index and bytes of the chunks of a run that are right, up to the first that is not."""
+        found: list[tuple[int, int, memoryview]] = []
+        start = 0
+        for stream, index in places:
+            chunks = self._list(stream)
+            if not 0 <= index < len(chunks):
+                raise StoreError(f"chunk {index} of stream {stream} came, which has {len(chunks)}")
+            part = data[start : start + chunks.length(index)]
+            if digest(part) != chunks.hash(index):
+                return found
+            found.append((stream, index, part))
+            start += len(part)
+        return found if start == len(data) else found[:-1]  # more than was asked for is wrong, too
+
+    def _list(self, stream: int) -> ChunkList:
+        chunks = self._contents.chunk_list(self.content, stream) if stream in self._wanted else None
+        if chunks is None:
+            raise StoreError(f"a chunk of stream {stream} came that is not wanted")
+        return chunks
+
+    def _write(self, file: _File, chunks: ChunkList, parts: dict[int, memoryview]) -> None:
         """Write verified chunks, and let them be committed.
 
         What is there already is left alone: a file that is whole must not be touched, nor a descriptor that is another

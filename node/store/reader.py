@@ -10,17 +10,17 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 from samara.node.store.contents import Contents, HeldFile, Place
-from samara.node.store.files import open_for_reading, read_exactly
+from samara.node.store.files import open_for_reading, read_at
 from samara.node.store.stamps import Likeness
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import StoreError
 from samara.protocol.ids import ContentId, digest
 from samara.protocol.paths import WORK_FOLDER
-from samara.protocol.ports import Availability
+from samara.protocol.ports import Availability, Run
 
 __all__ = ["Reader", "progress_path"]
 
@@ -54,11 +54,41 @@ class Reader:
             return None
         if stream == 0:
             table = memoryview(self._contents.table_bytes(content))
-            return _slices(table, chunks, first, _run(chunks, first, count), 0)
+            return _slices(table, chunks, first, _run(chunks, first, count, _MAX_READ), 0)
         for held in self.held(content, stream):
             if held.holds(first) and (found := self._read_file(held, chunks, first, count)):
                 return found
         return None
+
+    def run(self, content: ContentId, stream: int, first: int, count: int, room: memoryview | None) -> Run | None:
+        """Return a verified run that begins at chunk `first` of a stream (`samara.protocol.ports.Shelf.read`)."""
+        if stream == 0:
+            found = self.read(content, stream, first, count)
+            return Run([(chunk, 1) for chunk in found], 0, first + len(found)) if found else None
+        room = memoryview(bytearray(_MAX_READ)) if room is None else room
+        lengths: list[int] = []
+        used = 0
+        files = _Files(self._contents, content, stream, count)
+        while len(lengths) < count and stream <= files.most:
+            chunks = self._contents.chunk_list(content, stream)
+            if chunks is None or (len(chunks) and first >= len(chunks)):
+                break
+            wanted = _run(chunks, first, count - len(lengths), len(room) - used)
+            good = self._read_any(files.held(stream), chunks, first, wanted, room[used:]) if wanted else 0
+            lengths += [chunks.length(first + n) for n in range(good)]
+            used = sum(lengths)
+            first += good
+            if first < len(chunks):
+                break
+            stream, first = stream + 1, 0
+        return Run(_pieces(room, lengths), stream, first) if lengths else None
+
+    def _read_any(self, found: Sequence[HeldFile], chunks: ChunkList, first: int, count: int, room: memoryview) -> int:
+        """Read from the first place that has it; return how many chunks are there and right."""
+        for held in found:
+            if held.holds(first) and (good := self._read_into(held, chunks, first, count, room)):
+                return good
+        return 0
 
     def availability(self, content: ContentId, stream: int) -> Availability | None:
         """Return which chunks of a stream are committed here; None when its list is not complete here."""
@@ -102,7 +132,15 @@ class Reader:
         return [held for place in places if (held := self._contents.file(place, stream)) is not None]
 
     def _read_file(self, held: HeldFile, chunks: ChunkList, first: int, count: int) -> Sequence[memoryview] | None:
-        count = _run(chunks, first, count)
+        count = _run(chunks, first, count, _MAX_READ)
+        offset = chunks.offset(first)
+        room = memoryview(bytearray(chunks.offset(first + count - 1) + chunks.length(first + count - 1) - offset))
+        good = self._read_into(held, chunks, first, count, room)
+        starts = [chunks.offset(first + n) - offset for n in range(good)]
+        return [room[start : start + chunks.length(first + n)] for n, start in enumerate(starts)]
+
+    def _read_into(self, held: HeldFile, chunks: ChunkList, first: int, count: int, room: memoryview) -> int:
+        """Read chunks into the beginning of `room`; return how many from `first` on are committed and right."""
         count = next((n for n in range(1, count) if not held.holds(first + n)), count)
         offset = chunks.offset(first)
         length = chunks.offset(first + count - 1) + chunks.length(first + count - 1) - offset
@@ -110,21 +148,22 @@ class Reader:
             fd = open_for_reading(self.path(held))
         except OSError as error:
             self._gone(held, error)
-            return None
+            return 0
         try:
             # One that is only doubtful is read: each chunk is hashed anyway.
             if held.state == "complete" and held.stamp.compare(os.fstat(fd)) is Likeness.CHANGED:
                 raise StoreError("it was changed")
-            data = read_exactly(fd, length, offset)
+            if (got := read_at(fd, room[:length], offset)) != length:
+                raise StoreError(f"file ends {length - got} bytes early")
         except (OSError, StoreError) as error:
             self._spoilt(held, first, str(error))
-            return None
+            return 0
         finally:
             os.close(fd)
-        found = _slices(memoryview(data), chunks, first, count, offset)
-        if len(found) < count:
-            self._spoilt(held, first + len(found), "its bytes are wrong")
-        return found
+        good = len(_slices(room, chunks, first, count, offset))
+        if good < count:
+            self._spoilt(held, first + good, "its bytes are wrong")
+        return good
 
     def _gone(self, held: HeldFile, error: OSError) -> None:
         now = self._contents.file(held.place, held.stream)
@@ -145,15 +184,48 @@ class Reader:
             self._contents.set_place_state(held.place, "edited")
 
 
-def _run(chunks: ChunkList, first: int, count: int) -> int:
-    """How many chunks from `first` on fit into one read; at least one."""
+@final
+class _Files:
+    """The files of a run as they are recorded in each place that is online: asked for once, not file by file."""
+
+    def __init__(self, contents: Contents, content: ContentId, stream: int, count: int) -> None:
+        self.most = len(contents.table(content))
+        self._contents = contents
+        self._places = [place for place in contents.places(content) if place.state == "online"]
+        self._first = stream
+        self._last = min(stream + count - 1, self.most)
+        self._rows: list[dict[int, HeldFile]] | None = None
+
+    def held(self, stream: int) -> list[HeldFile]:
+        """Return a stream's file in each place that has it."""
+        if stream == self._first:
+            found = [self._contents.file(place, stream) for place in self._places]
+            return [held for held in found if held is not None]
+        if self._rows is None:  # most runs end in the file in which they begin
+            self._rows = [self._contents.files(place, self._first, self._last) for place in self._places]
+        return [rows[stream] for rows in self._rows if stream in rows]
+
+
+def _run(chunks: ChunkList, first: int, count: int, most: int) -> int:
+    """How many chunks from `first` on fit into `most` bytes."""
     count = min(count, len(chunks) - first)
-    total = 0
-    for n in range(count):
-        total += chunks.length(first + n)
-        if total > _MAX_READ and n:
-            return n
-    return count
+    start = chunks.offset(first) if count > 0 else 0
+    while count > 0 and chunks.offset(first + count - 1) + chunks.length(first + count - 1) - start > most:
+        count -= 1
+    return max(count, 0)
+
+
+def _pieces(room: memoryview, lengths: Sequence[int]) -> list[tuple[memoryview, int]]:
+    """Cut what lies at the beginning of `room` into payloads, as few as can be."""
+    pieces: list[tuple[memoryview, int]] = []
+    start = end = count = 0
+    for length in lengths:
+        if end + length - start > limits.MAX_PAYLOAD:
+            pieces.append((room[start:end], count))
+            start, count = end, 0
+        end += length
+        count += 1
+    return [*pieces, (room[start:end], count)]
 
 
 def _slices(data: memoryview, chunks: ChunkList, first: int, count: int, offset: int) -> list[memoryview]:

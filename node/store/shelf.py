@@ -6,13 +6,11 @@ it is public, unlisted, or private with this peer on the list. Everything else l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from samara.node.store.catalog import Catalog, HeldRelease
 from samara.node.store.contents import Contents
 from samara.node.store.reader import Reader
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import Availability, Records
+from samara.protocol.ports import Availability, Records, Run
 
 __all__ = ["PeerShelf"]
 
@@ -59,9 +57,11 @@ class PeerShelf:
         """Return which chunks of a stream of a shared content are held."""
         return self._reader.availability(content, stream) if self._shares(content, peer, stream) else None
 
-    def read(self, content: ContentId, stream: int, first: int, count: int, peer: str) -> Sequence[memoryview] | None:
-        """Return verified chunks of a shared content."""
-        return self._reader.read(content, stream, first, count) if self._shares(content, peer, stream) else None
+    def read(
+        self, content: ContentId, stream: int, first: int, count: int, peer: str, room: memoryview | None = None
+    ) -> Run | None:
+        """Return a verified run of a shared content."""
+        return self._reader.run(content, stream, first, count, room) if self._shares(content, peer, stream) else None
 
     def _shares(self, content: ContentId, peer: str, stream: int = 0) -> bool:
         if not self._contents.has(content) or not 0 <= stream <= len(self._contents.table(content)):

@@ -79,10 +79,12 @@ class Course:
                 raise Astray(f"{said} answers {asked} {answer.id}, which has no such answer")
 
     def _chunk(self, want: Want, chunk: Chunk) -> None:
-        self._in_order(chunk.index, want.first + self._done, "chunk")
+        self._in_order(chunk.index, self._done, "chunk")
+        if chunk.count > want.count - self._done:
+            raise Astray(f"{chunk.count} chunks came where {want.count - self._done} are due")
         if chunk.encoding not in want.encodings:
             raise Astray(f"chunk {chunk.index} came in the encoding {chunk.encoding}, which was not asked for")
-        self._done += 1
+        self._done += chunk.count
         self.ended = self._done == want.count
 
     def _records(self, part: RecordsPart, payload_length: int) -> None:

@@ -132,16 +132,18 @@ class Want(_message.Message):
     def __init__(self, content: _Optional[bytes] = ..., stream: _Optional[int] = ..., first: _Optional[int] = ..., count: _Optional[int] = ..., encodings: _Optional[_Iterable[int]] = ..., bases: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("index", "encoding", "base", "payload_hash")
+    __slots__ = ("index", "encoding", "base", "payload_hash", "count")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_HASH_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     index: int
     encoding: int
     base: bytes
     payload_hash: bytes
-    def __init__(self, index: _Optional[int] = ..., encoding: _Optional[int] = ..., base: _Optional[bytes] = ..., payload_hash: _Optional[bytes] = ...) -> None: ...
+    count: int
+    def __init__(self, index: _Optional[int] = ..., encoding: _Optional[int] = ..., base: _Optional[bytes] = ..., payload_hash: _Optional[bytes] = ..., count: _Optional[int] = ...) -> None: ...
 
 class NotFound(_message.Message):
     __slots__ = ()

@@ -81,12 +81,10 @@ def decode(header: bytes) -> tuple[Message, int]:
 
 def _fill(header: pb.Header, message: Message) -> None:
     match message:
-        case Chunk(index=index, encoding=encoding, base=base, payload_hash=payload_hash):
-            header.chunk.SetInParent()
-            header.chunk.index = index
-            header.chunk.encoding = encoding
-            header.chunk.base = base or b""
-            header.chunk.payload_hash = payload_hash or b""
+        case Chunk():
+            chunk = header.chunk
+            chunk.index, chunk.encoding, chunk.count = message.index, message.encoding, message.count
+            chunk.base, chunk.payload_hash = message.base or b"", message.payload_hash or b""
         case Want():
             header.want.CopyFrom(
                 pb.Want(
@@ -146,7 +144,8 @@ def _message(header: pb.Header) -> Message:
     match header.WhichOneof("message"):
         case "chunk":
             chunk = header.chunk
-            return Chunk(id, chunk.index, chunk.encoding, hash_or_none(chunk.base), hash_or_none(chunk.payload_hash))
+            base, payload_hash = hash_or_none(chunk.base), hash_or_none(chunk.payload_hash)
+            return Chunk(id, chunk.index, chunk.encoding, base, payload_hash, chunk.count)
         case "want":
             return _want(id, header.want)
         case "have_request":

@@ -109,7 +109,10 @@ class HaveRequest:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Asks for `count` chunks of a stream from `first` on, in any of `encodings`, which may refer to `bases`."""
+    """Asks for a run: `count` chunks from chunk `first` of a stream on, in any of `encodings`, perhaps on `bases`.
+
+    A run that goes beyond the end of a file goes on in the next one of the table that has chunks.
+    """
 
     id: int
     content: ContentId
@@ -178,14 +181,15 @@ class Have:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The payload is chunk `index`, in `encoding`.
+    """The payload is `count` chunks from number `index` of the run on, or one in another encoding than raw.
 
     Attributes:
         id: The request.
-        index: Number of the chunk in its stream.
+        index: Number of the first chunk, counted from 0 within the run that was asked for.
         encoding: How the payload is encoded; 0 is raw.
         base: Hash of the chunk that the payload is a delta to, or None.
         payload_hash: BLAKE3 of the payload; None exactly when it is raw.
+        count: Chunks in the payload, one after another; 1 unless raw.
     """
 
     id: int
@@ -193,6 +197,7 @@ class Chunk:
     encoding: int = RAW
     base: Digest | None = None
     payload_hash: Digest | None = None
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

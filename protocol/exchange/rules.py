@@ -71,8 +71,8 @@ class WrongMessage(Exception):  # noqa: N818 - never leaves this package: `heade
 def payload_bounds(message: Message) -> tuple[int, int]:
     """Return the smallest and the largest payload, in bytes, that may follow `message`."""
     match message:
-        case Chunk(encoding=encoding):
-            return 1, MAX_CHUNK if encoding == RAW else MAX_PAYLOAD
+        case Chunk(encoding=encoding, count=count):
+            return count, min(count * MAX_CHUNK, MAX_PAYLOAD) if encoding == RAW else MAX_PAYLOAD
         case Node():
             return _NODE_BYTES
         case RecordsPart(sizes=sizes):
@@ -192,12 +192,14 @@ def _check_have(have: Have) -> None:
 
 
 def _check_chunk(chunk: Chunk) -> None:
-    within(chunk.index, 0, _MAX_INDEX, "the index of a CHUNK")
+    within(chunk.index, 0, MAX_RUN - 1, "the index of a CHUNK")
+    within(chunk.count, 1, MAX_RUN - chunk.index, "the chunks of a CHUNK")
     if chunk.encoding == RAW:
         if chunk.base is not None or chunk.payload_hash is not None:
             raise WrongMessage("a raw CHUNK with a base or a payload hash: it has neither")
         return
     within(chunk.encoding, 0, _U16, "the encoding of a CHUNK")
+    within(chunk.count, 1, 1, "the chunks of an encoded CHUNK")
     if chunk.payload_hash is None:
         raise WrongMessage("an encoded CHUNK without its payload's hash")
     hash32(chunk.payload_hash)

@@ -112,10 +112,16 @@ class Board:
 
     # Chunks
 
-    def grow(self, position: int, count: int) -> None:
-        """Add a segment: `count` free chunks from `position` on, which follows the last one known."""
+    def grow(self, position: int, count: int, *, joined: bool = False) -> None:
+        """Add a segment: `count` free chunks from `position` on, which follows the last one known.
+
+        Args:
+            position: Its first position.
+            count: How many.
+            joined: A run may go over from the one before into this one.
+        """
         self._size = position + count
-        is_start = True
+        is_start = not joined
         for number, offset, width in split(position, count):
             if number == len(self._pages):
                 self._add_page()

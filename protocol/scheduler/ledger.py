@@ -1,7 +1,8 @@
 """The wanted chunks of a content in one row: (stream, index) ↔ position, and each chunk's length.
 
 Positions are given in the order in which chunks are added, from 0. Consecutive chunks of one stream are a *segment*;
-only segments are stored, beside the lengths: 4 bytes a chunk, 16 a segment, and a dict entry a stream.
+a run may go over from one to the next when they follow each other in the content. Only segments are stored, beside the
+lengths: 4 bytes a chunk, 16 a segment, and a dict entry a stream.
 
 It never forgets a chunk, and knows nothing of peers.
 """
@@ -81,6 +82,18 @@ class Ledger:
         """Return the (stream, index) at a position."""
         number = bisect_right(self._positions, position) - 1
         return self._streams[number], self._indexes[number] + position - self._positions[number]
+
+    def places(self, position: int, count: int) -> list[tuple[int, int]]:
+        """Return the (stream, index) at each of `count` positions from `position` on."""
+        number = bisect_right(self._positions, position) - 1
+        found: list[tuple[int, int]] = []
+        while count:
+            start, end = position - self._positions[number], min(self._end(number), position + count)
+            stream, index = self._streams[number], self._indexes[number] + start
+            found += [(stream, n) for n in range(index, index + end - position)]
+            count -= end - position
+            position, number = end, number + 1
+        return found
 
     def position(self, stream: int, index: int) -> int:
         """Return the position of a chunk.

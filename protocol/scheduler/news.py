@@ -15,12 +15,12 @@ __all__ = ["Event", "Failure", "Outcome", "PeerProgress", "Progress", "Ready", "
 @final
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Ask one peer for chunks `first` … `first + count - 1` of a stream, in order.
+    """Ask one peer for a run of chunks, in order.
 
     Attributes:
-        stream: The stream of the content.
+        stream: The stream in which it begins.
         first: The first chunk.
-        count: How many, 1 to `MAX_RUN`.
+        count: How many, 1 to `MAX_RUN`; beyond the end of the stream it goes on in the next one that has chunks.
         ticket: Different for each want of a scheduler: news of a want that was taken back never touches a later one.
     """
 

@@ -29,7 +29,7 @@ class Page:
     Attributes:
         known: Positions that exist.
         free: Chunks that are missing and asked of nobody.
-        starts: First positions of segments: no run goes across one.
+        starts: First positions of segments that do not follow the one before: no run goes across one.
     """
 
     __slots__ = ("_planes", "free", "known", "starts")

@@ -1,6 +1,6 @@
 """One peer of a fetch and the requests that it has open. Bookkeeping only: `scheduler` decides.
 
-Invariants: a request lies in one page and in one segment, so that its chunks are bits of one small integer;
+Invariants: a request lies in one page, so that its chunks are bits of one small integer;
 `owed_bytes` and `owed_chunks` are the sums over its requests; a peer that owes nothing has no request.
 """
 
@@ -21,7 +21,7 @@ __all__ = ["Peer", "Request", "positions"]
 @final
 @dataclass(slots=True, eq=False)
 class Request:
-    """A want that a peer was given. Bit n of each mask is chunk `want.first + n`.
+    """A want that a peer was given. Bit n of each mask is chunk n of its run.
 
     Attributes:
         peer: Who was asked.

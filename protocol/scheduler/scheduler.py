@@ -6,7 +6,7 @@ it passes on `cancelled()`, and gives new wants to those who are `ready`; it cal
 
 Invariants: a chunk is free, asked or kept; whoever is asked claims it; it is asked of a second peer only when no free
 chunk is claimed by anybody, and of each further one only for twice the gain; nobody is asked for more than its window
-has room for; a want is one run of one stream; when all is kept, nobody owes anything that is not cancelled. The calls
+has room for; a want is one run; when all is kept, nobody owes anything that is not cancelled. The calls
 alone decide every answer: no clock, no chance.
 
 It never verifies, writes, dials or waits; it knows no content id, hash or file name.
@@ -76,20 +76,24 @@ class Scheduler:
 
     # What is wanted
 
-    def add_stream(self, stream: int, missing: Sequence[int], lengths: Callable[[int], int]) -> None:
+    def add_stream(
+        self, stream: int, missing: Sequence[int], lengths: Callable[[int], int], *, joined: bool = False
+    ) -> None:
         """Want chunks of a stream, from now on.
 
         Args:
             stream: Its number; 0 is the file table.
             missing: Indexes of the chunks, ascending; a `range` is taken fastest.
             lengths: Gives the bytes of the chunk with an index.
+            joined: The first of them follows, in the content, the last chunk that was added: a run may go over from
+                there into this stream.
 
         Raises:
             LocalProtocolError: It was added before, or these are no chunks.
         """
         before = self._ledger.bytes
-        for position, _first, count in self._ledger.add(stream, missing, lengths):
-            self._board.grow(position, count)
+        for number, (position, _first, count) in enumerate(self._ledger.add(stream, missing, lengths)):
+            self._board.grow(position, count, joined=joined and not number and position > 0)
         self._kept.extend(bytes(len(self._ledger) - len(self._kept)))
         self._chunks_missing += len(missing)
         self._bytes_missing += self._ledger.bytes - before
@@ -233,6 +237,35 @@ class Scheduler:
         if who is not None and (request := who.carries(position)) is not None:
             self._settle(request, _bit(request, position))
         return outcome
+
+    def places(self, want: Want, number: int, count: int) -> list[tuple[int, int]]:
+        """Return the (stream, index) of `count` chunks of a want, from its chunk `number` on.
+
+        Raises:
+            LocalProtocolError: It was never given out.
+        """
+        return self._ledger.places(self._ledger.position(want.stream, want.first) + number, count)
+
+    def received_run(self, peer: str, want: Want, number: int, count: int, now: float) -> int:
+        """Take note of `count` whole chunks of a want, from its chunk `number` on, that were all verified.
+
+        Returns:
+            Bytes of those that were missing; the others came from elsewhere before.
+
+        Raises:
+            LocalProtocolError: It was never given out.
+        """
+        start = self._ledger.position(want.stream, want.first) + number
+        before = self._bytes_missing
+        who = self._peers.get(peer)
+        if who is not None:
+            who.misses = 0
+            who.pace.delivered(sum(self._ledger.lengths[start : start + count]), now)
+        for position in range(start, start + count):
+            self._keep(peer, position)
+        if who is not None and (request := who.requests.get(want)) is not None:
+            self._settle(request, request.owed & ((1 << count) - 1) << number)
+        return before - self._bytes_missing
 
     def wrong(self, peer: str, stream: int, index: int, now: float) -> Verdict:
         """Take note of a chunk with wrong bytes: the peer is removed and excluded from this fetch.

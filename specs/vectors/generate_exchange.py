@@ -54,7 +54,7 @@ RECORDS = say(1, get_records=pb.GetRecords(release=A))
 
 
 def chunk(index: int, length: int, id: int = 1, **fields: Any) -> str:  # noqa: A002, ANN401
-    return say(id, length, chunk=pb.Chunk(index=index, **fields))
+    return say(id, length, chunk=pb.Chunk(**{"index": index, "count": 1, **fields}))
 
 
 def messages() -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ def messages() -> list[dict[str, Any]]:
 
     a, b, c = A.hex(), B.hex(), C.hex()
     want = pb.Want(content=A, stream=2, first=7, count=64, encodings=[0, 2], bases=[B])
-    coded = pb.Chunk(index=3, encoding=2, base=B, payload_hash=C)
+    coded = pb.Chunk(index=3, encoding=2, base=B, payload_hash=C, count=1)
     agreed = {"versions": [1, 3], "max_payload": 1 << 21, "max_outstanding": 8, "encodings": [0, 1]}
     return [
         row(
@@ -147,14 +147,27 @@ def messages() -> list[dict[str, Any]]:
         row("have, whole", say(1, have=pb.Have(total=9, whole=True)), "Have", id=1, total=9, first=0, whole=True),
         row(
             "the largest chunk",
-            chunk(4, 1 << 20),
+            chunk(0, 1 << 20),
             "Chunk",
             1 << 20,
             id=1,
-            index=4,
+            index=0,
             encoding=0,
             base=None,
             payload_hash=None,
+            count=1,
+        ),
+        row(
+            "the last three chunks of a run",
+            chunk(61, 9, count=3),
+            "Chunk",
+            9,
+            id=1,
+            index=61,
+            encoding=0,
+            base=None,
+            payload_hash=None,
+            count=3,
         ),
         row(
             "a chunk that is a delta",
@@ -166,6 +179,7 @@ def messages() -> list[dict[str, Any]]:
             encoding=2,
             base=b,
             payload_hash=c,
+            count=1,
         ),
         row("not found", say(1, not_found=pb.NotFound()), "NotFound", id=1),
         row("busy", say(1, busy=pb.Busy(retry_ms=3_600_000)), "Busy", id=1, retry_ms=3_600_000),
@@ -208,7 +222,7 @@ def violations() -> list[dict[str, Any]]:
         acceptor("an empty header", "00"),
         acceptor("the end inside a length", "80", ""),
         acceptor("the end inside a header", HELLO[:-2], ""),
-        opener("the end inside a payload", WANT, chunk(4, 100), ["00", 99], ""),
+        opener("the end inside a payload", WANT, chunk(0, 100), ["00", 99], ""),
         # HELLO
         acceptor("a request before HELLO", WANT),
         acceptor("a second HELLO", HELLO, HELLO),
@@ -257,18 +271,23 @@ def violations() -> list[dict[str, Any]]:
         acceptor("have from within a byte", HELLO, say(1, have_request=pb.HaveRequest(content=A, stream=1, first=4))),
         # answers
         opener("a request from the acceptor", WANT, WANT),
-        opener("a chunk that was not asked for", WANT, chunk(4, 1, id=2)),
-        opener("the second chunk first", WANT, chunk(5, 1)),
-        opener("the first chunk twice", WANT, chunk(4, 1), ["00", 1], chunk(4, 1)),
-        opener("a chunk after the last", WANT, chunk(4, 1), ["00", 1], chunk(5, 1), ["00", 1], chunk(6, 1)),
-        opener("a chunk after NOT_FOUND", WANT, say(1, not_found=pb.NotFound()), chunk(4, 1)),
-        opener("an empty chunk", WANT, chunk(4, 0)),
-        opener("a chunk of 1 MiB and a byte", WANT, chunk(4, (1 << 20) + 1)),
-        opener("a payload of 2^63", WANT, chunk(4, 1 << 63)),
-        opener("an encoding that was not asked for", WANT, chunk(4, 1, encoding=1, payload_hash=B)),
-        opener("an encoded chunk without its hash", WANT, chunk(4, 1, encoding=1)),
-        opener("a raw chunk with a base", WANT, chunk(4, 1, base=B)),
-        opener("a raw chunk with a payload hash", WANT, chunk(4, 1, payload_hash=B)),
+        opener("a chunk that was not asked for", WANT, chunk(0, 1, id=2)),
+        opener("the second chunk first", WANT, chunk(1, 1)),
+        opener("the first chunk twice", WANT, chunk(0, 1), ["00", 1], chunk(0, 1)),
+        opener("a chunk after the last", WANT, chunk(0, 1), ["00", 1], chunk(1, 1), ["00", 1], chunk(2, 1)),
+        opener("a chunk after NOT_FOUND", WANT, say(1, not_found=pb.NotFound()), chunk(0, 1)),
+        opener("an empty chunk", WANT, chunk(0, 0)),
+        opener("a chunk of 1 MiB and a byte", WANT, chunk(0, (1 << 20) + 1)),
+        opener("a payload of 2^63", WANT, chunk(0, 1 << 63)),
+        opener("an encoding that was not asked for", WANT, chunk(0, 1, encoding=1, payload_hash=B)),
+        opener("an encoded chunk without its hash", WANT, chunk(0, 1, encoding=1)),
+        opener("a raw chunk with a base", WANT, chunk(0, 1, base=B)),
+        opener("a raw chunk with a payload hash", WANT, chunk(0, 1, payload_hash=B)),
+        opener("a chunk that is none", WANT, chunk(0, 1, count=0)),
+        opener("three chunks where two were asked for", WANT, chunk(0, 3, count=3)),
+        opener("two chunks in one byte", WANT, chunk(0, 1, count=2)),
+        opener("two chunks of more than a payload", WANT, chunk(0, (1 << 20) + 1, count=2)),
+        opener("two chunks in one encoded payload", WANT, chunk(0, 2, count=2, encoding=1, payload_hash=B)),
         opener("a node for a want", WANT, say(1, 60, node=pb.Node())),
         opener("an unknown answer", WANT, frame(header(1) + bytes.fromhex("ba0100"))),
         opener("nodes out of order", NODES, say(1, 60, node=pb.Node(index=1))),

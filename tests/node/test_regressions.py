@@ -216,7 +216,7 @@ def one_chunk(length: int = 10) -> ChunkList:
 
 
 async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.testing.MockClock) -> None:
-    swarm = Swarm(ContentId(bytes(32)), cast(Any, None), 1000, BufferPool(), rotate=0)
+    swarm = Swarm(ContentId(bytes(32)), cast(Any, None), [10] * 1000, BufferPool(), rotate=0)
     peer = Whole()
     swarm._scheduler.add_peer(peer.peer, 0.0)
     async with trio.open_nursery() as nursery:
@@ -231,15 +231,15 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
 
 async def test_a_peer_does_not_stall_because_our_disk_is_slow(mock_clock: trio.testing.MockClock) -> None:
     written = threading.Event()
-    disk = SimpleNamespace(put_all=lambda stream, items: [written.wait(20)])
-    swarm = Swarm(ContentId(bytes(32)), cast(StoreIntake, disk), 1, BufferPool(), rotate=0)
+    disk = SimpleNamespace(put_runs=lambda runs: [int(written.wait(20))])
+    swarm = Swarm(ContentId(bytes(32)), cast(StoreIntake, disk), [10], BufferPool(), rotate=0)
     swarm.add_stream(1, [0], one_chunk())
     swarm._scheduler.add_peer("peer", trio.current_time())
     swarm._scheduler.set_files("peer", None)
     (want,) = swarm._scheduler.next_requests("peer", trio.current_time())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(swarm.keep)
-        swarm._keeper.post(Arrival("peer", want.stream, 0, bytearray(10)))
+        swarm._keeper.post(Arrival("peer", want, 0, [(1, 0)], bytearray(10)))
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(100)
         swarm._tick()

@@ -15,7 +15,7 @@ from samara.node.network.caps import Pauses
 from samara.node.network.transport import PeerAddress
 from samara.protocol.errors import NetworkError
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import Availability, Records
+from samara.protocol.ports import Availability, Records, Run
 
 T = TypeVar("T")
 
@@ -198,17 +198,20 @@ class MemoryShelf:
         held = [(stream, i) not in self.missing for i in range(len(self.streams[stream]))]
         return Availability(len(held), None if all(held) else pack_bits(held))
 
-    def read(self, content: ContentId, stream: int, first: int, count: int, peer: str) -> Sequence[bytes] | None:
+    def read(
+        self, content: ContentId, stream: int, first: int, count: int, peer: str, room: memoryview | None = None
+    ) -> Run | None:
         self.before_read(first)
         self.reads.append((stream, first, count))
         if not self._shows(content, peer):
             return None
-        chunks = []
-        for index in range(first, min(first + count, len(self.streams.get(stream, ())))):
-            if (stream, index) in self.missing:
-                break
-            chunks.append(self.streams[stream][index])
-        return chunks or None
+        pieces: list[tuple[bytes, int]] = []
+        while len(pieces) < count and first < len(self.streams.get(stream, ())) and (stream, first) not in self.missing:
+            pieces.append((self.streams[stream][first], 1))
+            first += 1
+            if first == len(self.streams[stream]) and stream:
+                stream, first = next((n for n in sorted(self.streams) if n > stream and self.streams[n]), stream + 1), 0
+        return Run(pieces, stream, first) if pieces else None
 
 
 def pack_bits(bits: Sequence[bool]) -> bytes:

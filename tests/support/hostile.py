@@ -151,10 +151,12 @@ class Plain:
         await self.say(Have(asked.id, held.chunks, 0, whole=True))
 
     async def want(self, asked: Want) -> None:
-        for index in range(asked.first, asked.first + asked.count):
-            found = self.shelf.read(asked.content, asked.stream, index, 1, self.stream.peer)
-            assert found
-            await self.chunk(asked, index, bytes(found[0]))
+        stream, first = asked.stream, asked.first
+        for number in range(asked.count):
+            found = self.shelf.read(asked.content, stream, first, 1, self.stream.peer)
+            assert found is not None
+            stream, first = found.stream, found.index
+            await self.chunk(asked, number, bytes(found.pieces[0][0]))
 
     async def chunk(self, asked: Want, index: int, data: bytes) -> None:
         await self.say(Chunk(asked.id, index), data)
@@ -232,7 +234,7 @@ class Overlong(Plain):
     async def chunk(self, asked: Want, index: int, data: bytes) -> None:
         if not asked.stream:
             return await super().chunk(asked, index, data)
-        header = pb.Header(id=asked.id, payload_length=(1 << 20) + 1, chunk=pb.Chunk(index=index))
+        header = pb.Header(id=asked.id, payload_length=(1 << 20) + 1, chunk=pb.Chunk(index=index, count=1))
         self.lied.set()
         await self.stream.send_all(frame(header.SerializeToString()) + data + bytes((1 << 20) + 1 - len(data)))
 
@@ -243,7 +245,7 @@ class HugePayload(Plain):
     async def chunk(self, asked: Want, index: int, data: bytes) -> None:
         if not asked.stream:
             return await super().chunk(asked, index, data)
-        header = pb.Header(id=asked.id, payload_length=1 << 63, chunk=pb.Chunk(index=index))
+        header = pb.Header(id=asked.id, payload_length=1 << 63, chunk=pb.Chunk(index=index, count=1))
         self.lied.set()
         await self.stream.send_all(frame(header.SerializeToString()) + data)
 

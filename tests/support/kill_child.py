@@ -290,19 +290,18 @@ def _run_child(order: Order) -> None:
 
 def _count_puts(counter: mmap.mmap) -> None:
     """Count the bytes that were put where a kill cannot reach them: in a mapped file."""
-    put_all = intake.StoreIntake.put_all
+    verified = intake.StoreIntake._verified
     lock = threading.Lock()
 
-    def counting(self: intake.StoreIntake, stream: int, items: Any) -> list[bool]:
-        right = put_all(self, stream, items)
+    def counting(self: intake.StoreIntake, places: Any, data: memoryview) -> Any:
+        right = verified(self, places, data)
         with lock:
             (before,) = _COUNTER.unpack_from(counter)
-            count = sum(len(data) for (_, data), ok in zip(items, right, strict=True) if ok)
-            _COUNTER.pack_into(counter, 0, before + count)
+            _COUNTER.pack_into(counter, 0, before + sum(len(part) for *_, part in right))
         return right
 
     patched: Any = intake.StoreIntake
-    patched.put_all = counting
+    patched._verified = counting
 
 
 def _watch_child(pid: int, kill: Kill | None, began: float) -> int:

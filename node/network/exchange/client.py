@@ -2,7 +2,7 @@
 
     async with ExchangeClient.connect(network, peer) as client:
         records = await client.records(release)
-        await client.chunks(content, 1, 0, 64, keep)  # keep(index, data), of each as it comes
+        await client.chunks(content, 1, 0, 64, keep)  # keep(number, count, data), of each payload as it comes
 
 The client is the sink of its stream: bytes go through `Opener` to whoever asked as they come, payloads straight into
 their buffers. Nothing waits for who asked: answers lie in memory until they are taken, so a session holds at most what
@@ -60,8 +60,9 @@ __all__ = ["Deliver", "ExchangeClient"]
 
 _BUILD = Callable[[int], Request]
 
-Deliver = Callable[[int, Payload], None]
-"""Takes the index and the bytes of a chunk."""
+Deliver = Callable[[int, int, Payload], None]
+"""Takes chunks of a run as they come: the number of the first in the run, how many they are, and their bytes, one after
+another. How long each is, is in the chunk list."""
 
 
 @final
@@ -226,14 +227,14 @@ class ExchangeClient:
         return await self._held(content, stream, chunks)
 
     async def chunks(self, content: ContentId, stream: int, first: int, count: int, deliver: Deliver) -> None:
-        """Ask for chunks `first` … `first + count - 1` of a stream, at most 64. When cancelled, the peer hears of it.
+        """Ask for a run of `count` chunks, at most 64. When cancelled, the peer hears of it.
 
         Args:
             content: Which content.
-            stream: 0 is the file table, n the n-th file.
+            stream: The stream in which it begins: 0 is the file table, n the n-th file.
             first: The first chunk.
-            count: How many.
-            deliver: Takes each as it comes, in order and unverified; it must not wait. A `RemoteProtocolError` that it
+            count: How many; beyond the end of a file it goes on in the next one that has chunks.
+            deliver: Takes them as they come, in order and unverified; it must not wait. A `RemoteProtocolError` that it
                 raises ends the session.
 
         Raises:
@@ -461,7 +462,7 @@ class ExchangeClient:
                 asked = self._pending.get(answer.id)
                 if asked is not None:
                     if asked.deliver is not None and isinstance(answer, Chunk):
-                        asked.deliver(answer.index, event.payload)
+                        asked.deliver(answer.index, answer.count, event.payload)
                     else:
                         asked.answers.append(event)
                         asked.tell()

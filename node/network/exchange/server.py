@@ -26,6 +26,7 @@ import trio
 
 from samara.node.network.caps import TokenBucket
 from samara.node.network.exchange.patience import Patience, StallClock
+from samara.node.network.exchange.pool import BufferPool
 from samara.node.network.exchange.slots import UploadSlots
 from samara.node.network.transport import Stream
 from samara.protocol.errors import NetworkError, SamaraError
@@ -73,10 +74,25 @@ _RECEIVE: Final = 16 << 10
 
 _NODE_BATCH: Final = 8
 
+_READ: Final = 4 << 20
+"""Bytes that are read at a time: enough for a disk to stream, and many times what a worker thread costs."""
+
 _SEND: Final = 1 << 20
 """Bytes that are given to the stream at a time: within so many a peer that does not read is noticed."""
 
-_Batch = list[tuple[Answer, bytes | memoryview]]
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Answers that are sent together, with their payloads.
+
+    Attributes:
+        answers: In the order in which they go.
+        room: The buffer in which the payloads lie, if it can be used again.
+    """
+
+    answers: Sequence[tuple[Answer, bytes | memoryview]]
+    room: memoryview | None = None
 
 
 class Blocking(Protocol):
@@ -112,6 +128,7 @@ class Service:
         blocking: Runs the calls of the shelf, which block.
         slots: Who is served chunks, and who hears BUSY.
         upload: The cap on what goes up, which decides how many are served at a time; the transport keeps it.
+        buffers: Where chunks are read to.
         agent: What we say that we run.
         busy_retry: Seconds after which a busy peer is to ask again.
         handshake: Seconds until HELLO must be here.
@@ -123,6 +140,7 @@ class Service:
     blocking: Blocking = field(default_factory=WorkerThreads)
     slots: UploadSlots = field(default_factory=UploadSlots)
     upload: TokenBucket = field(default_factory=TokenBucket)
+    buffers: BufferPool = field(default_factory=BufferPool)
     agent: str = ""
     busy_retry: float = 2.0
     handshake: float = HANDSHAKE_TIMEOUT
@@ -261,7 +279,7 @@ class _ServerSession:
             await self._emit((NotFound(request.id), b""))
 
     async def _emit(self, *answers: tuple[Answer, bytes | memoryview]) -> None:
-        await self._to_write.send(list(answers))
+        await self._to_write.send(_Batch(answers))
 
     async def _ask_shelf(self, call: Callable[[], T]) -> T:
         def guarded() -> T:
@@ -276,16 +294,22 @@ class _ServerSession:
     async def _answer_want(self, want: Want) -> None:
         if not self._hold_slot():
             return await self._emit((Busy(want.id, round(self._service.busy_retry * 1000)), b""))
-        done = 0
+        done, stream, first = 0, want.stream, want.first
         while done < want.count and not self._acceptor.is_cancelled(want.id):
-            first, count = want.first + done, want.count - done
-            chunks = await self._ask_shelf(
-                partial(self._shelf.read, want.content, want.stream, first, count, self._stream.peer)
+            room = self._service.buffers.take(_READ)
+            left = want.count - done
+            run = await self._ask_shelf(
+                partial(self._shelf.read, want.content, stream, first, left, self._stream.peer, room)
             )
-            if not chunks:
+            if run is None:
+                self._service.buffers.give(room)
                 return await self._emit((NotFound(want.id), b""))
-            await self._emit(*((Chunk(want.id, first + i), chunk) for i, chunk in enumerate(chunks)))
-            done += len(chunks)
+            answers: list[tuple[Answer, bytes | memoryview]] = []
+            for data, count in run.pieces:
+                answers.append((Chunk(want.id, done, count=count), data))
+                done += count
+            await self._to_write.send(_Batch(answers, room))
+            stream, first = run.stream, run.index
         if done < want.count:
             await self._emit((Refused(want.id, Refusal.CANCELLED), b""))
         return None
@@ -302,7 +326,7 @@ class _ServerSession:
 
         for start in range(0, len(asked.hashes), _NODE_BATCH):
             found = await self._ask_shelf(partial(read, start))
-            answers: _Batch = [(Node(asked.id, start + i), node) for i, node in enumerate(found)]
+            answers = [(Node(asked.id, start + i), node) for i, node in enumerate(found)]
             missing = len(found) < len(asked.hashes[start : start + _NODE_BATCH])
             await self._emit(*answers, *([(NotFound(asked.id), b"")] if missing else []))
             if missing or self._acceptor.is_cancelled(asked.id):
@@ -365,7 +389,7 @@ class _ServerSession:
     async def _send_batch(self, batch: _Batch) -> None:
         parts: list[bytes | memoryview] = []
         joined = 0
-        for answer, payload in batch:
+        for answer, payload in batch.answers:
             if not self._acceptor.is_outstanding(answer.id):
                 continue
             if self._acceptor.is_cancelled(answer.id):
@@ -379,6 +403,8 @@ class _ServerSession:
             if not self._acceptor.is_outstanding(answer.id):
                 self._patience.renew()
         await self._send(parts)
+        if batch.room is not None:  # all of it is sealed; who is cancelled before gives nothing back
+            self._service.buffers.give(batch.room)
 
     async def _send(self, parts: list[bytes | memoryview]) -> None:
         if not parts:
@@ -402,7 +428,7 @@ class _ShelfFailed(Exception):  # noqa: N818 - never leaves this module
     """The shelf raised a `SamaraError`, which was logged."""
 
 
-def _records_answers(id: int, records: Records) -> _Batch:  # noqa: A002 - the protocol's word
+def _records_answers(id: int, records: Records) -> list[tuple[Answer, bytes]]:  # noqa: A002 - the protocol's word
     """Return the envelopes of `records` in as few parts as can be."""
     head = () if records.head is None else (records.head,)
     envelopes: Sequence[bytes] = (*records.roots, records.release, *head)
@@ -410,7 +436,7 @@ def _records_answers(id: int, records: Records) -> _Batch:  # noqa: A002 - the p
     roots = len(records.roots)
     if not 1 <= roots <= MAX_ROOT_CHAIN or sum(sizes) > MAX_RECORDS or not 0 < min(sizes) <= max(sizes) <= MAX_ENVELOPE:
         return [(Refused(id, Refusal.LIMIT), b"")]
-    answers: _Batch = []
+    answers: list[tuple[Answer, bytes]] = []
     start = 0
     while start < len(sizes):
         end, length = start + 1, sizes[start]

@@ -86,7 +86,9 @@ def connect(stream: MemoryStream, **options: Any) -> Any:
 
 async def take(client: ExchangeClient, stream: int, first: int, count: int) -> list[tuple[int, bytes]]:
     got: list[tuple[int, bytes]] = []
-    await client.chunks(CONTENT, stream, first, count, lambda index, data: got.append((index, bytes(data))))
+    await client.chunks(
+        CONTENT, stream, first, count, lambda number, count, data: got.append((first + number, bytes(data)))
+    )
     return got
 
 
@@ -203,7 +205,7 @@ async def test_what_a_stranger_may_not_see_looks_like_nothing() -> None:
                 lambda: client.nodes(content, [node]),
                 lambda: client.files_bits(content),
                 lambda: client.availability(content, 1),
-                lambda: client.chunks(content, 1, 0, 2, lambda index, data: None),
+                lambda: client.chunks(content, 1, 0, 2, lambda number, count, data: None),
             )
             errors: list[tuple[type[Exception], str]] = []
             for ask in asks:
@@ -220,7 +222,7 @@ async def test_a_run_ends_at_the_first_chunk_that_is_missing() -> None:
     async with connected(shelf(missing={(1, 20)})) as (client, _, _):
         got: list[int] = []
         with pytest.raises(NotFoundError):
-            await client.chunks(CONTENT, 1, 10, 64, lambda index, data: got.append(index))
+            await client.chunks(CONTENT, 1, 10, 64, lambda number, count, data: got.append(10 + number))
         assert got == list(range(10, 20))
         assert await take(client, 1, 0, 1)
 
@@ -257,7 +259,7 @@ async def test_a_run_that_is_left_early_is_cancelled_at_the_peer() -> None:
     held = shelf()
     async with connected(held, window=4096) as (client, ours, _):
         with trio.CancelScope() as leaving:
-            await client.chunks(CONTENT, 2, 0, 4, lambda index, data: leaving.cancel())
+            await client.chunks(CONTENT, 2, 0, 4, lambda number, count, data: leaving.cancel())
         assert leaving.cancelled_caught
         before = ours.incoming.moved
         assert await take(client, 0, 0, 1) == [(0, held.streams[0][0])]
@@ -396,7 +398,7 @@ async def test_an_orderly_end_with_a_debt_is_a_loss() -> None:
     async with against(end) as (client, _):
         got: list[bytes] = []
         with pytest.raises(NetworkError):
-            await client.chunks(CONTENT, 1, 0, 2, lambda index, data: got.append(bytes(data)))
+            await client.chunks(CONTENT, 1, 0, 2, lambda number, count, data: got.append(bytes(data)))
         assert got == [b"whole"]
 
 
