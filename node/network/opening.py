@@ -27,7 +27,7 @@ from samara.node.network.transport import Network
 from samara.node.supervise import supervise
 from samara.protocol import limits
 from samara.protocol.addresses import parse_address, parse_peer_address
-from samara.protocol.kad.messages import Contact
+from samara.protocol.contacts import Contact
 
 __all__ = ["NetworkConfig", "OpenNetwork", "open_network"]
 

@@ -14,7 +14,8 @@ from typing import Any
 from blake3 import blake3
 
 from samara.protocol.addresses import parse_address
-from samara.protocol.kad.messages import Contact, Kind, Message, encode
+from samara.protocol.contacts import Contact
+from samara.protocol.kad.messages import Kind, Message, encode
 from samara.protocol.peers import format_peer_id, parse_peer_id, peer_id_of
 from samara.protocol.reach import Answer, Verdict, encode_answer, encode_request
 from samara.protocol.routing import head_key, routing_key

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samara.protocol.addresses import Address, Scope, decode_address, from_ip, meant_for, parse_address
+from samara.protocol.contacts import Contact
 from samara.protocol.errors import AddressError, RemoteProtocolError
 from samara.protocol.identify import Identify, decode_identify, encode_identify
-from samara.protocol.kad.messages import Contact, Kind, Message, decode, encode
+from samara.protocol.kad.messages import Kind, Message, decode, encode
 from samara.protocol.limits import MAX_AGENT, MAX_NEGOTIATION, MAX_NEGOTIATIONS, MAX_PEER_ADDRESSES
 from samara.protocol.multistream import Acceptor, Opener, line
 from samara.protocol.peers import format_peer_id, parse_peer_id, peer_id_of, public_key_bytes
