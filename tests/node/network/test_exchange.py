@@ -241,9 +241,10 @@ async def test_a_shelf_that_fails_has_nothing(caplog: pytest.LogCaptureFixture) 
 async def test_the_next_batch_is_read_while_one_is_sent() -> None:
     held = shelf()
     async with connected(held, window=64 << 10) as (client, ours, _), trio.open_nursery() as nursery:
-        nursery.start_soon(take, client, 2, 0, 3)
-        nursery.start_soon(take, client, 1, 0, 64)
         ours.incoming.window = 0  # the line stands still
+        nursery.start_soon(take, client, 2, 0, 3)
+        await trio.testing.wait_all_tasks_blocked(0.05)  # else who asks first is left to chance
+        nursery.start_soon(take, client, 1, 0, 64)
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert held.reads == [(2, 0, 3), (1, 0, 64)]
         ours.incoming.window = 1 << 20
