@@ -108,6 +108,20 @@ async def test_chunks_arrive_as_they_are_held(kind: type[MemoryStream], window: 
     assert not theirs.was_reset
 
 
+async def test_who_gets_chunks_is_noted_once_a_request_and_who_gets_none_is_not() -> None:
+    gave: list[tuple[ContentId, str]] = []
+    service = Service(blocking=at_once, gave=lambda content, peer: gave.append((content, peer)))
+    async with connected(shelf(), service=service) as (client, _, theirs):
+        with pytest.raises(NotFoundError):
+            await client.chunks(ContentId(b"?" * 32), 1, 0, 1, lambda index, data: None)
+        await client.files_bits(CONTENT)
+        assert gave == []
+        await take(client, 1, 0, 64)
+        assert gave == [(CONTENT, theirs.peer)]
+        await take(client, 0, 0, 1)
+        assert len(gave) == 2
+
+
 async def test_many_requests_at_once_are_all_answered() -> None:
     held = shelf()
     got: dict[int, list[tuple[int, bytes]]] = {}
