@@ -20,13 +20,24 @@ from samara.protocol.limits import MAX_ADDRESS
 from samara.protocol.peers import parse_peer_id
 from samara.protocol.wire import read_varint, varint
 
-__all__ = ["Address", "Scope", "decode_address", "from_ip", "meant_for", "parse_address", "parse_peer_address"]
+__all__ = [
+    "Address",
+    "Scope",
+    "at_ip_of",
+    "decode_address",
+    "from_ip",
+    "meant_for",
+    "parse_address",
+    "parse_peer_address",
+]
 
 _TCP: Final = 6
 _CODES: Final = {"ip4": 4, "ip6": 41, "dns": 53, "dns4": 54, "dns6": 55}
 _KINDS: Final = {code: kind for kind, code in _CODES.items()}
 _IP_BYTES: Final = {4: 4, 41: 16}
 _LABEL: Final = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_LOWEST_PORT: Final = 1024
+_ALLOWED_PORTS: Final = frozenset({443})
 _HOST: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")
 
 
@@ -65,6 +76,11 @@ class Address:
     def scope(self) -> Scope:
         """Where it can be dialled from; a host name counts as public."""
         return Scope.PUBLIC if self.is_name else _ip_scope(ipaddress.ip_address(self.host))
+
+    @property
+    def is_unprivileged(self) -> bool:
+        """Its port is one that others may be sent to: no mail or login server is to be dialled on a stranger's word."""
+        return self.port >= _LOWEST_PORT or self.port in _ALLOWED_PORTS
 
     def encode(self) -> bytes:
         """Return the binary form."""
@@ -148,6 +164,20 @@ def meant_for(addresses: Iterable[Address], scope: Scope) -> tuple[Address, ...]
     """
     narrowest = scope or Scope.PUBLIC
     return tuple(address for address in addresses if address.scope >= narrowest)
+
+
+def at_ip_of(addresses: Iterable[Address], seen: Address) -> tuple[Address, ...]:
+    """Return those addresses that a peer may have others dial: at its own IP, and unprivileged.
+
+    Args:
+        addresses: What it claims.
+        seen: The remote end of a connection with it.
+    """
+    return tuple(
+        address
+        for address in addresses
+        if (address.kind, address.host) == (seen.kind, seen.host) and address.is_unprivileged
+    )
 
 
 def _checked(kind: str, host: str, port: int) -> Address | None:

@@ -253,6 +253,27 @@ MAX_PROTOCOLS: Final = 256
 MAX_PEER_ADDRESSES: Final = 8
 """Addresses of one peer that are kept, dialled or passed on: each costs others a dial."""
 
+MAX_MATES: Final = 32
+"""Peers that one answer tells of a content: as many as one fetch asks."""
+
+MAX_MATE_ADDRESSES: Final = 2
+"""Addresses of one of them: all are at one IP, where few peers listen twice; each costs somebody a dial on hearsay."""
+
+MAX_MATES_MESSAGE: Final = 4 * KIB
+"""Bytes of such an answer: 32 peers with two IPv6 addresses each have less than 3 KB."""
+
+MAX_MATES_KEPT: Final = 4096
+"""Peers that are remembered as taking part in a content, and those whose last question is: 32 for each connection."""
+
+MATES_AGE: Final = 600.0
+"""Seconds for which a peer is told after it took part last: as long as a connection that nobody uses stands."""
+
+MATES_SPACING: Final = 2.0
+"""Seconds between two answers to one peer about one content."""
+
+MATES_AGAIN: Final = 30.0
+"""Seconds between two questions to one peer, once the first ones are over: in so many, some come and some go."""
+
 MAX_FETCH_PEERS: Final = 32
 """Peers that one fetch has a task for; few lines carry more, and each costs a session and its buffers."""
 

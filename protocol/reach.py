@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from samara.protocol.addresses import Address, decode_address
+from samara.protocol.addresses import Address, at_ip_of, decode_address
 from samara.protocol.errors import RemoteProtocolError
 from samara.protocol.limits import MAX_PEER_ADDRESSES, REACH_DIALS
 from samara.protocol.wire import bytes_field, fields, number_field
@@ -31,9 +31,6 @@ __all__ = [
 ]
 
 REACH: Final = "/samara/reach/1"
-
-_LOWEST_PORT: Final = 1024
-_ALLOWED_PORTS: Final = frozenset({443})
 
 
 class Verdict(IntEnum):
@@ -105,10 +102,4 @@ def to_dial(addresses: Sequence[Address], seen: Address) -> tuple[Address, ...]:
         addresses: What the peer asked for.
         seen: The remote end of the connection that it asked over.
     """
-    allowed = (
-        address
-        for address in addresses
-        if (address.kind, address.host) == (seen.kind, seen.host)
-        and (address.port >= _LOWEST_PORT or address.port in _ALLOWED_PORTS)
-    )
-    return tuple(allowed)[:REACH_DIALS]
+    return at_ip_of(addresses, seen)[:REACH_DIALS]

@@ -97,7 +97,6 @@ class Meeting:
 
     Attributes:
         learning: What is known of the release.
-        sessions: Peers that take part now.
         failure: What the fetch ended with.
         buffers: Where the bytes of payloads come from.
     """
@@ -107,7 +106,6 @@ class Meeting:
     ) -> None:
         self.buffers = BufferPool()
         self.learning = Learning(goal, node.store.catalog)
-        self.sessions = 0
         self.failure: SamaraError | None = None
         self._node = node
         self._catalog = node.store.catalog
@@ -121,6 +119,7 @@ class Meeting:
         self._addresses: dict[str, PeerAddress] = {}
         self._guests: dict[str, _Guest] = {}
         self._waiting: dict[str, None] = {}  # in the order in which they came
+        self._present: dict[str, None] = {}
         self._excluded: set[str] = set()
         self._ended = trio.Event()
 
@@ -128,6 +127,11 @@ class Meeting:
     def asked(self) -> int:
         """How many peers are being asked."""
         return len(self._guests)
+
+    @property
+    def sessions(self) -> int:
+        """How many peers take part now."""
+        return len(self._present)
 
     @property
     def ended(self) -> bool:
@@ -159,13 +163,15 @@ class Meeting:
         network = await self._node.network()
         self._useful = trio.current_time()
         found, peers = trio.open_memory_channel[PeerAddress](64)
-        self._finder = Finder(network, self._goal.peers, self.learning.routing_keys())
+        keys = self.learning.routing_keys()
+        self._finder = Finder(network, self._goal.peers, keys, present=self._present, known=self._addresses)
         self._follow_visibility()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._finder.run, found)
             nursery.start_soon(self._look_up_name, network)
             nursery.start_soon(self._meet, network, peers, nursery)
             nursery.start_soon(self._watch_guests)
+            nursery.start_soon(self._note_mates, network)
             nursery.start_soon(self._lose_patience)
             for service in services:
                 nursery.start_soon(service)
@@ -226,6 +232,16 @@ class Meeting:
             if self._waiting and longest is not None and now - longest.since >= self._waits.answer:
                 longest.scope.cancel()
 
+    async def _note_mates(self, network: NetworkService) -> None:
+        """Take note of who gives something of what is public: whoever asks us for it may hear of them."""
+        while True:
+            await trio.sleep(limits.MATES_SPACING)
+            verified = self.learning.verified
+            if verified is not None and self.learning.public:
+                for peer in self._present:
+                    if self._work.given(peer):
+                        network.mates.note(verified.release.content, peer)
+
     async def _with_peer(self, network: NetworkService, peer: str) -> None:
         """Fetch from one peer as long as it is of use; its failure ends only this."""
         tries = 0
@@ -263,11 +279,11 @@ class Meeting:
                 self.gain()
                 self._follow_visibility()
             self._check_named(client.peer)
-            self.sessions += 1
+            self._present[client.peer] = None
             try:
                 await self._work.share_in(client)
             finally:
-                self.sessions -= 1
+                del self._present[client.peer]
                 self._useful = trio.current_time()
 
     def _check_named(self, peer: str) -> None:
@@ -296,9 +312,11 @@ class Meeting:
     def _follow_visibility(self) -> None:
         if self._finder is None:
             return
-        if self.learning.public:
+        verified = self.learning.verified
+        if verified is not None and self.learning.public:
             for key in self.learning.routing_keys():
                 self._finder.look_for(key)
+            self._finder.look_for_mates(verified.release.content)
         elif self.learning.public is False:
             self._finder.stay_private()
 

@@ -26,9 +26,10 @@ from samara.node.network.messages import MessageStream
 from samara.node.network.transport import PeerAddress
 from samara.node.network.watch import MeetingNetwork
 from samara.protocol.addresses import Address, Scope, meant_for
+from samara.protocol.contacts import Contact
 from samara.protocol.errors import NetworkError, ProtocolError, RemoteProtocolError, VerificationError
 from samara.protocol.kad.lookup import Lookup
-from samara.protocol.kad.messages import KAD, Contact, Kind, Message, decode, encode, position
+from samara.protocol.kad.messages import KAD, Kind, Message, decode, encode, position
 from samara.protocol.kad.table import RoutingTable
 from samara.protocol.limits import (
     ANNOUNCES_PER_WINDOW,

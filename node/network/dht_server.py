@@ -20,8 +20,9 @@ from samara.node.network.dht_rules import Rules
 from samara.node.network.messages import MessageStream
 from samara.node.network.transport import Network, Stream
 from samara.protocol.addresses import Address, Scope, meant_for, parse_address
+from samara.protocol.contacts import Contact
 from samara.protocol.errors import NetworkError, RemoteProtocolError
-from samara.protocol.kad.messages import KAD, Contact, Kind, Message, decode, encode, position
+from samara.protocol.kad.messages import KAD, Kind, Message, decode, encode, position
 from samara.protocol.kad.store import ProviderStore, ValueStore
 from samara.protocol.kad.table import RoutingTable
 from samara.protocol.limits import (

@@ -198,6 +198,13 @@ class Host:
         """The concrete addresses that sockets are bound to."""
         return expand(self._bound)
 
+    def whereabouts(self, peer: str) -> MetPeer | None:
+        """Return what is known of a peer over a connection that stands now; None before it told what it serves."""
+        for link in self._links.get(peer, ()):
+            if link.identify is not None and not link.muxed.closed:
+                return MetPeer(peer, link.remote, link.inbound, link.identify)
+        return None
+
     def report_reachability(self, reachability: Callable[[], Reachability]) -> None:
         """Let somebody else tell what is known of who can reach us."""
         self._reachability = reachability

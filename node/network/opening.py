@@ -23,11 +23,11 @@ from samara.node.network.caps import Caps
 from samara.node.network.dht import Dht, ValueRule
 from samara.node.network.mdns import Nearby
 from samara.node.network.reachability import Reach
-from samara.node.network.transport import Network
+from samara.node.network.watch import MeetingNetwork
 from samara.node.supervise import supervise
 from samara.protocol import limits
 from samara.protocol.addresses import parse_address, parse_peer_address
-from samara.protocol.kad.messages import Contact
+from samara.protocol.contacts import Contact
 
 __all__ = ["NetworkConfig", "OpenNetwork", "open_network"]
 
@@ -76,7 +76,7 @@ class OpenNetwork:
         caps: What may pass.
     """
 
-    host: Network
+    host: MeetingNetwork
     routing: Dht | None
     announcer: Announcer | None
     caps: Caps

@@ -2,7 +2,7 @@
 
     run_network
     ├─ open_network         host, mDNS, DHT, reachability (node/network/opening.py)
-    ├─ exchange             a task a stream, on the host
+    ├─ exchange, mates      a task a stream, on the host
     └─ publish              follows the library: which keys are announced, which heads are kept in the DHT
 
 What is announced: the contents and releases that are public and that this node passes on, and the heads of its own
@@ -23,6 +23,7 @@ from samara.node.network.caps import Caps, TokenBucket
 from samara.node.network.dht import ValueRule
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.server import Service, serve_stream
+from samara.node.network.mates import Mates
 from samara.node.network.opening import NetworkConfig, OpenNetwork, open_network
 from samara.node.network.transport import Network, PeerAddress, Reachability, Routing, Stream
 from samara.node.settings import NetworkSettings
@@ -50,7 +51,13 @@ _SETTLE: Final = 3.0
 
 
 class NetworkService:
-    """What the rest of a node does with its network."""
+    """What the rest of a node does with its network.
+
+    Attributes:
+        mates: Who takes part in the contents that go through here.
+        upload: The cap on what goes up.
+        download: The cap on what comes down.
+    """
 
     def __init__(self, network: OpenNetwork, settings: NetworkSettings, store: Store) -> None:
         self._network = network
@@ -58,7 +65,8 @@ class NetworkService:
         self._changed = trio.Event()
         self.upload = network.caps.upload
         self.download = network.caps.download
-        self._service = Service(upload=self.upload, agent=_AGENT)
+        self.mates = Mates(network.host, store.shelf.shows)
+        self._service = Service(upload=self.upload, agent=_AGENT, gave=self.mates.note)
 
     @property
     def host(self) -> Network:

@@ -46,6 +46,10 @@ class MeetingNetwork(Network, Protocol):
         """Iterate over the peers that told what they serve: those connected now first, then each new one."""
         ...
 
+    def whereabouts(self, peer: str) -> MetPeer | None:
+        """Return what is known of a peer over a connection that stands now; None before it told what it serves."""
+        ...
+
 
 @final
 class Board(Generic[T]):

@@ -389,7 +389,7 @@ class StoreIntake:
         for stream, index in places:
             chunks = self._list(stream)
             if not 0 <= index < len(chunks):
-                raise StoreError(f"chunk {index} of stream {stream} came, which has {len(chunks)}")
+                raise StoreError(f"chunk {index} of stream {stream} came that is not wanted")
             part = data[start : start + chunks.length(index)]
             if digest(part) != chunks.hash(index):
                 return found

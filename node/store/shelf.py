@@ -63,6 +63,12 @@ class PeerShelf:
         """Return a verified run of a shared content."""
         return self._reader.run(content, stream, first, count, room) if self._shares(content, peer, stream) else None
 
+    def shows(self, content: ContentId, peer: str) -> bool:
+        """Return whether this content is passed on to a peer by a public release: then who takes part is no secret."""
+        return self._contents.has(content) and any(
+            held.visibility == "public" and self._may(held, peer) for held in self._catalog.releases(content=content)
+        )
+
     def _shares(self, content: ContentId, peer: str, stream: int = 0) -> bool:
         if not self._contents.has(content) or not 0 <= stream <= len(self._contents.table(content)):
             return False

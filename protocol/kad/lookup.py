@@ -18,7 +18,8 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Final, final
 
-from samara.protocol.kad.messages import Contact, position
+from samara.protocol.contacts import Contact
+from samara.protocol.kad.messages import position
 from samara.protocol.limits import KAD_ALPHA, KAD_BUCKET, MAX_LOOKUP
 from samara.protocol.peers import parse_peer_id
 

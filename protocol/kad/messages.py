@@ -9,24 +9,21 @@ Source: libp2p kad-dht specification; specs/network.md, "Messages".
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from samara.protocol.addresses import Address, decode_address
-from samara.protocol.errors import AddressError, RemoteProtocolError
-from samara.protocol.limits import KAD_BUCKET, MAX_KAD_KEY, MAX_KAD_VALUE, MAX_PEER_ADDRESSES
-from samara.protocol.peers import format_peer_id, parse_peer_id
+from samara.protocol.contacts import Contact, decode_contact, encode_contacts
+from samara.protocol.errors import RemoteProtocolError
+from samara.protocol.limits import KAD_BUCKET, MAX_KAD_KEY, MAX_KAD_VALUE
 from samara.protocol.wire import bytes_field, fields, number_field
 
-__all__ = ["KAD", "Contact", "Kind", "Message", "decode", "encode", "position"]
+__all__ = ["KAD", "Kind", "Message", "decode", "encode", "position"]
 
 KAD: Final = "/samara/kad/1"
 
 _KIND, _KEY, _RECORD, _CLOSER, _PROVIDERS = 1, 2, 3, 8, 9
 _RECORD_KEY, _RECORD_VALUE = 1, 2
-_PEER_ID, _PEER_ADDRESS = 1, 2
 
 
 class Kind(IntEnum):
@@ -38,19 +35,6 @@ class Kind(IntEnum):
     GET_PROVIDERS = 3
     FIND_NODE = 4
     PING = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """A peer, and where it is said to be found.
-
-    Attributes:
-        peer: Its peer id.
-        addresses: Where; may be empty.
-    """
-
-    peer: str
-    addresses: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +72,7 @@ def encode(message: Message) -> bytes:
     if message.value is not None:
         record = bytes_field(_RECORD_KEY, message.key) + bytes_field(_RECORD_VALUE, message.value)
         out += bytes_field(_RECORD, record)
-    return out + _contacts(_CLOSER, message.closer) + _contacts(_PROVIDERS, message.providers)
+    return out + encode_contacts(_CLOSER, message.closer) + encode_contacts(_PROVIDERS, message.providers)
 
 
 def decode(data: bytes) -> Message:
@@ -111,9 +95,9 @@ def decode(data: bytes) -> Message:
             record_key, value = _decode_record(content)
             key = key or record_key
         elif number == _CLOSER and len(closer) < KAD_BUCKET:
-            _take_contact(closer, content)
+            closer += _contact(content)
         elif number == _PROVIDERS and len(providers) < KAD_BUCKET:
-            _take_contact(providers, content)
+            providers += _contact(content)
     if kind not in Kind.__members__.values():
         raise RemoteProtocolError(f"a DHT message of kind {kind}")
     if len(key) > MAX_KAD_KEY:
@@ -121,16 +105,6 @@ def decode(data: bytes) -> Message:
     if value is not None and len(value) > MAX_KAD_VALUE:
         raise RemoteProtocolError(f"a DHT value of {len(value)} bytes: at most {MAX_KAD_VALUE}")
     return Message(Kind(kind), key, value, tuple(closer), tuple(providers))
-
-
-def _contacts(field: int, contacts: Iterable[Contact]) -> bytes:
-    out = b""
-    for contact in contacts:
-        peer = bytes_field(_PEER_ID, parse_peer_id(contact.peer))
-        for address in contact.addresses[:MAX_PEER_ADDRESSES]:
-            peer += bytes_field(_PEER_ADDRESS, address.encode())
-        out += bytes_field(field, peer)
-    return out
 
 
 def _decode_record(data: bytes) -> tuple[bytes, bytes]:
@@ -143,16 +117,6 @@ def _decode_record(data: bytes) -> tuple[bytes, bytes]:
     return key, value
 
 
-def _take_contact(contacts: list[Contact], data: bytes) -> None:
-    raw, addresses = b"", dict[Address, None]()
-    for number, content in fields(data):
-        if number == _PEER_ID and isinstance(content, bytes):
-            raw = content
-        elif number == _PEER_ADDRESS and isinstance(content, bytes) and len(addresses) < MAX_PEER_ADDRESSES:
-            address = decode_address(content)
-            if address is not None and address.port:
-                addresses[address] = None
-    try:
-        contacts.append(Contact(format_peer_id(raw), tuple(addresses)))
-    except AddressError:
-        return  # a peer of a kind that we cannot name cannot be asked either
+def _contact(data: bytes) -> list[Contact]:
+    contact = decode_contact(data)
+    return [] if contact is None else [contact]

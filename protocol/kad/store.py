@@ -17,7 +17,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import final
 
-from samara.protocol.kad.messages import Contact, position
+from samara.protocol.contacts import Contact
+from samara.protocol.kad.messages import position
 from samara.protocol.limits import (
     KAD_BUCKET,
     MAX_KAD_VALUES,

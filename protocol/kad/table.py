@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from samara.protocol.addresses import Address, Scope
-from samara.protocol.kad.messages import Contact, position
+from samara.protocol.contacts import Contact
+from samara.protocol.kad.messages import position
 from samara.protocol.limits import KAD_BUCKET
 from samara.protocol.peers import parse_peer_id
 

@@ -28,6 +28,10 @@ _MOST: Final = 254
 _FEWER: Final = bytes([0, *range(254), _NOTHING])
 """Translates bounds after one copy was lost: one lower, and nothing stays nothing."""
 
+_DRAWS: Final = 8
+"""Draws until the next one in order is taken: where one in four is as rare, nine of ten jumps go to one of these."""
+
+_32_BITS: Final = (1 << 32) - 1
 _RUN: Final = (1 << MAX_RUN) - 1
 _OFFSET: Final = PAGE - 1
 
@@ -36,9 +40,10 @@ _OFFSET: Final = PAGE - 1
 class Claims:
     """What one peer claims, by page. It belongs to a board; -1, which has all bits, stands for everything."""
 
-    __slots__ = ("bound", "have", "level", "rest")
+    __slots__ = ("bound", "cursor", "have", "level", "rest")
 
-    def __init__(self) -> None:
+    def __init__(self, cursor: int) -> None:
+        self.cursor = cursor  # where its next run begins, if it can
         self.have: list[int] = []
         self.rest = 0  # what it claims of pages to come: 0 or -1
         self.bound = bytearray()
@@ -50,24 +55,24 @@ class Board:
     """The free chunks of a content and who claims them.
 
     Args:
-        rotate: Where, as a part of 2³² of what is known, runs begin among equally rare chunks.
+        rotate: Where, as a part of 2³² of what is known, runs begin among equally rare chunks; and what else is drawn.
     """
 
     def __init__(self, rotate: int = 0) -> None:
-        self._rotate = rotate % (1 << 32)
+        self._rotate = self._random = rotate & _32_BITS
         self._pages: list[Page] = []
         self._is_open = bytearray()  # 1 for each page that has something free
         self._claims: list[Claims] = []
         self._everything = 0  # how many claims have `rest`
-        self._cursor = 0
-        self._drawn = 0  # how many positions were known when the cursor was drawn
+        self._start = 0
+        self._drawn = 0  # how many positions were known when the start was drawn
         self._size = 0
 
     # Claims
 
     def join(self) -> Claims:
         """Return the claims of one more peer: nothing yet."""
-        claims = Claims()
+        claims = Claims(self._start)
         claims.have = [0] * len(self._pages)
         claims.bound = bytearray([_NOTHING]) * len(self._pages)
         claims.level = _NOTHING
@@ -171,7 +176,9 @@ class Board:
         """
         if self._size >= 2 * self._drawn and self._size:
             self._drawn = self._size
-            self._cursor = self._rotate * self._size >> 32
+            self._start = self._rotate * self._size >> 32
+            for each in self._claims:
+                each.cursor = self._start
         while claims.level < _NOTHING:
             number = self._next_page(claims)
             if number < 0:
@@ -185,21 +192,41 @@ class Board:
             rarest, copies = page.rarest(mask)
             bound = claims.bound[number] = min(copies, _MOST)
             if bound <= claims.level:
-                return self._run(number, mask, rarest, copies)
+                if (number, rarest >> (claims.cursor & _OFFSET) & 1) != (claims.cursor >> SHIFT, 1):
+                    number = self._jump(claims, number, copies)
+                    mask = self._pages[number].free & claims.have[number]
+                    rarest, _ = self._pages[number].rarest(mask)
+                return self._run(claims, number, mask, rarest, copies)
         return None
 
-    def move_on(self, position: int) -> None:
-        """Say where the last run that was given out ended: the next one begins there, or after it."""
-        self._cursor = position
+    def move_on(self, claims: Claims, position: int) -> None:
+        """Say where the last run that a peer was given ended: its next one begins there, if it can."""
+        claims.cursor = position if position < self._size else 0
+
+    def _jump(self, claims: Claims, number: int, copies: int) -> int:
+        """Draw where a peer's runs go on among those that are as rare, and return the page.
+
+        The next one in order would be just behind what another fetcher has and says that it has: at what it is about to
+        get, so that two fetchers would go on side by side and get the same.
+        """
+        for _ in range(_DRAWS):
+            self._random = (self._random * 1664525 + 1013904223) & _32_BITS
+            position = self._random * self._size >> 32
+            drawn, bit = position >> SHIFT, 1 << (position & _OFFSET)
+            page = self._pages[drawn]
+            if page.free & claims.have[drawn] & bit and page.rarest(bit)[1] == copies:
+                claims.cursor = position
+                return drawn
+        return number
 
     def _next_page(self, claims: Claims) -> int:
-        start = self._cursor >> SHIFT
+        start = claims.cursor >> SHIFT
         number = claims.bound.find(claims.level, start)
         return number if number >= 0 else claims.bound.find(claims.level, 0, start)
 
-    def _run(self, number: int, mask: int, rarest: int, copies: int) -> tuple[int, int]:
+    def _run(self, claims: Claims, number: int, mask: int, rarest: int, copies: int) -> tuple[int, int]:
         page = self._pages[number]
-        offset = self._cursor & _OFFSET if number == self._cursor >> SHIFT else 0
+        offset = claims.cursor & _OFFSET if number == claims.cursor >> SHIFT else 0
         ahead = rarest >> offset
         offset = offset + lowest(ahead) if ahead else lowest(rarest)
         run = page.at_most(offset, (mask >> offset) & _RUN, 2 * copies)

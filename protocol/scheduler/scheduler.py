@@ -193,7 +193,7 @@ class Scheduler:
             if count == 0:
                 break
             self._board.take(position, count)
-            self._board.move_on(position + count)
+            self._board.move_on(who.holdings.claims, position + count)
             wants.append(self._ask(who, position, count, now).want)
         return wants
 

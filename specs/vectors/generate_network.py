@@ -14,7 +14,10 @@ from typing import Any
 from blake3 import blake3
 
 from samara.protocol.addresses import parse_address
-from samara.protocol.kad.messages import Contact, Kind, Message, encode
+from samara.protocol.contacts import Contact
+from samara.protocol.ids import ContentId
+from samara.protocol.kad.messages import Kind, Message, encode
+from samara.protocol.mates import encode_mates, encode_mates_request
 from samara.protocol.peers import format_peer_id, parse_peer_id, peer_id_of
 from samara.protocol.reach import Answer, Verdict, encode_answer, encode_request
 from samara.protocol.routing import head_key, routing_key
@@ -148,8 +151,53 @@ def reach() -> list[Vector]:
     ]
 
 
+def mates() -> list[Vector]:
+    content = ContentId(blake3(b"samara vector content").digest())
+    one, two = peer_id_of(seed("node")), peer_id_of(seed("other"))
+    near, far = "/ip4/10.0.0.1/tcp/4001", "/ip6/2606:4700::1111/tcp/4001"
+    lists: dict[str, dict[str, list[str]]] = {
+        "nobody": {},
+        "one": {one: [near]},
+        "two": {one: [near, far], two: [far]},
+    }
+    vectors: list[Vector] = [
+        {"name": "request", "content": content.hex(), "request": encode_mates_request(content).hex()}
+    ]
+    for name, told in lists.items():
+        raw = encode_mates(Contact(peer, tuple(map(parse_address, where))) for peer, where in told.items())
+        vectors.append({"name": name, "mates": told, "answer": raw.hex()})
+    plain = bytes_field(1, parse_peer_id(one)) + bytes_field(2, parse_address(near).encode())
+    read = {
+        "unknown fields are skipped": bytes_field(7, b"new") + bytes_field(1, plain + number_field(9, 1)),
+        "an address that cannot be dialled is left out": bytes_field(1, plain + bytes_field(2, b"\x91\x02")),
+        "a peer that cannot be named is left out": bytes_field(1, bytes_field(1, b"\x00\x01")) + bytes_field(1, plain),
+    }
+    vectors += [{"name": name, "mates": {one: [near]}, "read": raw.hex()} for name, raw in read.items()]
+    wrong_requests = {
+        "no content": b"",
+        "content id that is too short": bytes_field(1, content[:31]),
+        "content id that is too long": bytes_field(1, content + b"\0"),
+        "content as a number": number_field(1, 7),
+    }
+    wrong_answers = {
+        "peer cut short": varint(1 << 3 | 2) + varint(len(plain)) + plain[:-1],
+        "group": varint(1 << 3 | 3),
+        "address of a peer cut short": bytes_field(1, plain[:-1]),
+    }
+    error = {"error": "RemoteProtocolError"}
+    vectors += [{"name": name, "request": raw.hex()} | error for name, raw in wrong_requests.items()]
+    return vectors + [{"name": name, "answer": raw.hex()} | error for name, raw in wrong_answers.items()]
+
+
 def make() -> str:
-    parts = {"routing": routing(), "peers": peers(), "addresses": addresses(), "kad": kad(), "reach": reach()}
+    parts = {
+        "routing": routing(),
+        "peers": peers(),
+        "addresses": addresses(),
+        "kad": kad(),
+        "reach": reach(),
+        "mates": mates(),
+    }
     return json.dumps(parts, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -10,10 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samara.protocol.addresses import Address, Scope, decode_address, from_ip, meant_for, parse_address
+from samara.protocol.contacts import Contact
 from samara.protocol.errors import AddressError, RemoteProtocolError
 from samara.protocol.identify import Identify, decode_identify, encode_identify
-from samara.protocol.kad.messages import Contact, Kind, Message, decode, encode
-from samara.protocol.limits import MAX_AGENT, MAX_NEGOTIATION, MAX_NEGOTIATIONS, MAX_PEER_ADDRESSES
+from samara.protocol.ids import ContentId
+from samara.protocol.kad.messages import Kind, Message, decode, encode
+from samara.protocol.limits import (
+    MAX_AGENT,
+    MAX_MATE_ADDRESSES,
+    MAX_MATES,
+    MAX_MATES_MESSAGE,
+    MAX_NEGOTIATION,
+    MAX_NEGOTIATIONS,
+    MAX_PEER_ADDRESSES,
+)
+from samara.protocol.mates import (
+    decode_mates,
+    decode_mates_request,
+    encode_mates,
+    encode_mates_request,
+    to_believe,
+    to_tell,
+)
 from samara.protocol.multistream import Acceptor, Opener, line
 from samara.protocol.peers import format_peer_id, parse_peer_id, peer_id_of, public_key_bytes
 from samara.protocol.reach import decode_answer, decode_request, to_dial
@@ -41,7 +59,8 @@ def test_varints_round_trip(number: int) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_surprise_a_decoder(data: bytes) -> None:
-    for decoder in (decode, decode_identify, decode_request, lambda raw: decode_answer(raw, ())):
+    decoders = (decode, decode_identify, decode_request, decode_mates, decode_mates_request)
+    for decoder in (*decoders, lambda raw: decode_answer(raw, ())):
         with contextlib.suppress(RemoteProtocolError):
             decoder(data)
     decode_address(data)
@@ -52,6 +71,33 @@ def test_no_bytes_surprise_a_decoder(data: bytes) -> None:
 @given(messages)
 def test_dht_messages_round_trip(message: Message) -> None:
     assert decode(encode(message)) == message
+
+
+@given(st.binary(min_size=32, max_size=32), st.lists(contacts, max_size=MAX_MATES).map(tuple))
+def test_mates_round_trip(content: bytes, mates: tuple[Contact, ...]) -> None:
+    assert decode_mates_request(encode_mates_request(ContentId(content))) == content
+    assert decode_mates(encode_mates(mates)) == mates
+
+
+@given(st.lists(contacts, max_size=4).map(tuple), st.data())
+def test_a_changed_byte_of_an_answer_breaks_the_rules_or_tells_others(
+    mates: tuple[Contact, ...], data: st.DataObject
+) -> None:
+    raw = bytearray(encode_mates(mates))
+    if raw:
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(RemoteProtocolError):
+        told = decode_mates(bytes(raw))
+        assert len(told) <= MAX_MATES
+        assert all(len(mate.addresses) <= MAX_PEER_ADDRESSES and parse_peer_id(mate.peer) for mate in told)
+
+
+def test_the_longest_answer_is_within_its_limit_and_no_more_is_taken() -> None:
+    where = tuple(parse_address(f"/ip6/2606:4700:1111:1111:1111:1111:1111:{n + 1}/tcp/4001") for n in range(2))
+    assert len(where) == MAX_MATE_ADDRESSES
+    mates = [Contact(peer_id_of(bytes([n]) * 32), where) for n in range(MAX_MATES + 1)]
+    assert MAX_MATES_MESSAGE / 2 < len(encode_mates(mates[:-1])) <= MAX_MATES_MESSAGE
+    assert decode_mates(encode_mates(mates)) == tuple(mates[:-1])
 
 
 @given(ips, ports)
@@ -100,6 +146,49 @@ def test_only_the_asker_itself_is_dialled_back() -> None:
     seen = parse_address("/ip4/10.0.0.1/tcp/50000")
     assert [str(address) for address in to_dial(asked, seen)] == ["/ip4/10.0.0.1/tcp/4001", "/ip4/10.0.0.1/tcp/443"]
     assert to_dial(asked, parse_address("/ip6/::1/tcp/1")) == ()
+
+
+@given(st.lists(addresses, max_size=10), addresses, st.sampled_from(Scope), st.booleans())
+def test_a_peer_is_told_at_its_own_ip_only(said: list[Address], seen: Address, asker: Scope, dialled: bool) -> None:
+    here = [Address(seen.kind, seen.host, address.port) for address in said[::2]]
+    told = to_tell([*said, *here], seen, asker, dialled=dialled)
+    assert len(told) <= MAX_MATE_ADDRESSES
+    for address in told:
+        assert (address.kind, address.host) == (seen.kind, seen.host)
+        assert address.scope >= (asker or Scope.PUBLIC)
+        assert address.port >= 1024 or address.port == 443
+        assert address in said or address in here or (dialled and address == seen)
+
+
+def test_where_a_peer_was_dialled_is_told_and_where_it_came_from_is_not() -> None:
+    seen, said = parse_address("/ip4/8.8.8.8/tcp/50000"), [parse_address("/ip4/8.8.8.8/tcp/4001")]
+    assert to_tell([], seen, Scope.PUBLIC, dialled=True) == (seen,)
+    assert to_tell([], seen, Scope.PUBLIC, dialled=False) == ()
+    assert to_tell(said, seen, Scope.PUBLIC, dialled=False) == tuple(said)
+    assert to_tell(said, seen, Scope.PUBLIC, dialled=True) == (seen, *said)
+
+
+def test_a_lan_is_told_to_itself_only() -> None:
+    seen = parse_address("/ip4/10.0.0.1/tcp/4001")
+    assert to_tell([], seen, Scope.LOOPBACK, dialled=True) == to_tell([], seen, Scope.PRIVATE, dialled=True) == (seen,)
+    assert to_tell([], seen, Scope.PUBLIC, dialled=True) == ()
+    here = parse_address("/ip4/127.0.0.1/tcp/4001")
+    assert to_tell([], here, Scope.LOOPBACK, dialled=True) == (here,)
+    assert to_tell([], here, Scope.PRIVATE, dialled=True) == ()
+
+
+def test_little_is_believed_of_who_tells_of_others() -> None:
+    said = [
+        parse_address(text)
+        for text in (
+            "/dns4/victim.example/tcp/4001", "/ip4/8.8.8.8/tcp/25", "/ip4/127.0.0.1/tcp/4001", "/ip4/10.0.0.1/tcp/4001",
+            "/ip4/224.0.0.1/tcp/4001", "/ip4/8.8.8.8/tcp/443", "/ip4/8.8.8.8/tcp/4001", "/ip4/8.8.4.4/tcp/4001",
+        )
+    ]  # fmt: skip
+    assert to_believe(said, Scope.PUBLIC) == tuple(said[5:7])
+    assert to_believe(said, Scope.PRIVATE) == (said[3], said[5])
+    assert to_believe(said, Scope.LOOPBACK) == tuple(said[2:4])
+    assert to_believe(said, Scope.NOWHERE) == tuple(said[5:7])
 
 
 def test_mapped_addresses_are_the_same_host() -> None:

@@ -11,7 +11,10 @@ import pytest
 
 from samara.protocol import errors
 from samara.protocol.addresses import decode_address, parse_address
+from samara.protocol.contacts import Contact
+from samara.protocol.ids import ContentId
 from samara.protocol.kad.messages import decode, encode
+from samara.protocol.mates import decode_mates, decode_mates_request, encode_mates, encode_mates_request
 from samara.protocol.peers import format_peer_id, parse_peer_id
 from samara.protocol.reach import decode_answer, decode_request, encode_answer, encode_request
 from samara.protocol.routing import head_key, routing_key
@@ -84,6 +87,24 @@ def test_reach(vector: dict[str, Any]) -> None:
             decode_answer(raw, asked)
         return
     assert encode_answer(decode_answer(raw, asked)) == raw
+
+
+@vectors("mates")
+def test_mates(vector: dict[str, Any]) -> None:
+    if "error" in vector:
+        decoder, part = (decode_mates_request, "request") if "request" in vector else (decode_mates, "answer")
+        with pytest.raises(error_of(vector)):
+            decoder(bytes.fromhex(vector[part]))
+        return
+    if "request" in vector:
+        content = ContentId(bytes.fromhex(vector["content"]))
+        assert encode_mates_request(content).hex() == vector["request"]
+        assert decode_mates_request(bytes.fromhex(vector["request"])) == content
+        return
+    told = tuple(Contact(peer, tuple(map(parse_address, where))) for peer, where in vector["mates"].items())
+    assert decode_mates(bytes.fromhex(vector["answer"] if "answer" in vector else vector["read"])) == told
+    if "answer" in vector:
+        assert encode_mates(told).hex() == vector["answer"]
 
 
 def test_the_generator_writes_what_is_committed() -> None:

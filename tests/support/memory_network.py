@@ -207,6 +207,9 @@ class MemoryHost:
         met = self._world.connections_of(self._peer)
         return [PeerState(p, f"/memory/{p}", inbound=c.dialler == p, agent="memory") for p, c in met.items()]
 
+    def whereabouts(self, peer: str) -> None:
+        """Nobody: what is in memory has no address that could be told."""
+
     def serve(self, protocol: str, handler: StreamHandler) -> None:
         self._handlers[protocol] = handler
 

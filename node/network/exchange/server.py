@@ -49,6 +49,7 @@ from samara.protocol.exchange.messages import (
     Want,
 )
 from samara.protocol.exchange.session import Acceptor, Finished, Opened
+from samara.protocol.ids import ContentId
 from samara.protocol.limits import (
     HANDSHAKE_TIMEOUT,
     IDLE_TIMEOUT,
@@ -119,6 +120,10 @@ class WorkerThreads:
         return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
 
 
+def _tell_nobody(content: ContentId, peer: str) -> None:
+    pass
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -135,6 +140,7 @@ class Service:
         idle: Seconds without any request until a session is closed.
         window: Seconds that a peer that does not read is waited for.
         rate: Bytes a second that a peer must read in the long run.
+        gave: Is told of what content a peer gets chunks, once a request.
     """
 
     blocking: Blocking = field(default_factory=WorkerThreads)
@@ -147,6 +153,7 @@ class Service:
     idle: float = IDLE_TIMEOUT
     window: float = PROGRESS_WINDOW
     rate: float = PROGRESS_RATE
+    gave: Callable[[ContentId, str], None] = _tell_nobody
 
 
 async def serve_stream(stream: Stream, shelf: Shelf, service: Service) -> None:
@@ -304,6 +311,8 @@ class _ServerSession:
             if run is None:
                 self._service.buffers.give(room)
                 return await self._emit((NotFound(want.id), b""))
+            if not done:
+                self._service.gave(want.content, self._stream.peer)
             answers: list[tuple[Answer, bytes | memoryview]] = []
             for data, count in run.pieces:
                 answers.append((Chunk(want.id, done, count=count), data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,13 +21,36 @@ from samara.node.settings import StoreSettings
 from samara.node.store.home import Home
 from samara.node.store.store import Store
 from samara.protocol import limits
-from samara.protocol.errors import NotFoundError
-from samara.protocol.ids import ReleaseId
+from samara.protocol.errors import NotFoundError, PeerRefusedError, RemoteProtocolError
+from samara.protocol.ids import ContentId, ReleaseId
 from samara.protocol.links import Address, Link
 from samara.protocol.records import Visibility
 
 RELEASE = ReleaseId(bytes(range(32)))
 PEER = "12D3KooWGjx1vT7dAnL1bXDvR2vK9wYcVZ6wUuBJj6gq5o8bX7Wq"
+
+
+class Hearsay:
+    """What each peer tells of its mates, and when it was asked; and who came to us for the content."""
+
+    def __init__(self) -> None:
+        self.tell: dict[str, list[PeerAddress]] = {}
+        self.askers: list[PeerAddress] = []
+        self.asked: list[tuple[float, str]] = []
+        self.noted: set[str] = set()
+
+    def known(self, content: ContentId) -> list[PeerAddress]:
+        return self.askers
+
+    def note(self, content: ContentId, peer: str) -> None:
+        self.noted.add(peer)
+
+    async def ask(self, peer: str, content: ContentId) -> list[PeerAddress]:
+        await trio.lowlevel.checkpoint()
+        self.asked.append((trio.current_time(), peer))
+        if peer.startswith("mute"):
+            raise RemoteProtocolError("nonsense")
+        return self.tell.get(peer, [])
 
 
 class Neighbours:
@@ -36,8 +60,10 @@ class Neighbours:
 
     def __init__(self, *peers: str) -> None:
         self.host = self
+        self.mates = Hearsay()
         self.peer = "me"
         self.asked: list[str] = []
+        self.where: dict[str, tuple[str, ...]] = {}
         self._peers = peers
 
     async def found_nearby(self) -> AsyncIterator[PeerAddress]:
@@ -48,6 +74,7 @@ class Neighbours:
     @contextlib.asynccontextmanager
     async def connect(self, address: PeerAddress, **times: float) -> AsyncIterator[Any]:
         self.asked.append(address.peer)
+        self.where[address.peer] = address.addresses
         yield SimpleNamespace(peer=address.peer)
 
 
@@ -186,3 +213,93 @@ def test_a_link_says_that_it_is_unlisted(tmp_path: Path) -> None:
             assert found.discreet is not public
     finally:
         store.close()
+
+
+# Mates
+
+
+async def test_peers_in_session_are_asked_for_mates_soon_and_then_ever_more_seldom(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    network = Neighbours("good", "mute")
+    network.mates.tell["good"] = [PeerAddress("good mate", ("/ip4/127.0.0.1/tcp/4001",))]
+    with a_meeting(tmp_path / "home", network, goal(), Work(), Visibility.PUBLIC) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            began = trio.current_time()
+            await trio.sleep(10)
+            assert network.where["good mate"] == ("/ip4/127.0.0.1/tcp/4001",)
+            await trio.sleep(300)
+            meeting.end()
+    assert network.mates.noted == {"good", "good mate"}
+    for peer in ("good", "mute", "good mate"):
+        times = [time - began for time, asked in network.mates.asked if asked == peer]
+        pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert times[0] <= 6
+        assert pauses[0] >= limits.MATES_SPACING
+        assert pauses == sorted(pauses)
+        assert set(pauses[5:]) == {limits.MATES_AGAIN}
+
+
+@pytest.mark.parametrize("visibility", [Visibility.UNLISTED, Visibility.PRIVATE])
+async def test_of_what_is_not_public_nobody_is_asked_for_mates(
+    tmp_path: Path, visibility: Visibility, autojump_clock: trio.testing.MockClock
+) -> None:
+    network = Neighbours()
+    network.mates.askers = [PeerAddress("asker")]
+    with a_meeting(tmp_path / "home", network, goal("good"), Work(), visibility) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            await trio.sleep(300)
+            meeting.end()
+    assert network.asked == ["good"]
+    assert network.mates.asked == []
+    assert network.mates.noted == set()
+
+
+async def test_who_asks_us_is_asked_too(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    network = Neighbours()
+    network.mates.askers = [PeerAddress("good asker")]
+    with a_meeting(tmp_path / "home", network, goal(), Work(), Visibility.PUBLIC) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            await trio.sleep(10)
+            assert network.where == {"good asker": ()}
+            meeting.end()
+
+
+async def test_hearsay_takes_no_place_from_the_addresses_of_who_is_known(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    network = Neighbours("good liar")
+    wrong = tuple(f"/ip4/203.0.113.{n}/tcp/4001" for n in range(limits.MAX_PEER_ADDRESSES))
+    network.mates.tell["good liar"] = [PeerAddress("good", wrong)]
+    right = PeerAddress("good", ("/ip4/127.0.0.1/tcp/4001",))
+    named = Goal(RELEASE, None, None, None, (right,), (), None)
+    with a_meeting(tmp_path / "home", network, named, Work(), Visibility.PUBLIC) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            await trio.sleep(100)
+            assert len(network.mates.asked) > 5
+            assert meeting._addresses["good"] == right
+            meeting.end()
+
+
+async def test_a_peer_that_is_let_go_is_not_met_again_at_once_since_it_asks_us(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Refusing(Neighbours):
+        @contextlib.asynccontextmanager
+        async def connect(self, address: PeerAddress, **times: float) -> AsyncIterator[Any]:
+            self.asked.append(address.peer)
+            raise PeerRefusedError("no", code=0)
+            yield None
+
+    network = Refusing()
+    network.mates.askers = [PeerAddress("asker")]
+    with a_meeting(tmp_path / "home", network, goal("good"), Work(), Visibility.PUBLIC) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            await trio.sleep(29)
+            meeting.end()
+    assert network.asked.count("asker") == 2

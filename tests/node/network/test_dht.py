@@ -16,8 +16,9 @@ from samara.node.network.messages import MessageStream
 from samara.node.network.opening import NetworkConfig, OpenNetwork, open_network
 from samara.node.network.transport import PeerAddress
 from samara.protocol.addresses import parse_address
+from samara.protocol.contacts import Contact
 from samara.protocol.errors import NetworkError, VerificationError
-from samara.protocol.kad.messages import KAD, Contact, Kind, Message, decode, encode
+from samara.protocol.kad.messages import KAD, Kind, Message, decode, encode
 from samara.protocol.limits import ANNOUNCES_TAKEN, MAX_KAD_MESSAGE, MAX_KAD_STREAMS_PER_PEER
 from samara.protocol.peers import peer_id_of
 from samara.protocol.routing import routing_key

@@ -110,6 +110,20 @@ async def test_chunks_arrive_as_they_are_held(kind: type[MemoryStream], window: 
     assert not theirs.was_reset
 
 
+async def test_who_gets_chunks_is_noted_once_a_request_and_who_gets_none_is_not() -> None:
+    gave: list[tuple[ContentId, str]] = []
+    service = Service(blocking=at_once, gave=lambda content, peer: gave.append((content, peer)))
+    async with connected(shelf(), service=service) as (client, _, theirs):
+        with pytest.raises(NotFoundError):
+            await client.chunks(ContentId(b"?" * 32), 1, 0, 1, lambda number, count, data: None)
+        await client.files_bits(CONTENT)
+        assert gave == []
+        await take(client, 1, 0, 64)
+        assert gave == [(CONTENT, theirs.peer)]
+        await take(client, 0, 0, 1)
+        assert len(gave) == 2
+
+
 async def test_many_requests_at_once_are_all_answered() -> None:
     held = shelf()
     got: dict[int, list[tuple[int, bytes]]] = {}
@@ -243,9 +257,10 @@ async def test_a_shelf_that_fails_has_nothing(caplog: pytest.LogCaptureFixture) 
 async def test_the_next_batch_is_read_while_one_is_sent() -> None:
     held = shelf()
     async with connected(held, window=64 << 10) as (client, ours, _), trio.open_nursery() as nursery:
-        nursery.start_soon(take, client, 2, 0, 3)
-        nursery.start_soon(take, client, 1, 0, 64)
         ours.incoming.window = 0  # the line stands still
+        nursery.start_soon(take, client, 2, 0, 3)
+        await trio.testing.wait_all_tasks_blocked(0.05)  # else who asks first is left to chance
+        nursery.start_soon(take, client, 1, 0, 64)
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert held.reads == [(2, 0, 3), (1, 0, 64)]
         ours.incoming.window = 1 << 20

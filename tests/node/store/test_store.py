@@ -206,6 +206,22 @@ def test_sharing_follows_visibility_and_licence(tmp_path: Path) -> None:
         assert source.shelf.read(public.content, 2, 0, 1, "anyone") is None
 
 
+def test_who_takes_part_is_shown_of_what_is_public_alone(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source:
+        public = make_source(source, tmp_path / "public", {"p": 10})
+        unlisted = make_source(source, tmp_path / "unlisted", {"q": 10}, visibility="unlisted")
+        private = make_source(source, tmp_path / "private", {"r": 10}, visibility="private", allow=("friend",))
+        for peer in ("anyone", "friend"):
+            assert source.shelf.shows(public.content, peer)
+            assert not source.shelf.shows(unlisted.content, peer)
+            assert not source.shelf.shows(private.content, peer)
+            assert not source.shelf.shows(ContentId(bytes(32)), peer)
+        Source.publish(source, tmp_path / "unlisted")  # the same bytes, said to be public this time
+        assert source.shelf.shows(unlisted.content, "anyone")
+        source.catalog.condemn(public.content, "it lies")
+        assert not source.shelf.shows(public.content, "anyone")
+
+
 def test_a_second_publication_of_the_same_bytes_is_the_same_release(tmp_path: Path) -> None:
     with give_home(tmp_path / "a") as source:
         first = make_source(source, tmp_path / "model", {"w.bin": MIB})

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samara.protocol.addresses import Address
+from samara.protocol.contacts import Contact
 from samara.protocol.kad.lookup import Lookup
-from samara.protocol.kad.messages import Contact, position
+from samara.protocol.kad.messages import position
 from samara.protocol.kad.store import ProviderStore, ValueStore
 from samara.protocol.kad.table import RoutingTable
 from samara.protocol.limits import (

@@ -104,7 +104,7 @@ class BoardAndNaive:
                 del naive.claims[who]
             case "take" if found := self.board.find(who):
                 self.board.take(*found)
-                self.board.move_on(sum(found))
+                self.board.move_on(who, sum(found))
                 naive.free -= set(range(found[0], sum(found)))
             case "give back" if taken := sorted(set(range(size)) - naive.free):
                 position = data.draw(st.sampled_from(taken))

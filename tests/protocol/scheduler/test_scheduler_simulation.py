@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
 from collections import Counter, deque
 from collections.abc import Callable
@@ -326,6 +327,109 @@ def test_fetchers_of_one_seeder_begin_at_different_places() -> None:
         begun.append(set(world.order))
     assert all(len(order) > 60 for order in begun)
     assert len(set.union(*begun)) == sum(map(len, begun)), "in the first 8 of 42 s no two got the same chunk"
+
+
+class Together:
+    """Fetchers of one seeder that ask each other now and then what they have; the seeder serves them in turn.
+
+    Attributes:
+        sent: Chunks that the seeder sent.
+    """
+
+    SIZE = 256 << 10
+    STEP = 0.05
+    COMMIT = 1.0
+    LOOK = 5.0
+    LINE = 50e6
+
+    def __init__(self, fetchers: int, chunks: int, rate: float) -> None:
+        self.sent = 0
+        self._chunks = chunks
+        self._rate = rate
+        self._fetchers = [Scheduler(rotate=n * 0x9E37_79B9) for n in range(fetchers)]
+        self._have: list[set[int]] = [set() for _ in self._fetchers]
+        self._committed = [b""] * fetchers
+        self._queues: dict[tuple[int, str], deque[tuple[Want, int]]] = {}
+        for n, scheduler in enumerate(self._fetchers):
+            scheduler.add_stream(1, range(chunks), lambda _: self.SIZE)
+            for giver in ("seeder", *(str(other) for other in range(fetchers) if other != n)):
+                scheduler.add_peer(giver, 0.0)
+                scheduler.set_files(giver, None if giver == "seeder" else b"")
+                self._queues[n, giver] = deque()
+
+    def run(self) -> None:
+        """Go on until all have all."""
+        for step in range(100_000):
+            if all(scheduler.done for scheduler in self._fetchers):
+                return
+            now = step * self.STEP
+            if step % round(self.LOOK / self.STEP) == 0:
+                self._tell()
+            if step % round(self.COMMIT / self.STEP) == 0:
+                self._committed = [
+                    sum(1 << index for index in have).to_bytes(self._chunks // 8 + 1, "little") for have in self._have
+                ]
+            for n, scheduler in enumerate(self._fetchers):
+                self._ask(n, scheduler, now)
+            self._seed(int((step + 1) * self.STEP * self._rate / self.SIZE), now)
+            for (n, giver), queue in self._queues.items():
+                if giver != "seeder":
+                    for _ in range(min(len(queue), int(self.LINE * self.STEP / self.SIZE))):
+                        self._deliver(n, giver, now)
+        raise AssertionError("it does not end")
+
+    def _tell(self) -> None:
+        for n, scheduler in enumerate(self._fetchers):
+            for other in set(range(len(self._fetchers))) - {n}:
+                scheduler.set_availability(str(other), 1, self._committed[other])
+
+    def _ask(self, n: int, scheduler: Scheduler, now: float) -> None:
+        scheduler.tick(now)
+        for giver, want in scheduler.cancelled():
+            queue = self._queues[n, giver]
+            self._queues[n, giver] = deque(item for item in queue if item[0] is not want)
+        for giver in scheduler.ready(now):
+            for want in scheduler.next_requests(giver, now):
+                self._queues[n, giver] += ((want, want.first + k) for k in range(want.count))
+
+    def _seed(self, allowed: int, now: float) -> None:
+        while self.sent < allowed and (waiting := [n for n in range(len(self._have)) if self._queues[n, "seeder"]]):
+            for n in waiting:
+                if self.sent < allowed:
+                    self._deliver(n, "seeder", now)
+                    self.sent += 1
+
+    def _deliver(self, n: int, giver: str, now: float) -> None:
+        _, index = self._queues[n, giver].popleft()
+        self._fetchers[n].progress(giver, self.SIZE, now)
+        self._fetchers[n].received(giver, 1, index, self.SIZE, now)
+        self._have[n].add(index)
+
+
+@pytest.mark.parametrize("fetchers", [1, 2, 3, 8])
+def test_a_seeder_sends_little_more_than_once_what_several_fetch(fetchers: int) -> None:
+    together = Together(fetchers, chunks=2000, rate=10e6)
+    together.run()
+    assert 2000 <= together.sent < 1.25 * 2000
+
+
+def test_two_seeders_are_each_read_forwards() -> None:
+    scheduler = Scheduler()
+    scheduler.add_stream(1, range(4000), lambda _: 256 << 10)
+    asked: dict[str, list[Want]] = {"ann": [], "bob": []}
+    for peer in asked:
+        scheduler.add_peer(peer, 0.0)
+        scheduler.set_files(peer, None)
+    for step in itertools.takewhile(lambda _: not scheduler.done, itertools.count()):
+        for peer, wants in asked.items():
+            wants += (fresh := scheduler.next_requests(peer, float(step)))
+            for want in fresh:
+                for index in range(want.first, want.first + want.count):
+                    scheduler.received(peer, 1, index, 256 << 10, float(step))
+    for wants in asked.values():
+        jumps = sum(one.first + one.count != other.first for one, other in itertools.pairwise(wants))
+        assert jumps <= 3
+        assert sum(want.count for want in wants) > 1000
 
 
 def test_liars_cost_one_chunk_each() -> None:
