@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
 
-from publish import machine  # type: ignore[import-not-found]  # noqa: E402 - its path is added above
+from measuring import machine  # noqa: E402 - its path is added above
 from support.kills import Findings, KillHarness  # noqa: E402
 
 

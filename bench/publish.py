@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import struct
@@ -22,9 +21,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from measuring import MIB, machine
+
 from samara.node.store.scan import scan_file
 
-MIB = 1 << 20
 TARGET = 0.85
 
 
@@ -61,17 +61,6 @@ def compare(path: Path, kind: str, runs: int) -> dict[str, float]:
         "openssl_mib_s": round(size / openssl, 1),
         "ratio": round(openssl / scan, 3),
     }
-
-
-def machine() -> str:
-    """Name the machine, so that a figure can be compared with itself."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        pass
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
 def _openssl(path: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -26,10 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
 
-from publish import machine  # type: ignore[import-not-found]  # noqa: E402 - its path is added above
+from measuring import MIB, machine, write_random  # noqa: E402 - its path is added above
 from support.cli import Cli  # noqa: E402
 
-MIB = 1 << 20
 ALLOWED = 64 * MIB
 
 
@@ -38,9 +36,7 @@ def main() -> int:
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="samara-resume-"))
     size = arguments.size * MIB
     file = folder / "model.bin"
-    with file.open("wb") as opened:
-        for _ in range(arguments.size):
-            opened.write(os.urandom(MIB))
+    write_random(file, size)
     alice = Cli(folder / "alice")
     runs = []
     with alice.running("seed", str(file), "--license", "MIT") as (_, said):
@@ -66,6 +62,7 @@ def measure(alice: Cli, home: Path, link: str, size: int, rng: random.Random) ->
     """Kill one fetch, and let it go on."""
     before = _sent(alice)
     bob = Cli(home)
+    started = time.monotonic()
     fetch = bob.start("fetch", link, "--json")
     kill_at = rng.uniform(0.4, 0.5) * size
     began = 0.0
@@ -75,10 +72,10 @@ def measure(alice: Cli, home: Path, link: str, size: int, rng: random.Random) ->
     if fetch.process.poll() is None:
         # A moment between two commits, not the one right after one, which is the best there is.
         time.sleep(rng.uniform(0.0, 0.5))
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - (began or started)  # a small file may be half there when its first bytes are
     done = fetch.stop(signal.SIGKILL)
     if done.code != -signal.SIGKILL:
-        raise SystemExit(f"the fetch ended before it was killed: {done}")
+        raise RuntimeError(f"the fetch ended before it was killed: {done}")
     time.sleep(0.5)  # the seeder notices
     first = _sent(alice) - before
     committed = _committed(home, size)
@@ -90,6 +87,7 @@ def measure(alice: Cli, home: Path, link: str, size: int, rng: random.Random) ->
         "killed_at": round(first / size, 3),
         "committed": committed,
         "again": again,
+        "rate": round(rate),
         "allowed": round(allowed),
         "ratio": round(again / allowed, 3),
     }
