@@ -19,6 +19,7 @@ from typing import Final
 from samara.protocol.errors import DiskFullError, ReadOnlyError, SamaraError, StoreError
 
 __all__ = [
+    "create_for_writing",
     "ensure_folder",
     "free_bytes",
     "has_blocks",
@@ -32,6 +33,7 @@ __all__ = [
     "read_at",
     "remove_file",
     "remove_folder",
+    "sync_closed",
     "sync_data",
     "sync_folder",
     "write_parts_at",
@@ -43,6 +45,9 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _PARTS: Final = 512
 """Buffers of one call: systems take 1,024."""
+
+_SYNC_TOGETHER: Final = 8
+"""Files from which on one sync of the whole filesystem costs less than one of each."""
 
 _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
@@ -162,6 +167,32 @@ def sync_data(fd: int) -> None:
     os.fsync(fd)
 
 
+def sync_closed(root: Path, paths: Sequence[Path]) -> None:
+    """Bring the data of closed files below `root` to the disk: many by one sync of their filesystem, where it can be.
+
+    Raises:
+        OSError: As the system says; none of them may be believed then.
+    """
+    if len(paths) >= _SYNC_TOGETHER and sys.platform.startswith("linux"):
+        from samara.node.store import linux
+
+        fd = os.open(root, os.O_RDONLY)
+        try:
+            linux.sync_filesystem(fd)
+            return
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
+        finally:
+            os.close(fd)
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+        try:
+            sync_data(fd)
+        finally:
+            os.close(fd)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring a folder's entries to the disk; does nothing where folders cannot be opened (Windows)."""
     if os.name == "nt":
@@ -239,6 +270,21 @@ def open_for_writing(path: Path) -> int:
         return os.open(path, flags, 0o644)
 
 
+def create_for_writing(path: Path) -> int:
+    """Create a file that will be read-only when it is closed, never through a link; what lay there is replaced.
+
+    Raises:
+        StoreError: A link or something else than a file is in the way.
+        OSError: As the system says.
+    """
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY, 0o444)
+    except FileExistsError:
+        os.close(open_for_writing(path))  # it is ours, and a plain file
+        remove_file(path)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY, 0o444)
+
+
 def make_read_only(fd: int, path: Path) -> None:
     """Take away the right to write, where the filesystem has rights."""
     with contextlib.suppress(OSError):  # FAT and some network filesystems have none: nothing is lost
@@ -248,7 +294,7 @@ def make_read_only(fd: int, path: Path) -> None:
             path.chmod(stat.S_IREAD)
 
 
-def move_into_place(source: Path, target: Path) -> None:
+def move_into_place(source: Path, target: Path | str) -> None:
     """Rename `source` to `target` unless something is there.
 
     Raises:

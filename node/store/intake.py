@@ -37,6 +37,7 @@ from samara.node.store.files import (
 )
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.scan import scan_file
+from samara.node.store.smallfiles import SmallFiles
 from samara.node.store.stamps import Likeness, Stamp, stamp
 from samara.protocol.chunklist import ChunkList, verify_list
 from samara.protocol.errors import ChunkError, DiskFullError, StoppedError, StoreError
@@ -78,6 +79,11 @@ class _File:
     pending: set[int] = field(default_factory=set)
     writers: int = 0  # threads that are writing to `fd`: it must not be closed
 
+    @property
+    def small(self) -> bool:
+        """It has one chunk: it is written whole, and never open between two calls."""
+        return self.entry.is_single and self.entry.size > 0
+
 
 class StoreIntake:
     """Takes the wanted files of a content into a place.
@@ -118,6 +124,7 @@ class StoreIntake:
         self._written = threading.Condition(self._lock)  # a writer is done with its file
         self._writing = threading.Lock()
         self._files: dict[int, _File] = {}
+        self._small = SmallFiles(place)
         self._opened: OrderedDict[int, _File] = OrderedDict()  # those with a descriptor, the last used one last
         self.pending_bytes = 0
         """Bytes that were put and not committed."""
@@ -378,7 +385,11 @@ class StoreIntake:
             right.append(len(chunks))
         for stream, found in parts.items():
             file = self._files.get(stream)
-            if file is not None:  # in the end two peers may send the same chunk: the file is whole already
+            if file is None:  # in the end two peers may send the same chunk: the file is whole already
+                continue
+            if file.small:
+                self._write_small(file, found[0])
+            else:
                 self._write(file, self._list(stream), found)
         return right
 
@@ -423,6 +434,25 @@ class StoreIntake:
                 self._end_write(file, None, ())
                 raise
             self._end_write(file, chunks, todo)
+
+    def _write_small(self, file: _File, data: memoryview) -> None:
+        """Write a verified file of one chunk, as `_write` does."""
+        with os_errors(f"cannot write {file.entry.path}"):
+            with self._lock:
+                if self._files.get(file.stream) is not file or file.writers or self._has(file, 0):
+                    return
+                file.writers += 1
+            try:
+                self._small.write(file.stream, data)
+            except BaseException:
+                self._end_write(file, None, ())
+                raise
+            with self._lock:
+                file.writers -= 1
+                file.pending.add(0)
+                file.taken = file.entry.size
+                self.pending_bytes += file.entry.size
+                self._written.notify_all()
 
     def _end_write(self, file: _File, chunks: ChunkList | None, written: Sequence[int]) -> None:
         with self._lock:
@@ -483,19 +513,24 @@ class StoreIntake:
                 self.pending_bytes = 0
             if not taken:
                 return
+            small = [file for file, _ in taken.values() if file.small]
+            large = [(file, indexes) for file, indexes in taken.values() if not file.small]
             with os_errors(f"cannot sync to {self._place.root}"):
-                for file, _ in taken.values():
+                for file, _ in large:
                     self._sync(file)
+                self._small.sync([file.stream for file in small])
             with self._lock:
-                for file, indexes in taken.values():
+                for file, indexes in large:
                     self._drop_spoilt(file)
                     for index in indexes:
                         file.missing -= not _is_set(file.bits, index)
                         file.bits[index >> 3] |= 1 << (index & 7)
-                self._contents.set_partial(self._place, {s: bytes(f.bits) for s, (f, _) in taken.items()})
-                whole = [file for file, _ in taken.values() if not file.missing]
+                if large:
+                    self._contents.set_partial(self._place, {f.stream: bytes(f.bits) for f, _ in large})
+                whole = [file for file, _ in large if not file.missing]
                 self._written.wait_for(lambda: not any(file.writers for file in whole))
                 self._finish_files(whole)
+                self._finish_small(small)
 
     def _sync(self, file: _File) -> None:
         with self._lock:  # it may have been closed to make way, and must not be while it is synced
@@ -532,9 +567,17 @@ class StoreIntake:
                 self._shut(file)
             for folder in folders:
                 sync_folder(folder)
+        self._record(whole, stamps)
+
+    def _finish_small(self, whole: Sequence[_File]) -> None:
+        with os_errors(f"cannot finish files in {self._place.root}"):
+            stamps = self._small.finish((file.stream, file.entry) for file in whole)
+        self._record(whole, stamps)
+
+    def _record(self, whole: Sequence[_File], stamps: dict[int, Stamp]) -> None:
         if stamps:
             self._contents.set_complete(self._place, stamps, checked=False)
-            self._contents.index_chunks(self.content, [f.stream for f in whole if f.entry.root == f.entry.blake3])
+            self._contents.index_chunks(self.content, [f.stream for f in whole if f.entry.is_single])
         for file in whole:
             del self._files[file.stream]
 

@@ -1,13 +1,14 @@
-"""Two calls of Linux's that Python does not offer; imported where they are called, since a query needs no ctypes."""
+"""Calls of Linux's that Python does not offer; imported where they are called, since a query needs no ctypes."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+import re
 from typing import Any, Final
 
-__all__ = ["allocate", "filesystem_type"]
+__all__ = ["allocate", "filesystem_type", "sync_filesystem"]
 
 _LIBC: Final[Any] = ctypes.CDLL(None, use_errno=True)
 
@@ -29,6 +30,20 @@ def allocate(fd: int, size: int) -> None:
     while call(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)):
         if ctypes.get_errno() != errno.EINTR:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def sync_filesystem(fd: int) -> None:
+    """Bring all that was written to the filesystem of an open file to its disk: syncfs(2).
+
+    Raises:
+        OSError: The disk failed, or there is no such call, or one (before Linux 5.8) that does not tell when it failed.
+    """
+    call = getattr(_LIBC, "syncfs", None)
+    release = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
+    if call is None or release < (5, 8):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if call(fd):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def filesystem_type(fd: int) -> int:

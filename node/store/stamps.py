@@ -10,11 +10,11 @@ import enum
 import os
 import sys
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, final
 
 from samara.protocol.ids import digest
 
-__all__ = ["Likeness", "Stamp", "stamp"]
+__all__ = ["Likeness", "Stamp", "StampTaker", "stamp"]
 
 _FLEETING: Final = frozenset({0x4D44, 0x2011BAB0, 0x65735546, 0x517B, 0xFF534D42, 0xFE534D42, 0x01021997})
 """FAT, exFAT, FUSE, SMB (three of them) and 9p, by the type that Linux states: each mount numbers their files anew, or
@@ -71,6 +71,29 @@ def stamp(fd: int) -> Stamp:
     """Return the stamp of an open file."""
     status = os.fstat(fd)
     return Stamp(status.st_size, status.st_mtime_ns, _mark(status) if _keeps_numbers(fd) else 0)
+
+
+@final
+class StampTaker:
+    """Takes stamps of many closed files by their paths; what filesystem each is on is asked once a filesystem."""
+
+    def __init__(self) -> None:
+        self._keeps: dict[int, bool] = {}
+
+    def take(self, path: str) -> Stamp:
+        """Return the stamp of a file; a link is not followed.
+
+        Raises:
+            OSError: As the system says.
+        """
+        status = os.lstat(path)
+        if (keeps := self._keeps.get(status.st_dev)) is None:
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                keeps = self._keeps[status.st_dev] = _keeps_numbers(fd)
+            finally:
+                os.close(fd)
+        return Stamp(status.st_size, status.st_mtime_ns, _mark(status) if keeps else 0)
 
 
 def _mark(status: os.stat_result) -> int:

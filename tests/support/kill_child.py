@@ -39,7 +39,7 @@ from samara.node.network.service import NetworkService
 from samara.node.network.transport import Stream
 from samara.node.operations.base import Event
 from samara.node.settings import NetworkSettings, Settings, StoreSettings
-from samara.node.store import files, intake
+from samara.node.store import files, intake, linux
 from samara.node.store.home import Home
 from samara.node.store.store import Store
 from samara.protocol.exchange.messages import PROTOCOL
@@ -126,7 +126,7 @@ class _Watch:
         self._kill = kill
         self._lossy = lossy
         self._lock = threading.RLock()
-        self._unsynced: dict[int, list[tuple[int, bytes]]] = {}
+        self._unsynced: dict[int, tuple[int, list[tuple[int, bytes]]]] = {}  # by inode: a descriptor, and what to write
         self._pwritev = os.pwritev
         self.calls: Counter[str] = Counter()
 
@@ -139,6 +139,8 @@ class _Watch:
         patched.unlink = self._around("unlink", os.unlink)
         patched.fsync = self._around("folder", os.fsync)
         patched.fdatasync = self._around("sync", functools.partial(self._sync, os.fdatasync))
+        patched_linux: Any = linux
+        patched_linux.sync_filesystem = self._around("sync", functools.partial(self._sync_all, linux.sync_filesystem))
         patched.pwritev = self._around("write", self._write, torn=self._half_write)
         patched.preadv = functools.partial(self._read, os.preadv)
         patched.open = self._opening(os.open)
@@ -196,7 +198,10 @@ class _Watch:
             return self._pwritev(fd, parts, offset)
         data = b"".join(parts)
         with self._lock:
-            self._unsynced.setdefault(os.fstat(fd).st_ino, []).append((offset, data))
+            inode = os.fstat(fd).st_ino
+            if inode not in self._unsynced:
+                self._unsynced[inode] = (os.dup(fd), [])  # small files are closed before they are synced
+            self._unsynced[inode][1].append((offset, data))
         return len(data)
 
     def _half_write(self, fd: int, parts: Any, offset: int) -> None:
@@ -216,8 +221,21 @@ class _Watch:
 
     def _let_through(self, fd: int) -> None:
         with self._lock:
-            for offset, data in self._unsynced.pop(os.fstat(fd).st_ino, ()) if self._unsynced else ():
-                self._pwritev(fd, [data], offset)
+            if self._unsynced:
+                self._flush(os.fstat(fd).st_ino)
+
+    def _flush(self, inode: int) -> None:
+        held, pieces = self._unsynced.pop(inode, (-1, []))
+        for offset, data in pieces:
+            self._pwritev(held, [data], offset)
+        if pieces:
+            os.close(held)
+
+    def _sync_all(self, call: Callable[[int], None], fd: int) -> None:
+        with self._lock:
+            for inode in list(self._unsynced):
+                self._flush(inode)
+        call(fd)
 
 
 def _die() -> None:
@@ -264,6 +282,10 @@ async def _run_network(
     await trio.sleep_forever()
 
 
+def _ignore_streams(self: object, streams: object) -> None:
+    pass
+
+
 def _ignore(event: Event) -> None:
     pass
 
@@ -278,6 +300,7 @@ def _run_child(order: Order) -> None:
     if order.sabotage == "no sync":
         patched_intake: Any = intake
         patched_intake.sync_data = _ignore
+        patched_intake.SmallFiles.sync = _ignore_streams
     watch.install()
     result: dict[str, Any] = {}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from support.contents import Source, give_home, make_source
 from support.kills import as_a_user
 
 from samara.node.store import intake as intake_module
+from samara.node.store import smallfiles
 from samara.node.store.files import open_for_writing, write_parts_at
 from samara.node.store.home import Home
 from samara.node.store.index import Index
@@ -50,8 +52,11 @@ def test_the_second_of_two_equal_chunks_touches_nothing(tmp_path: Path) -> None:
 
 def test_a_file_is_not_finished_while_somebody_writes_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
-        made = make_source(source, tmp_path / "model", {"w.bin": 100})
+        made = make_source(source, tmp_path / "model", {"w.bin": 300_000})
         intake = target.open_intake(*made.opening(source), None)
+        need = intake.add_list(1, made.nodes(source, 1))
+        for index in range(1, need.chunks):
+            intake.put(1, index, made.chunk(source, 1, index))
         slow, go_on = threading.Event(), threading.Event()
 
         def writing(fd: int, parts: list[bytes], offset: int) -> None:
@@ -75,8 +80,73 @@ def test_a_file_is_not_finished_while_somebody_writes_to_it(tmp_path: Path, monk
         final = intake.place.root / "w.bin"
         assert final.read_bytes() == (made.root / "w.bin").read_bytes()
         held = target.contents.file(intake.place, 1)
+        assert need.chunks > 1
         assert held is not None
         assert held.stamp.mtime_ns == final.stat().st_mtime_ns
+        target.close_intake(intake)
+
+
+def test_a_small_file_that_two_peers_send_is_written_once(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {"w.bin": 100, "x.bin": 100})
+        intake = target.open_intake(*made.opening(source), None)
+        for _ in range(2):
+            intake.put(1, 0, made.chunk(source, 1, 0))
+        assert intake.pending_bytes == 100
+        intake.put(2, 0, made.chunk(source, 2, 0))
+        intake.commit()
+        for name in ("w.bin", "x.bin"):
+            final = intake.place.root / name
+            assert final.read_bytes() == (made.root / name).read_bytes()
+            assert not final.stat().st_mode & 0o222
+        target.close_intake(intake)
+
+
+def test_what_a_killed_process_left_of_a_small_file_is_replaced(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {"w.bin": 100, "x.bin": 100})
+        intake = target.open_intake(*made.opening(source), None)
+        left = intake.place.root / ".samara/1"
+        left.write_bytes(b"half of somethi")
+        left.chmod(0o444)
+        outside = tmp_path / "outside"
+        outside.write_bytes(b"mine")
+        (intake.place.root / ".samara/2").symlink_to(outside)
+        intake.put(1, 0, made.chunk(source, 1, 0))
+        with pytest.raises(StoreError, match="not a plain file"):
+            intake.put(2, 0, made.chunk(source, 2, 0))
+        intake.commit()
+        assert (intake.place.root / "w.bin").read_bytes() == (made.root / "w.bin").read_bytes()
+        assert outside.read_bytes() == b"mine"
+        target.close_intake(intake)
+
+
+def test_many_small_files_are_moved_after_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+
+    def fail(root: Path, paths: list[Path]) -> None:
+        synced.append(len(paths))
+        raise OSError(errno.EIO, "the disk failed")
+
+    sizes = {f"d{n % 3}/f{n}": 100 + n for n in range(20)}
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", sizes)
+        intake = target.open_intake(*made.opening(source), None)
+        streams = range(1, len(sizes) + 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(smallfiles, "sync_closed", fail)
+            for stream in streams:
+                intake.put(stream, 0, made.chunk(source, stream, 0))
+            with pytest.raises(StoreError, match="the disk failed"):
+                intake.commit()
+        assert synced == [len(sizes)]
+        assert not any(path.is_file() for path in intake.place.root.glob("d*/*"))
+        assert all(intake.missing(stream) == [0] for stream in streams)
+        for stream in streams:
+            intake.put(stream, 0, made.chunk(source, stream, 0))
+        intake.commit()
+        for name in sizes:
+            assert (intake.place.root / name).read_bytes() == (made.root / name).read_bytes()
         target.close_intake(intake)
 
 
