@@ -125,10 +125,9 @@ class CostJob:
         return FileCost(entry.path, entry.size, await trio.to_thread.run_sync(self._missing_bytes, chunks))
 
     def _missing_bytes(self, chunks: ChunkList) -> int:
-        needed = 0
-        for index in range(len(chunks)):
+        needed = chunks.size
+        for index, places in self._store.contents.find_chunks(chunks, range(len(chunks))):
             is_cancelled()
-            places = self._store.contents.find_chunk(chunks.hash(index))
-            if not any(self._store.reader.holds(*where) for where in places):
-                needed += chunks.length(index)
+            if any(self._store.reader.holds(*where) for where in places):
+                needed -= chunks.length(index)
         return needed

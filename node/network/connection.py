@@ -513,6 +513,7 @@ class MuxedConnection:
         out = memoryview(mmap.mmap(-1, _BATCH + _BATCH // 4 + 2 * limits.MAX_CONTROL_BACKLOG))
         small = bytearray()
         upload = self._caps.upload
+        self.tcp.set_unsent(2 * self._batch)
         while True:
             batch = min(self._batch, upload.piece or _BATCH)
             filled = self._fill(out, small, batch)
@@ -530,7 +531,12 @@ class MuxedConnection:
             await self.tcp.send_all(out[:filled])
             took = trio.current_time() - began
             if filled >= self._batch:  # a full one shows how fast the line is
-                self._batch = max(_LEAST_BATCH, batch // 2) if took > _SLOW else min(_BATCH, batch * 2)
+                self._set_batch(max(_LEAST_BATCH, batch // 2) if took > _SLOW else min(_BATCH, batch * 2))
+
+    def _set_batch(self, batch: int) -> None:
+        if batch != self._batch:
+            self._batch = batch
+            self.tcp.set_unsent(2 * batch)
 
     def _fill(self, out: memoryview, small: bytearray, batch: int) -> int:
         """Seal control frames, and about `batch` bytes of the streams in turn; return how much that made."""

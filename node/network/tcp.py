@@ -20,9 +20,6 @@ from samara.protocol.limits import STALLED_WRITE
 __all__ = ["TcpStream", "dial_tcp", "listen_tcp"]
 
 _BACKLOG: Final = 64
-_UNSENT: Final = 256 << 10
-"""Bytes that may lie in the system unsent: 0.1 s of a line of 20 Mbit/s, 2 ms of one of 1 Gbit/s."""
-
 _DEAD_AFTER_MS: Final = 30_000
 
 
@@ -39,7 +36,6 @@ class TcpStream:
         self.remote = _end(self._socket.getpeername())
         self.local = _end(self._socket.getsockname())
         _notice_dead_peers(self._socket)
-        _keep_sending(self._socket)
 
     async def receive_some(self, most: int) -> bytes:
         """Return 1 to `most` bytes, or b"" at the end.
@@ -58,6 +54,15 @@ class TcpStream:
         """
         with self._breaking():
             return await self._socket.recv_into(buffer)
+
+    def set_unsent(self, count: int) -> None:
+        """Let about `count` bytes lie in the system unsent before `send_all` waits; not every system can.
+
+        Trio's own 16 KiB starve a fast line; and what lies there is in the way of a small frame.
+        """
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, count)
 
     async def send_all(self, data: bytes | memoryview) -> None:
         """Send all of `data`; when cancelled, some of it may have gone.
@@ -150,13 +155,6 @@ def _end(name: tuple[Any, ...]) -> Address:
     if len(name) < 2:
         raise NetworkError("a socket without an IP address")
     return from_ip(str(name[0]), int(name[1]))
-
-
-def _keep_sending(sock: trio.socket.SocketType) -> None:
-    """Let a writer wake while the system still has something to send; trio's own 16 KiB starve a fast line."""
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 def _notice_dead_peers(sock: trio.socket.SocketType) -> None:

@@ -46,6 +46,9 @@ _FILE: Final = "stream, state, bits, size, mtime, inode, checked"
 _HINTS: Final = 16
 """Places of one chunk that are looked at: a chunk of zeros, or a licence, may lie in 100,000 files."""
 
+_ASKED_AT_ONCE: Final = 256
+"""Chunks that are looked for in one query: each query takes a lock."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -387,12 +390,29 @@ class Contents:
 
     def find_chunk(self, chunk: Digest) -> list[tuple[ContentId, int, int]]:
         """Return where a chunk may be held: (content, stream, index). A hint: the bytes are verified by the reader."""
+        return self._find([chunk])[_short(chunk)][:_HINTS]
+
+    def find_chunks(
+        self, chunks: ChunkList, indexes: Sequence[int]
+    ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
+        """Yield those of some chunks of a list that may be held, and where, as `find_chunk` does."""
+        for start in range(0, len(indexes), _ASKED_AT_ONCE):
+            asked = indexes[start : start + _ASKED_AT_ONCE]
+            places = self._find([chunks.hash(index) for index in asked])
+            for index in asked:
+                if found := places[_short(chunks.hash(index))]:
+                    yield index, found[:_HINTS]
+
+    def _find(self, chunks: Sequence[Digest]) -> dict[int, list[tuple[ContentId, int, int]]]:
+        places: dict[int, list[tuple[ContentId, int, int]]] = {_short(chunk): [] for chunk in chunks}
         rows = self._index.read.execute(
-            'SELECT content.id, stream, "index" FROM chunk JOIN content ON content.no = chunk.content WHERE hash = ?'
-            " LIMIT ?",
-            (_short(chunk), _HINTS),
+            'SELECT hash, content.id, stream, "index" FROM chunk JOIN content ON content.no = chunk.content'
+            f" WHERE hash IN ({','.join('?' * len(places))}) LIMIT ?",
+            (*places, _HINTS * len(places)),
         )
-        return [(ContentId(row[0]), row[1], row[2]) for row in rows]
+        for short, content, stream, index in rows:
+            places[short].append((ContentId(content), stream, index))
+        return places
 
 
 @final

@@ -336,10 +336,10 @@ class StoreIntake:
             return 0
         copied = 0
         holders: dict[tuple[ContentId, int], list[HeldFile]] = {}
-        for index in missing:
+        for index, places in self._contents.find_chunks(chunks, missing):
             if copied >= budget:
                 break
-            for where in self._contents.find_chunk(chunks.hash(index)):
+            for where in places:
                 if where[:2] not in holders:
                     holders[where[:2]] = self._reader.held(*where[:2])
                 if not any(held.holds(where[2]) for held in holders[where[:2]]):
