@@ -32,7 +32,10 @@ from samara.protocol.scheduler import Failure, Scheduler, Stalled, Want
 __all__ = ["Swarm", "WrongChunkError"]
 
 _LOOK_AGAIN: Final = 5.0
-"""Seconds between two looks at what a peer that does not hold everything has got by now."""
+"""Seconds at most between two looks at what a peer that does not hold everything has got by now."""
+
+_LOOK_SOON: Final = 0.2
+"""Seconds at least: on a fast line a mate soon has more, and who asks late takes it from the seeder."""
 
 
 class WrongChunkError(RemoteProtocolError):
@@ -134,10 +137,18 @@ class Swarm:
 
     async def _keep_asking_what_it_has(self, client: ExchangeClient) -> None:
         while True:
-            bits = await client.files_bits(self._content, files=len(self._sizes))
-            self._scheduler.set_files(client.peer, bits)  # that holds for files that are added later, too
+            files = len(self._sizes)
+            bits = await client.files_bits(self._content, files=files)
+            whole = int.from_bytes(bits, "little").bit_count() >= files
+            self._scheduler.set_files(client.peer, None if whole else bits)  # of files that are added later, too
             self._tell()
-            await self._ask_for_parts(client, bits, trio.current_time() + _LOOK_AGAIN)
+            await self._ask_for_parts(client, bits, trio.current_time() + (_LOOK_AGAIN if whole else self._pause()))
+
+    def _pause(self) -> float:
+        """Return the seconds until a mate has something new that is worth a look: a twentieth of what is to come."""
+        look = self._scheduler.look()
+        rate = sum(peer.rate or 0.0 for peer in look.peers.values())
+        return min(_LOOK_AGAIN, max(_LOOK_SOON, look.bytes_missing / rate / 20 if rate else 1.0))
 
     async def _ask_for_parts(self, client: ExchangeClient, whole: bytes, until: float) -> None:
         """Ask once what it has of each file that it does not hold whole, and of those that are added until a moment."""

@@ -46,6 +46,12 @@ _FILE: Final = "stream, state, bits, size, mtime, inode, checked"
 _HINTS: Final = 16
 """Places of one chunk that are looked at: a chunk of zeros, or a licence, may lie in 100,000 files."""
 
+_FIND: Final = (
+    'SELECT hash, content.id, stream, "index" FROM chunk JOIN content ON content.no = chunk.content'
+    " WHERE hash IN ({}) LIMIT ?"
+)
+"""Where chunks may be; as many question marks are put in as chunks are looked for."""
+
 _ASKED_AT_ONCE: Final = 256
 """Chunks that are looked for in one query: each query takes a lock."""
 
@@ -405,11 +411,8 @@ class Contents:
 
     def _find(self, chunks: Sequence[Digest]) -> dict[int, list[tuple[ContentId, int, int]]]:
         places: dict[int, list[tuple[ContentId, int, int]]] = {_short(chunk): [] for chunk in chunks}
-        rows = self._index.read.execute(
-            'SELECT hash, content.id, stream, "index" FROM chunk JOIN content ON content.no = chunk.content'
-            f" WHERE hash IN ({','.join('?' * len(places))}) LIMIT ?",
-            (*places, _HINTS * len(places)),
-        )
+        query = _FIND.format(",".join("?" * len(places)))
+        rows = self._index.read.execute(query, (*places, _HINTS * len(places)))
         for short, content, stream, index in rows:
             places[short].append((ContentId(content), stream, index))
         return places

@@ -156,6 +156,11 @@ class Board:
         """Say whether a chunk is free."""
         return bool(self._pages[position >> SHIFT].free >> (position & _OFFSET) & 1)
 
+    @property
+    def wholes(self) -> int:
+        """How many peers claim everything."""
+        return self._everything
+
     def is_free_somewhere(self) -> bool:
         """Say whether any peer claims any free chunk."""
         number = self._is_open.find(1)

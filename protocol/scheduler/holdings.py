@@ -38,6 +38,11 @@ class Holdings:
         self._files: bytes | None = None  # None: it never said
         self._parts: dict[int, bytes | None] = {}  # None: all of that stream
 
+    @property
+    def everything(self) -> bool:
+        """It said that it holds everything."""
+        return self._everything
+
     def set_files(self, bits: bytes | None) -> None:
         """Take which files it holds whole: bit n − 1 is stream n; None: everything."""
         if bits is None:

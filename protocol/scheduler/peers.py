@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 from samara.protocol.limits import UNPROVEN_CHUNKS
 from samara.protocol.scheduler.holdings import Holdings
@@ -16,6 +16,10 @@ from samara.protocol.scheduler.news import Want
 from samara.protocol.scheduler.pace import Pace
 
 __all__ = ["Peer", "Request", "positions"]
+
+
+_LIVELY: Final = 1.0
+"""Seconds of silence of a peer that owes something, from which on nobody relies on it."""
 
 
 @final
@@ -77,6 +81,11 @@ class Peer:
         if self.rests_until is not None and now < self.rests_until:
             return False
         return self.room() > 0 and self.pace.window - self.owed_bytes >= self.pace.window // 4
+
+    def is_lively(self, now: float) -> bool:
+        """Say whether it is proven, not at rest, and has not kept us waiting just now."""
+        rests = self.rests_until is not None and now < self.rests_until
+        return self.pace.is_proven and not rests and (not self.requests or self.pace.silence(now) < _LIVELY)
 
     def room(self) -> int:
         """Return the bytes that it may be asked for now, as long as it has requests and chunks left."""

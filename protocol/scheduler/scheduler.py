@@ -44,6 +44,10 @@ _GAIN: Final = 0.25
 """Seconds that a second copy of a chunk must save, and each further one twice as much as the one before it; also how
 often an idle peer looks for such work."""
 
+_SPARING: Final = 0.5
+"""A peer that holds everything is spared when mates together are at least so much as quick: it has others to serve who
+have nobody else, and it may be the only one."""
+
 _MISSES: Final = 4
 """Wants in a row that a peer claimed and does not answer, until nothing that it claims is believed."""
 
@@ -189,6 +193,9 @@ class Scheduler:
             if found is None:
                 return wants + self._help(who, now)
             position, count = found
+            if self._is_spared(who, position, now):
+                who.looks_again = now + _GAIN
+                break
             count = self._fit(position, min(count, who.chunks_left()), min(room, who.pace.run_bytes), room)
             if count == 0:
                 break
@@ -201,6 +208,25 @@ class Scheduler:
         """Return the wants that need not be answered any more, each once: all they still owe came from elsewhere."""
         cancelled, self._cancelled = self._cancelled, []
         return cancelled
+
+    def _is_spared(self, who: Peer, position: int, now: float) -> bool:
+        """Say whether a peer that holds everything is left to others: mates that are quick claim even the rarest chunk.
+
+        Args:
+            who: Which peer.
+            position: The chunk that `Board.find` found for it just now.
+            now: Seconds.
+        """
+        if not who.holdings.everything or who.holdings.claims.level <= self._board.wholes or who.pace.rate is None:
+            return False
+        rate = sum(
+            mate.pace.rate or 0.0
+            for mate in self._peers.values()
+            if not mate.holdings.everything
+            and mate.is_lively(now)
+            and self._board.holds(mate.holdings.claims, position, 1)
+        )
+        return rate >= _SPARING * who.pace.rate
 
     # What came of it
 

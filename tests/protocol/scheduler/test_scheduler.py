@@ -52,6 +52,68 @@ def test_a_lone_seeder_is_read_forwards_and_in_whole_runs() -> None:
     assert len(counts) < 22, "the window is filled by runs, not chunk by chunk"
 
 
+def small_files(count: int, *, joined: bool) -> Scheduler:
+    scheduler = Scheduler()
+    scheduler.add_peer("ann", 0.0)
+    scheduler.set_files("ann", None)
+    for stream in range(1, count + 1):
+        scheduler.add_stream(stream, range(1), lambda _: SMALL, joined=joined)
+    for want in scheduler.next_requests("ann", 0.0):
+        scheduler.received_run("ann", want, 0, want.count, 0.0)
+    return scheduler
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_files_that_follow_each_other_are_one_run(joined: bool) -> None:
+    scheduler = small_files(200, joined=joined)
+    wants = scheduler.next_requests("ann", 0.0)
+    assert max(want.count for want in wants) == (MAX_RUN if joined else 1)
+    for want in wants:
+        places = scheduler.places(want, 0, want.count)
+        assert places == [(want.stream + n, 0) for n in range(want.count)]
+
+
+def test_a_run_is_received_in_pieces_and_counted_once() -> None:
+    scheduler = small_files(200, joined=True)
+    want = next(want for want in scheduler.next_requests("ann", 0.0) if want.count == MAX_RUN)
+    owed = scheduler.look().peers["ann"].owed
+    assert scheduler.received_run("ann", want, 0, 10, 1.0) == 10 * SMALL
+    assert scheduler.received_run("ann", want, 5, 10, 1.0) == 5 * SMALL
+    assert scheduler.received_run("bob", want, 15, MAX_RUN - 15, 1.0) == (MAX_RUN - 15) * SMALL
+    assert scheduler.look().peers["ann"].owed == owed - MAX_RUN * SMALL
+    assert [cancelled for _, cancelled in scheduler.cancelled()] == [want]
+    with pytest.raises(LocalProtocolError):
+        scheduler.received_run("ann", Want(999, 0, 1, 0), 0, 1, 1.0)
+
+
+def test_a_seeder_is_spared_while_a_mate_is_quick() -> None:
+    scheduler = scheduler_with("seed", chunks=4000)
+    scheduler.add_peer("mate", 0.0)
+    scheduler.set_availability("mate", 1, b"\xff" * 250)  # the first half
+    prove(scheduler, "seed")
+    prove(scheduler, "mate")
+    now = 0.0
+    asked: dict[str, set[int]] = {"seed": set(), "mate": set()}
+
+    def turn(*peers: str) -> None:
+        for peer in peers:
+            wants = scheduler.next_requests(peer, now)
+            asked[peer] |= {want.first + n for want in wants for n in range(want.count)}
+            deliver(scheduler, peer, wants, now)
+
+    while len(asked["seed"]) < 1900:
+        now += 0.5
+        turn("mate", "seed")
+    assert min(asked["seed"]) >= 2000, "what the mate has too is left to it"
+    scheduler.next_requests("mate", now)  # and now it owes something, and falls silent
+    while not scheduler.done and now < 60.0:
+        now += 0.5
+        scheduler.tick(now)
+        turn("seed")
+    assert scheduler.done
+    assert min(asked["seed"]) < 2000
+
+
 def test_a_rotation_says_where_to_begin_and_goes_round() -> None:
     scheduler = scheduler_with("ann", rotate=1 << 31)
     asked: list[int] = []
