@@ -5,7 +5,8 @@
 
 - `dev.txt`: all that a checkout needs to be checked and tested (it contains the next),
 - `run.txt`: what `samara` needs to run,
-- `interop.txt`: stock py-libp2p, a peer of some tests, which install it into an environment of its own.
+- `interop.txt`: stock py-libp2p, a peer of some tests, which install it into an environment of its own,
+- `fuzz.txt`: atheris, which scripts/fuzz.py installs on demand.
 
 The first two agree on every version. Each lock begins with a digest of what it was made from, so that `--check` can
 tell, without a network, that a lock and `pyproject.toml` have drifted apart. Versions move only with `--upgrade`.
@@ -76,6 +77,7 @@ LOCKS: Final = (
     Lock("dev.txt", groups=("dev",)),
     Lock("run.txt", groups=()),
     Lock("interop.txt", groups=("interop",), alone=True),
+    Lock("fuzz.txt", groups=("fuzz",), alone=True),
 )
 
 
@@ -111,13 +113,13 @@ def direct(lock: Lock, project: Mapping[str, Any]) -> list[str]:
 
 def overrides(lock: Lock, project: Mapping[str, Any]) -> list[str]:
     """Return the requirements that replace what a dependency asks for, sorted."""
-    return sorted(project["tool"]["uv"]["override-dependencies"]) if lock.alone else []
+    return sorted(project["tool"]["uv"]["override-dependencies"]) if "interop" in lock.groups else []
 
 
 def inputs_digest(lock: Lock, project: Mapping[str, Any]) -> str:
     """Return SHA-256, in hex, over all that decides what a lock contains."""
     inputs = [project["project"]["requires-python"], direct(lock, project)]
-    inputs += [overrides(lock, project)] if lock.alone else []
+    inputs += [replaced] if (replaced := overrides(lock, project)) else []
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -157,7 +159,8 @@ def problems(project: Mapping[str, Any], texts: Mapping[str, str]) -> list[str]:
         found += [f"{lock.name}: {p.name}=={p.version} is not in {LOCKS[0].name}" for p in strange]
         for named in map(Requirement, [*direct(lock, project), *overrides(lock, project)]):
             versions = [p.version for p in entries if p.name == canonicalize_name(named.name)]
-            if not versions or not all(named.specifier.contains(v, prereleases=True) for v in versions):
+            fit = any if named.marker else all  # one that is for some machines alone has siblings
+            if not versions or not fit(named.specifier.contains(v, prereleases=True) for v in versions):
                 found.append(f"{lock.name}: {named} is not met by {versions or 'any pin'}")
     return found
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from support.naive_yamux import plain
+from support.naive_yamux import joined, plain
 from support.vectors import FOLDER, generator, unrun, vectors
 
 from samara.protocol import errors
@@ -152,16 +152,6 @@ def session_of(row: dict[str, Any]) -> Session:
     return session
 
 
-def joined(told: list[tuple[Any, ...]]) -> list[list[Any]]:
-    out: list[list[Any]] = []
-    for event in told:
-        if event[0] == "body" and out and out[-1][:2] == [*event[:2]]:
-            out[-1][2] += event[2]
-        else:
-            out.append([*event])
-    return out
-
-
 @rows("conversations")
 @pytest.mark.parametrize("size", [1, 7, 12, 1 << 20])
 def test_a_conversation(row: dict[str, Any], size: int) -> None:
@@ -171,7 +161,7 @@ def test_a_conversation(row: dict[str, Any], size: int) -> None:
     size = size if len(raw) < 10_000 else 4096 + size
     for place in range(0, len(raw), size):
         told += plain(session.receive(memoryview(raw[place : place + size])))
-    expected = [[*event[:2], unrun(event[2])] if event[0] == "body" else event for event in row["events"]]
+    expected = [(*event[:2], unrun(event[2])) if event[0] == "body" else (*event,) for event in row["events"]]
     assert joined(told) == expected
     assert session.take_out().hex() == row["answers"]
 

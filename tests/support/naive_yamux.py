@@ -5,12 +5,13 @@ It holds all bytes that ever came, and reads them from the beginning, frame by f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from samara.protocol.yamux import Body, Ended, Event, GoneAway, Ponged, Reset, StreamOpened, Windowed
 
-__all__ = ["Broken", "NaiveYamux", "plain"]
+__all__ = ["Broken", "NaiveYamux", "joined", "plain"]
 
 WINDOW = 256 * 1024
 
@@ -143,3 +144,14 @@ def plain(events: list[Event]) -> list[tuple[Any, ...]]:
             case GoneAway(code):
                 told.append(("gone away", code))
     return told
+
+
+def joined(told: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return what was told, with the pieces of a body that follow each other on one stream as one."""
+    out: list[tuple[Any, ...]] = []
+    for event in told:
+        if event[0] == "body" and out and out[-1][:2] == event[:2]:
+            out[-1] = (*event[:2], out[-1][2] + event[2])
+        else:
+            out.append(event)
+    return out

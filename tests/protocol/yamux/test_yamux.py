@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.naive_yamux import Broken, NaiveYamux, plain
+from support.naive_yamux import Broken, NaiveYamux, joined, plain
 
 from samara.protocol import limits
 from samara.protocol.errors import LocalProtocolError, RemoteProtocolError
@@ -36,17 +36,6 @@ def hear(session: Session, raw: bytes, cuts: Sequence[int] = ()) -> list[Event]:
         for event in session.receive(memoryview(raw)[start:end]):
             events.append(Body(event.stream, memoryview(bytes(event.data))) if isinstance(event, Body) else event)
     return events
-
-
-def joined(told: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Pieces of a body that follow each other on one stream are one."""
-    out: list[tuple[Any, ...]] = []
-    for event in told:
-        if event[0] == "body" and out and out[-1][:2] == event[:2]:
-            out[-1] = (*event[:2], out[-1][2] + event[2])
-        else:
-            out.append(event)
-    return out
 
 
 # Against the reference.
