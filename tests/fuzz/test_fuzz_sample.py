@@ -35,9 +35,12 @@ def test_the_same_mutations_each_time(target: str) -> None:
 
 
 @targets
-def test_the_corpus_begins_with_what_the_vectors_make(target: str) -> None:
-    made = {f"seed-{number:02}": data for number, data in enumerate(seeds(target))}
-    assert {name: data for name, data in corpus(target).items() if name.startswith("seed-")} == made, "--write-corpus"
+def test_what_the_vectors_make_today(target: str) -> None:
+    """The corpora are of the day when they were written; what the vectors say since then is run, too."""
+    made = seeds(target)
+    assert made
+    for data in made:
+        check(target, data)
 
 
 def test_the_corpus_has_no_other_folder() -> None:

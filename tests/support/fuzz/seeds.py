@@ -107,6 +107,14 @@ def _reach() -> Iterable[bytes]:
         yield b"\0" + bytes.fromhex(row["request"]) if "request" in row else b"\1" + bytes.fromhex(row["answer"])
 
 
+def _mates() -> Iterable[bytes]:
+    for row in vectors("network.json")["mates"]:
+        if "request" in row:
+            yield b"\1" + bytes.fromhex(row["request"])
+        else:
+            yield b"\0" + bytes.fromhex(row.get("answer") or row.get("read", ""))
+
+
 def _addresses() -> Iterable[bytes]:
     network = vectors("network.json")
     for row in (*network["addresses"], *network["peers"]):
@@ -219,6 +227,7 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "kad": _kad,
     "identify": _identify,
     "reach": _reach,
+    "mates": _mates,
     "addresses": _addresses,
     "json": _json,
     "envelope": _envelope,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from support.naive_yamux import Broken, NaiveYamux, joined, plain
 
 from samara.protocol import dsse, limits, links, strictjson
-from samara.protocol.addresses import Address, decode_address, parse_address
+from samara.protocol.addresses import Address, Scope, decode_address, parse_address
 from samara.protocol.chunking.cutter import Cutter
 from samara.protocol.chunking.gguf import layout_gguf
 from samara.protocol.chunking.layout import Layout, generic
@@ -45,6 +45,14 @@ from samara.protocol.identify import decode_identify, encode_identify
 from samara.protocol.ids import ContentId, Digest, ReleaseId, digest
 from samara.protocol.kad import messages as kad
 from samara.protocol.licenses import judge, license_of_card, license_of_text, normalise
+from samara.protocol.mates import (
+    decode_mates,
+    decode_mates_request,
+    encode_mates,
+    encode_mates_request,
+    to_believe,
+    to_tell,
+)
 from samara.protocol.multistream import Acceptor, Opener
 from samara.protocol.noise import AES, CHACHA, Handshake, Identity, Sealer
 from samara.protocol.noise import Opener as RecordOpener
@@ -419,6 +427,24 @@ def _reach(data: bytes) -> None:
         asked = decode_request(rest)
         assert decode_request(encode_request(asked)) == asked
         assert len(to_dial(asked, _HERE[0])) <= limits.REACH_DIALS
+
+
+@_target(RemoteProtocolError)
+def _mates(data: bytes) -> None:
+    mode, rest = _first(data)
+    if mode & 1:
+        content = decode_mates_request(rest)
+        assert decode_mates_request(encode_mates_request(content)) == content
+        return
+    told = decode_mates(rest)
+    assert len(told) <= limits.MAX_MATES
+    assert decode_mates(encode_mates(told)) == told
+    for contact in told:
+        assert (
+            len(to_tell(contact.addresses, _HERE[0], Scope.PRIVATE, dialled=bool(mode & 2)))
+            <= limits.MAX_MATE_ADDRESSES
+        )
+        assert len(to_believe(contact.addresses, Scope.PRIVATE)) <= limits.MAX_MATE_ADDRESSES
 
 
 @_target(AddressError)
