@@ -1,7 +1,8 @@
 """Peer ids of libp2p: the multihash of a node's public key, as bytes on the wire and base58 text everywhere else.
 
-Two forms exist: an Ed25519 key itself under the identity multihash (`12D3KooW…`), which Samara nodes have, and the
-SHA-256 of a longer key (`Qm…`), which other libp2p nodes may have. Anything else is refused.
+Three forms exist: an Ed25519 key itself under the identity multihash (`12D3KooW…`), which Samara nodes have; and, which
+other libp2p nodes may have, a secp256k1 key itself (`16Uiu2H…`), and the SHA-256 of a longer key (`Qm…`). Anything else
+is refused.
 
 Source: libp2p peer ids specification; specs/network.md, "Identity".
 """
@@ -19,6 +20,7 @@ _DIGITS: Final = {letter: digit for digit, letter in enumerate(_ALPHABET)}
 _IDENTITY: Final = b"\x00\x24"
 _SHA256: Final = b"\x12\x20"
 _ED25519: Final = b"\x08\x01\x12\x20"  # protobuf: type Ed25519, 32 bytes of data
+_SECP256K1: Final = b"\x00\x25\x08\x02\x12\x21"  # the identity multihash; protobuf: type secp256k1, 33 bytes of data
 _LONGEST: Final = 64
 
 
@@ -65,4 +67,5 @@ def parse_peer_id(text: str) -> bytes:
 
 
 def _is_peer_id(raw: bytes) -> bool:
-    return (raw.startswith(_IDENTITY + _ED25519) and len(raw) == 38) or (raw.startswith(_SHA256) and len(raw) == 34)
+    forms = ((_IDENTITY + _ED25519, 38), (_SECP256K1, 39), (_SHA256, 34))
+    return any(raw.startswith(prefix) and len(raw) == length for prefix, length in forms)

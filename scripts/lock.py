@@ -3,11 +3,13 @@
 
 `pyproject.toml` is the only place where direct dependencies are named; this derives from it
 
-- `dev.txt`: all that a checkout needs to be checked and tested (it contains the other),
-- `run.txt`: what `samara` needs to run.
+- `dev.txt`: all that a checkout needs to be checked and tested (it contains the next),
+- `run.txt`: what `samara` needs to run,
+- `interop.txt`: stock py-libp2p, a peer of some tests, which install it into an environment of its own,
+- `fuzz.txt`: atheris, which scripts/fuzz.py installs on demand.
 
-Both agree on every version. Each lock begins with a digest of what it was made from, so that `--check` can tell,
-without a network, that a lock and `pyproject.toml` have drifted apart. Versions move only with `--upgrade`.
+The first two agree on every version. Each lock begins with a digest of what it was made from, so that `--check` can
+tell, without a network, that a lock and `pyproject.toml` have drifted apart. Versions move only with `--upgrade`.
 
 Run it with the project's Python (`.venv/bin/python scripts/lock.py`), where uv and packaging are.
 """
@@ -57,10 +59,12 @@ class Lock:
     Attributes:
         name: Its file in `requirements/`.
         groups: The dependency groups that it contains beside the project's own dependencies.
+        alone: It contains its groups alone, of whatever versions: it is never installed beside the project.
     """
 
     name: str
     groups: tuple[str, ...]
+    alone: bool = False
 
     @property
     def path(self) -> Path:
@@ -68,8 +72,13 @@ class Lock:
         return ROOT / "requirements" / self.name
 
 
-# The first decides the versions; the other is held to it.
-LOCKS: Final = (Lock("dev.txt", groups=("dev",)), Lock("run.txt", groups=()))
+# The first decides the versions; the second is held to it.
+LOCKS: Final = (
+    Lock("dev.txt", groups=("dev",)),
+    Lock("run.txt", groups=()),
+    Lock("interop.txt", groups=("interop",), alone=True),
+    Lock("fuzz.txt", groups=("fuzz",), alone=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +105,21 @@ def read_project() -> dict[str, Any]:
 
 def direct(lock: Lock, project: Mapping[str, Any]) -> list[str]:
     """Return the requirements that `pyproject.toml` names for a lock, sorted."""
-    named = list(project["project"]["dependencies"])
+    named = [] if lock.alone else list(project["project"]["dependencies"])
     for group in lock.groups:
         named += project["dependency-groups"][group]
     return sorted(named)
 
 
+def overrides(lock: Lock, project: Mapping[str, Any]) -> list[str]:
+    """Return the requirements that replace what a dependency asks for, sorted."""
+    return sorted(project["tool"]["uv"]["override-dependencies"]) if "interop" in lock.groups else []
+
+
 def inputs_digest(lock: Lock, project: Mapping[str, Any]) -> str:
     """Return SHA-256, in hex, over all that decides what a lock contains."""
     inputs = [project["project"]["requires-python"], direct(lock, project)]
+    inputs += [replaced] if (replaced := overrides(lock, project)) else []
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -140,10 +155,12 @@ def problems(project: Mapping[str, Any], texts: Mapping[str, str]) -> list[str]:
         if header is None or header.group(1) != inputs_digest(lock, project):
             found.append(f"{lock.name} was not made from this pyproject.toml: run scripts/lock.py")
         entries = list(pins(texts[lock.name]))
-        found += [f"{lock.name}: {p.name}=={p.version} is not in {LOCKS[0].name}" for p in set(entries) - everything]
-        for named in map(Requirement, direct(lock, project)):
+        strange = set() if lock.alone else set(entries) - everything
+        found += [f"{lock.name}: {p.name}=={p.version} is not in {LOCKS[0].name}" for p in strange]
+        for named in map(Requirement, [*direct(lock, project), *overrides(lock, project)]):
             versions = [p.version for p in entries if p.name == canonicalize_name(named.name)]
-            if not versions or not all(named.specifier.contains(v, prereleases=True) for v in versions):
+            fit = any if named.marker else all  # one that is for some machines alone has siblings
+            if not versions or not fit(named.specifier.contains(v, prereleases=True) for v in versions):
                 found.append(f"{lock.name}: {named} is not met by {versions or 'any pin'}")
     return found
 
@@ -161,14 +178,15 @@ def compile_lock(lock: Lock, project: Mapping[str, Any], *, upgrade: Sequence[st
     """Resolve one lock with uv and write it."""
     text = lock.path.read_text(encoding="utf-8") if lock.path.exists() else ""
     with tempfile.TemporaryDirectory() as folder:
-        wanted, held = Path(folder) / "wanted.in", Path(folder) / "held.in"
+        wanted, override, held = (Path(folder) / name for name in ("wanted.in", "override.in", "held.in"))
         result = Path(folder) / lock.name
         wanted.write_text("\n".join(direct(lock, project)))
-        held.write_text("" if lock is LOCKS[0] else LOCKS[0].path.read_text(encoding="utf-8"))
+        override.write_text("\n".join(overrides(lock, project)))
+        held.write_text("" if lock is LOCKS[0] or lock.alone else LOCKS[0].path.read_text(encoding="utf-8"))
         result.write_text(text)  # uv keeps the versions that it finds here, unless told to upgrade
         options = ["--universal", "--python-version", PYTHONS[0], "--generate-hashes", "--no-header", "--no-annotate"]
         options += ["--no-emit-index-url", "--no-emit-find-links", "--quiet", "--no-config"]
-        options += ["--constraint", str(held), "--output-file", str(result)]
+        options += ["--override", str(override), "--constraint", str(held), "--output-file", str(result)]
         subprocess.run([find_uv(), "pip", "compile", str(wanted), *options, *upgrade], check=True)
         body = result.read_text(encoding="utf-8")
     digest = inputs_digest(lock, project)

@@ -262,6 +262,8 @@ class Host:
                 await self._run_link(muxed, place, inbound=True)
         except (NetworkError, OSError) as error:
             _log.debug("refused a connection: %s", error)
+        except Exception:  # the border of one socket: a bug in its handshake ends it, and not the node
+            _log.exception("a connection failed")
         finally:
             await trio.aclose_forcefully(socket)
 

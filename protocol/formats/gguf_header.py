@@ -295,10 +295,9 @@ def _measure(name: str, dims: tuple[int, ...], tensor_type: TensorType) -> tuple
         elements *= length
     if not 0 < elements < 1 << 63:
         raise ModelHeaderError(f"the tensor {name} has dimensions {dims}: a product of {elements}")
-    if (dims[0] if dims else 1) % tensor_type.block:
-        raise ModelHeaderError(
-            f"the tensor {name} has rows of {dims[0]}: {tensor_type.name} needs {tensor_type.block}s"
-        )
+    row = dims[0] if dims else 1
+    if row % tensor_type.block:
+        raise ModelHeaderError(f"the tensor {name} has rows of {row}: {tensor_type.name} needs {tensor_type.block}s")
     return elements, elements // tensor_type.block * tensor_type.size
 
 

@@ -92,6 +92,8 @@ def verify_payload(payload: bytes, static: bytes) -> Peer:
     kind, data = parts.get(1), parts.get(2)
     if not isinstance(kind, int) or not isinstance(data, bytes) or kind not in _VERIFY:
         raise RemoteProtocolError("a node key of a kind that is not in use")
+    if key != bytes([1 << 3, kind]) + bytes_field(2, data):  # it is hashed as it stands: one key, one peer id
+        raise RemoteProtocolError("a node key that is not in its shortest form")
     try:
         _VERIFY[kind](data, signature, _PREFIX + static)
     except InvalidSignature:

@@ -297,7 +297,7 @@ class Session:
         known = self._streams.get(stream)
         if kind == _DATA:
             self._body_stream, self._body_left = stream, length
-            if known is not None:
+            if known is not None and length:
                 if known.they_closed or length > known.receives:
                     what = "after its end" if known.they_closed else "beyond its window"
                     raise RemoteProtocolError(f"{length} bytes on stream {stream} {what}")

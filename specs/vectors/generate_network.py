@@ -49,9 +49,11 @@ def routing() -> list[Vector]:
 def peers() -> list[Vector]:
     good = peer_id_of(seed("node"))
     hashed = format_peer_id(b"\x12\x20" + seed("rsa"))
+    curve = bytes.fromhex("002508021221") + b"\x02" + seed("secp256k1")
     vectors: list[Vector] = [
         {"name": "ed25519", "text": good, "bytes": parse_peer_id(good).hex()},
         {"name": "sha256 of a longer key", "text": hashed, "bytes": parse_peer_id(hashed).hex()},
+        {"name": "secp256k1", "text": format_peer_id(curve), "bytes": curve.hex()},
     ]
     wrong = {
         "empty": "",

@@ -45,6 +45,17 @@ def test_locks_that_disagree_on_a_version_are_noticed(project: dict[str, Any], t
     assert "run.txt: trio==99.0 is not in dev.txt" in lock.problems(project, texts)
 
 
+def test_a_peer_of_the_tests_is_no_dependency(project: dict[str, Any], texts: dict[str, str]) -> None:
+    assert "libp2p" in {pin.name for pin in lock.pins(texts["interop.txt"])}
+    for name in ("dev.txt", "run.txt"):
+        assert not {"libp2p", "fastecdsa"} & {pin.name for pin in lock.pins(texts[name])}
+    project["tool"]["uv"]["override-dependencies"] = ["fastecdsa==2.3.2"]
+    assert lock.problems(project, texts) == [
+        "interop.txt was not made from this pyproject.toml: run scripts/lock.py",
+        "interop.txt: fastecdsa==2.3.2 is not met by ['4.0.0']",
+    ]
+
+
 def test_every_pin_has_hashes(texts: dict[str, str]) -> None:
     for text in texts.values():
         assert all(pin.hashes for pin in lock.pins(text))

@@ -11,12 +11,17 @@ import trio
 from support.hosts import ECHO, MIB, ask, at, echo, host, pair, receive_all, until
 
 from samara.node.network import host as host_module
+from samara.node.network.caps import Caps
 from samara.node.network.host import Host
+from samara.node.network.tcp import dial_tcp
 from samara.node.network.transport import PeerAddress, Stream
+from samara.node.network.upgrade import Upgrader
 from samara.protocol.addresses import parse_address
 from samara.protocol.errors import NetworkError, RemoteProtocolError
 from samara.protocol.multistream import line
+from samara.protocol.noise import Identity
 from samara.protocol.peers import peer_id_of
+from samara.protocol.wire import number_field
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 3 * MIB, pytest.param(64 * MIB, marks=pytest.mark.slow)])
@@ -367,3 +372,41 @@ async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> N
         await trio.sleep(1)
         assert await ask(stream, b"used") == b"used"
         await until(lambda: not a.peers() and not b.peers())
+
+
+class _OddIdentity(Identity):
+    """Says its key in another form than everybody, with a right signature."""
+
+    @property
+    def public_key(self) -> bytes:
+        return super().public_key + number_field(3, 5)
+
+
+async def test_a_key_that_nobody_expects_ends_its_connection_and_not_the_node(caplog: pytest.LogCaptureFixture) -> None:
+    async with pair() as (a, b):
+        odd = Upgrader(bytes([9]) * 32, Caps())
+        odd._identity = _OddIdentity(bytes([9]) * 32, ("/yamux/1.0.0",))
+        tcp = await dial_tcp(parse_address(b.listening()[0]))
+        connection = await odd.upgrade(tcp, b.peer)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(connection.run)
+            with pytest.raises(NetworkError):
+                await (await connection.open()).receive_some(1)
+        assert await ask(await a.open_stream(at(b), ECHO, timeout=5), b"still here") == b"still here"
+    assert "a connection failed" not in caplog.text
+
+
+async def test_a_bug_in_a_handshake_ends_its_connection_and_not_the_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pair() as (a, b):
+
+        async def fail(*said: object) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(b._upgrader, "upgrade", fail)
+            with pytest.raises(NetworkError):
+                await a.open_stream(at(b), ECHO, timeout=5)
+        assert await ask(await a.open_stream(at(b), ECHO, timeout=5), b"still here") == b"still here"
+    assert "ZeroDivisionError" in caplog.text

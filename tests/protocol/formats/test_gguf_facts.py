@@ -193,6 +193,7 @@ LIES: dict[str, tuple[Callable[[], bytes], str]] = {
     "scores that are no array": (lambda: with_pair("tokenizer.ggml.scores", F32, 0.0), "not an array"),
     "token types that are too few": (lambda: with_pair("tokenizer.ggml.token_type", ARRAY, (I32, [])), "beside 5"),
     "tokens that are numbers": (lambda: with_pair("tokenizer.ggml.tokens", ARRAY, (I32, [0] * 5)), "array of strings"),
+    "a tensor without dimensions of a type in blocks": (lambda: with_tensor(4, dims=(), kind=2), "rows of 1: Q4_0"),
     "an embedding table of one dimension": (lambda: with_tensor(0, dims=(40,)), "must have two"),
     "no architecture": (lambda: Gguf().build(), "architecture is missing"),
     "an architecture with an escape": (lambda: with_pair("general.architecture", STRING, "a\x1b[1m"), "not a name"),

@@ -1,0 +1,244 @@
+"""Where fuzzing begins: a few inputs for each target, made from the vectors of the specs, good rows and bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from support.fuzz.targets import TARGETS
+from support.model_headers import safetensors_file, tiny_llama
+from support.vectors import unrun, vectors
+
+from samara.protocol.addresses import parse_address
+from samara.protocol.chunklist import Node, build_list
+from samara.protocol.dsse import Envelope
+from samara.protocol.errors import RecordError
+from samara.protocol.identify import Identify, encode_identify
+from samara.protocol.ids import Digest, digest
+from samara.protocol.multistream import line
+from samara.protocol.noise import Identity
+from samara.protocol.table import FileEntry, FileTable
+
+__all__ = ["seeds"]
+
+_LONGEST: Final = 4096
+_MOST: Final = 16
+"""Inputs of one target: a fuzzer finds the rest."""
+
+
+def seeds(target: str) -> list[bytes]:
+    """Return the inputs with which a target begins, each once."""
+    made = dict.fromkeys(data for data in _SEEDS[target]() if 0 < len(data) <= _LONGEST)
+    known = list(made)
+    step = max(1, -(-len(known) // _MOST))
+    return known[::step]
+
+
+def _noise() -> Iterable[bytes]:
+    transport = vectors("transport.json")
+    for row in transport["handshakes"]:
+        aes = row["protocol"] != "/noise"
+        first, answer, last = map(bytes.fromhex, row["messages"])
+        yield bytes([aes, 3, 1, 2, 30]) + first + last
+        yield bytes([8 | aes, 3, 1, 2, 30]) + answer
+        for payload in row["payloads"][1:]:
+            yield bytes([4 | aes]) + bytes.fromhex(payload)
+            yield bytes([4 | 8 | aes]) + bytes.fromhex(payload)
+    own = Identity(b"\4" * 32, ("/yamux/1.0.0",)).payload(b"\2" * 32)
+    yield b"\2" + own
+    yield b"\4" + own
+    for row in transport["record_violations"]:
+        yield bytes([6 | (row["protocol"] != "/noise")]) + bytes.fromhex(row["hears"])
+    for mode in (0x0E, 0x0F, 0x1E, 0x1F):
+        yield bytes([mode, 0, 5]) + b"what is sealed"
+
+
+def _yamux() -> Iterable[bytes]:
+    transport = vectors("transport.json")
+    for row in (*transport["conversations"], *transport["frame_violations"]):
+        mode = row["initiator"] | row["opens"] << 1 | 0xF0
+        yield bytes([mode, 3, 1, 12, 5]) + b"".join(map(unrun, row["hears"]))
+
+
+def _multistream() -> Iterable[bytes]:
+    hello = line("/multistream/1.0.0")
+    for rest in (
+        b"",
+        line("/a/1"),
+        line("na") + line("/b/1"),
+        line("/c/1") + line("/a/1") + b"more",
+        line("ls"),
+        b"\x80\x01",
+    ):
+        for mode in (0, 1):
+            yield bytes([mode, 2, 1, 7]) + hello + rest
+
+
+def _exchange(side: str) -> Iterable[bytes]:
+    exchange = vectors("exchange.json")
+    for row in exchange["violations"]:
+        if row["side"] == side:
+            hears = [unrun(part) for part in row["hears"]]
+            yield bytes([0 if side == "acceptor" else 1, 2, 1, 50]) + b"".join(
+                hears if side == "acceptor" else hears[1:]
+            )
+    for row in exchange["messages"]:
+        yield bytes([1, 2, 3, 60]) + bytes.fromhex(row["frame"]) + bytes(min(row["payload_length"], 100))
+
+
+def _said(row: dict[str, Any], name: str = "bytes") -> bytes:
+    said = row[name]
+    return bytes.fromhex(said) if isinstance(said, str) else bytes.fromhex(said["prefix"]) + bytes(200)
+
+
+def _kad() -> Iterable[bytes]:
+    return [_said(row) for row in vectors("network.json")["kad"]]
+
+
+def _identify() -> Iterable[bytes]:
+    here = parse_address("/ip4/10.0.0.1/tcp/4001")
+    yield encode_identify(Identify("samara/1", frozenset({"/a/1", "/b/1"}), (here,), here), b"key")
+    yield encode_identify(Identify("", frozenset(), (), None), b"")
+    yield bytes.fromhex("3205ff00c3a9e2") + bytes(4)
+
+
+def _reach() -> Iterable[bytes]:
+    for row in vectors("network.json")["reach"]:
+        yield b"\0" + bytes.fromhex(row["request"]) if "request" in row else b"\1" + bytes.fromhex(row["answer"])
+
+
+def _mates() -> Iterable[bytes]:
+    for row in vectors("network.json")["mates"]:
+        if "request" in row:
+            yield b"\1" + bytes.fromhex(row["request"])
+        else:
+            yield b"\0" + bytes.fromhex(row.get("answer") or row.get("read", ""))
+
+
+def _addresses() -> Iterable[bytes]:
+    network = vectors("network.json")
+    for row in (*network["addresses"], *network["peers"]):
+        yield row["text"].encode()
+        if "bytes" in row:
+            yield bytes.fromhex(row["bytes"])
+
+
+def _json() -> Iterable[bytes]:
+    for row in vectors("records/json.json")["vectors"]:
+        if "hex" in row:
+            yield bytes.fromhex(row["hex"])
+
+
+def _envelope() -> Iterable[bytes]:
+    return [row["envelope"].encode() for row in vectors("records/envelope.json")["vectors"]]
+
+
+def _envelopes() -> Iterable[bytes]:
+    for row in vectors("records/publisher.json")["vectors"]:
+        yield from (text.encode() for text in row["roots"][:2])
+    release = vectors("records/release.json")
+    for row in release["vectors"]:
+        yield row["release"].encode()
+        if "head" in row:
+            yield row["head"].encode()
+
+
+def _records() -> Iterable[bytes]:
+    for envelope in dict.fromkeys(_envelopes()):
+        try:
+            payload = Envelope.decode(envelope).payload
+        except RecordError:  # a row that breaks the envelope: another target's
+            continue
+        kinds = (b"urn:samara:head:1", b"urn:samara:release:1", b"urn:samara:root:1")
+        mode = next((3 - place for place, kind in enumerate(kinds) if kind in payload), 0)
+        yield bytes([mode]) + payload
+
+
+def _announced_head() -> Iterable[bytes]:
+    release = vectors("records/release.json")
+    for row in release["vectors"]:
+        if "head" in row:
+            items = [*release["chains"][row["chain"]], row["head"]]
+            yield b"".join(len(item).to_bytes(4, "little") + item.encode() for item in items)
+
+
+def _chunk_list() -> Iterable[bytes]:
+    for count in (1, 2, 3, 100):
+        chunks = [(digest(b"chunk %d" % index), 1 + index) for index in range(count)]
+        yield from build_list(chunks, profile=1, table=True).nodes
+    yield Node(1, 1, 9, digest(b"a") + (4).to_bytes(8, "little") + digest(b"b") + (5).to_bytes(8, "little")).encode()
+    yield from (bytes.fromhex(row["node"]) for row in vectors("content/lists.json")["negative_nodes"])
+
+
+def _file_table() -> Iterable[bytes]:
+    tables = vectors("content/tables.json")
+    yield from (bytes.fromhex(row["table"]) for row in tables["negative"])
+    for row in tables["positive"]:
+        files = [
+            FileEntry(
+                file["path"],
+                file["size"],
+                Digest(bytes.fromhex(file["blake3"])),
+                bytes.fromhex(file["sha256"]),
+                Digest(bytes.fromhex(file["root"])),
+            )
+            for file in row.get("files", [])[:10]
+        ]
+        if files:
+            yield FileTable.of(files).encode()
+
+
+def _stick() -> Iterable[bytes]:
+    for stick in vectors("stick.json")["sticks"].values():
+        yield from (said.encode() for said in stick["files"].values() if isinstance(said, str))
+    for row in vectors("stick.json")["vectors"]:
+        yield from (said.encode() for said in row["change"].values() if isinstance(said, str) and len(said) < 500)
+
+
+def _model_header() -> Iterable[bytes]:
+    header = {
+        "__metadata__": {"license": "mit"},
+        "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+        "b": {"dtype": "BF16", "shape": [4], "data_offsets": [24, 32]},
+    }
+    for file in (tiny_llama().build(), safetensors_file(header, 32)):
+        yield bytes(3) + file
+        yield b"\0\1\0" + file[: len(file) // 2]
+
+
+def _ref() -> Iterable[bytes]:
+    return [row["text"].encode("utf-8", "surrogatepass") for row in vectors("records/ref.json")["vectors"]]
+
+
+def _license() -> Iterable[bytes]:
+    for row in vectors("records/license.json")["vectors"]:
+        if row["said"]:
+            yield row["said"].encode()
+    yield b"---\nlicense: apache-2.0\nlicense_name: x\n---\n# A card\n"
+    yield b"Apache License\nVersion 2.0, January 2004\n"
+
+
+_SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
+    "noise": _noise,
+    "yamux": _yamux,
+    "multistream": _multistream,
+    "exchange-opener": lambda: _exchange("opener"),
+    "exchange-acceptor": lambda: _exchange("acceptor"),
+    "kad": _kad,
+    "identify": _identify,
+    "reach": _reach,
+    "mates": _mates,
+    "addresses": _addresses,
+    "json": _json,
+    "envelope": _envelope,
+    "records-of-a-publisher": _records,
+    "announced-head": _announced_head,
+    "chunk-list": _chunk_list,
+    "file-table": _file_table,
+    "stick": _stick,
+    "model-header": _model_header,
+    "layout": _model_header,
+    "ref": _ref,
+    "license": _license,
+}
+assert _SEEDS.keys() == TARGETS.keys()
