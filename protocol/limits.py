@@ -274,6 +274,9 @@ MATES_SPACING: Final = 2.0
 MATES_AGAIN: Final = 30.0
 """Seconds between two questions to one peer, once the first ones are over: in so many, some come and some go."""
 
+MAX_CREDITS_KEPT: Final = 4096
+"""Peers of which is remembered how much they gave: as many as come by in days, in half a megabyte."""
+
 MAX_FETCH_PEERS: Final = 32
 """Peers that one fetch has a task for; few lines carry more, and each costs a session and its buffers."""
 

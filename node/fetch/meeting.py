@@ -171,7 +171,7 @@ class Meeting:
             nursery.start_soon(self._look_up_name, network)
             nursery.start_soon(self._meet, network, peers, nursery)
             nursery.start_soon(self._watch_guests)
-            nursery.start_soon(self._note_mates, network)
+            nursery.start_soon(self._note_givers, network)
             nursery.start_soon(self._lose_patience)
             for service in services:
                 nursery.start_soon(service)
@@ -232,15 +232,18 @@ class Meeting:
             if self._waiting and longest is not None and now - longest.since >= self._waits.answer:
                 longest.scope.cancel()
 
-    async def _note_mates(self, network: NetworkService) -> None:
-        """Take note of who gives something of what is public: whoever asks us for it may hear of them."""
+    async def _note_givers(self, network: NetworkService) -> None:
+        """Take note of who gives: they are served first, and who asks us for what is public may hear of them."""
+        noted: dict[str, int] = {}
         while True:
             await trio.sleep(limits.MATES_SPACING)
             verified = self.learning.verified
-            if verified is not None and self.learning.public:
-                for peer in self._present:
-                    if self._work.given(peer):
-                        network.mates.note(verified.release.content, peer)
+            for peer in self._present:
+                given = self._work.given(peer)
+                network.credit.note(peer, given - noted.get(peer, 0), trio.current_time())
+                noted[peer] = given
+                if given and verified is not None and self.learning.public:
+                    network.mates.note(verified.release.content, peer)
 
     async def _with_peer(self, network: NetworkService, peer: str) -> None:
         """Fetch from one peer as long as it is of use; its failure ends only this."""

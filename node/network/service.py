@@ -23,6 +23,7 @@ from samara.node.network.caps import Caps, TokenBucket
 from samara.node.network.dht import ValueRule
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.server import Service, serve_stream
+from samara.node.network.exchange.slots import Credit
 from samara.node.network.mates import Mates
 from samara.node.network.opening import NetworkConfig, OpenNetwork, open_network
 from samara.node.network.transport import Network, PeerAddress, Reachability, Routing, Stream
@@ -55,6 +56,7 @@ class NetworkService:
 
     Attributes:
         mates: Who takes part in the contents that go through here.
+        credit: Who gave us how much lately.
         upload: The cap on what goes up.
         download: The cap on what comes down.
     """
@@ -66,7 +68,8 @@ class NetworkService:
         self.upload = network.caps.upload
         self.download = network.caps.download
         self.mates = Mates(network.host, store.shelf.shows)
-        self._service = Service(upload=self.upload, agent=_AGENT, gave=self.mates.note)
+        self.credit = Credit()
+        self._service = Service(upload=self.upload, agent=_AGENT, gave=self.mates.note, credit=self.credit)
 
     @property
     def host(self) -> Network:

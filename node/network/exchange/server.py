@@ -27,7 +27,7 @@ import trio
 from samara.node.network.caps import TokenBucket
 from samara.node.network.exchange.patience import Patience, StallClock
 from samara.node.network.exchange.pool import BufferPool
-from samara.node.network.exchange.slots import UploadSlots
+from samara.node.network.exchange.slots import Credit, UploadSlots
 from samara.node.network.transport import Stream
 from samara.protocol.errors import NetworkError, SamaraError
 from samara.protocol.exchange.messages import (
@@ -132,6 +132,7 @@ class Service:
     Attributes:
         blocking: Runs the calls of the shelf, which block.
         slots: Who is served chunks, and who hears BUSY.
+        credit: Who gave us how much lately: givers come first.
         upload: The cap on what goes up, which decides how many are served at a time; the transport keeps it.
         buffers: Where chunks are read to.
         agent: What we say that we run.
@@ -145,6 +146,7 @@ class Service:
 
     blocking: Blocking = field(default_factory=WorkerThreads)
     slots: UploadSlots = field(default_factory=UploadSlots)
+    credit: Credit = field(default_factory=Credit)
     upload: TokenBucket = field(default_factory=TokenBucket)
     buffers: BufferPool = field(default_factory=BufferPool)
     agent: str = ""
@@ -427,7 +429,9 @@ class _ServerSession:
     # --- slots ---
 
     def _hold_slot(self) -> bool:
-        return self._service.slots.take(self, self._service.upload.rate, trio.current_time())
+        now = trio.current_time()
+        worth = self._service.credit.of(self._stream.peer, now)
+        return self._service.slots.take(self, self._service.upload.rate, now, worth)
 
     def _release_slot(self) -> None:
         self._service.slots.give_back(self)

@@ -15,8 +15,9 @@ from trio.testing import MockClock
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.patience import Patience
 from samara.node.network.exchange.server import Service, serve_stream
-from samara.node.network.exchange.slots import UploadSlots
+from samara.node.network.exchange.slots import Credit, UploadSlots
 from samara.node.network.transport import PeerAddress
+from samara.protocol import limits
 from samara.protocol.errors import (
     LocalProtocolError,
     NetworkError,
@@ -732,6 +733,36 @@ def test_who_holds_a_slot_for_long_gives_way() -> None:
     assert not slots.take("b", None, 1063)
     slots.give_back("b")
     assert slots.take("a", None, 1064)
+
+
+def test_a_giver_takes_the_slot_of_who_only_takes() -> None:
+    slots = UploadSlots(8)
+    assert all(slots.take(f"leech {n}", None, 0.0) for n in range(8))
+    assert not slots.take("giver", None, 1.0, 100.0)  # nobody loses a slot that was just taken
+    taken = [slots.take(f"giver {n}", None, 10.0, 100.0 + n) for n in range(8)]
+    assert taken == [True] * 6 + [False] * 2  # a quarter is left to those who gave nothing yet
+    assert [slots.take(f"leech {n}", None, 10.0) for n in range(8)] == [False] * 6 + [True] * 2
+    assert slots.take("great giver", None, 20.0, 1000.0)
+    assert not slots.take("giver 0", None, 20.0, 100.0)  # who gave least made room
+
+
+def test_a_lone_slot_goes_to_who_gives() -> None:
+    slots = UploadSlots(1)
+    assert slots.take("leech", None, 0.0)
+    assert slots.take("giver", None, 6.0, 1.0)
+    assert not slots.take("leech", None, 12.0)
+
+
+def test_credit_fades_and_is_bounded() -> None:
+    credit = Credit()
+    credit.note("ann", 1000, 0.0)
+    credit.note("ann", 1000, 600.0)
+    assert credit.of("ann", 600.0) == 1500
+    assert credit.of("ann", 1800.0) == 375
+    assert credit.of("bob", 0.0) == 0
+    for number in range(limits.MAX_CREDITS_KEPT):
+        credit.note(f"peer {number}", 1, 2000.0)
+    assert credit.of("ann", 2000.0) == 0
 
 
 # --- patience ---------------------------------------------------------------------------------------------------------
