@@ -122,6 +122,10 @@ class FetchJob:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._store.close_intake, self._intake)
 
+    async def hang_up(self) -> None:
+        """Let nothing more come: its caller is about to cancel it."""
+        await self._meeting.hang_up()
+
     # --- the whole ---
 
     async def _begin_from_home(self) -> None:
