@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "unpin": ("library", "Let gc take a release."),
     "rm": ("library", "Forget a release; delete its files from the home."),
     "gc": ("library", "Delete what is not pinned from the home."),
+    "limits": ("limits", "Show or change what the node takes of the line, while it runs."),
     "peers": ("network", "List connected and banned peers."),
     "status": ("network", "Show how the running node is."),
     "doctor": ("network", "Look for what is wrong, and say what to do."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from samara.cli import stick
-from samara.node.operations import fetch, library, network, publish, queries, run
+from samara.node.operations import fetch, library, limits, network, publish, queries, run
 from samara.node.operations.base import AnyOperation, Query
 
 __all__ = ["all_operations"]
@@ -28,6 +28,7 @@ def all_operations() -> list[AnyOperation]:
         library.GC,
         library.KEY_NAME,
         run.RUN,
+        limits.LIMITS,
         network.PEERS,
         network.STATUS,
         network.DOCTOR,

@@ -7,6 +7,7 @@ The task tree, from the root nursery down:
     ├─ places               looks whether published files were edited, or a medium went away
     ├─ digests              checks the whole-file digests of what was fetched
     ├─ fetches              the queue: a task a fetch, below it a task a peer
+    ├─ limits               follows the schedule of the caps
     └─ network              started by the first operation that needs it
        ├─ host              connections: a task a connection, a task a stream
        ├─ announce          keeps what is shared announced
@@ -28,6 +29,7 @@ import trio
 from samara.node.digests import check_digests
 from samara.node.doors.local import open_door, serve_door
 from samara.node.fetch.queue import FetchQueue
+from samara.node.network.allowance import Allowance
 from samara.node.network.service import NetworkService, run_network
 from samara.node.operations.base import AnyOperation, Operation, Report
 from samara.node.settings import Settings
@@ -65,6 +67,7 @@ class Node:
         self.home = home
         self.settings = settings
         self.store = store
+        self.allowance = Allowance(settings.network)
         self.fetches = FetchQueue(self)
         self.started = trio.current_time()
         self._operations = {operation.name: operation for operation in operations}
@@ -111,7 +114,7 @@ class Node:
         """
         async with self._network_lock:
             if self._network is None:
-                self._network = await self._nursery.start(run_network, self.home, self.settings.network, self.store)
+                self._network = await self._nursery.start(run_network, self.home, self.allowance, self.store)
             return self._network
 
     @property
@@ -158,6 +161,7 @@ async def open_node(home: Home, settings: Settings, operations: Iterable[AnyOper
                 node.start_soon("places", node.watch_places)
                 node.start_soon("digests", lambda: check_digests(node.store))
                 node.start_soon("fetches", node.fetches.run)
+                node.start_soon("limits", node.allowance.run)
                 try:
                     yield node
                 finally:

@@ -1,13 +1,13 @@
 """The settings of a node: `config.toml` in the home, each with an environment variable, checked when read.
 
-The variable of `network.listen` is `SAMARA_NETWORK_LISTEN`; lists are separated by spaces there. Rates and sizes are
-numbers of bytes, or text with a unit ("512 MiB", "2 MB", "20 Mbit").
+The variable of `network.listen` is `SAMARA_NETWORK_LISTEN`; lists are separated by spaces there, and windows of the
+schedule by semicolons. Rates and sizes are numbers of bytes, or text with a unit ("512 MiB", "2 MB", "20 Mbit"); a rate
+may be "off".
 """
 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,19 +15,20 @@ from typing import Annotated, Final, Literal, get_origin, get_type_hints
 
 import msgspec
 
+from samara.node.network.timetable import Window, parse_rate, parse_window
 from samara.node.store.home import Home
+from samara.node.units import parse_bytes
 from samara.protocol import limits
 from samara.protocol.errors import UsageError
 
-__all__ = ["NetworkSettings", "Settings", "StoreSettings", "load_settings", "parse_bytes"]
+__all__ = ["NetworkSettings", "Settings", "StoreSettings", "load_settings"]
 
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
-_UNITS: Final = {
-    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
-    "tib": 1 << 40, "kbit": 125, "mbit": 125_000, "gbit": 125_000_000,
-}  # fmt: skip
-_BYTE_SETTINGS: Final = frozenset({"upload", "download", "floor", "quota"})
+_RATES: Final = frozenset({"upload", "download", "peer_upload", "peer_download", "max_upload"})
+"""Settings whose caps may be "off"."""
+_SIZES: Final = frozenset({"floor", "quota"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,13 @@ class NetworkSettings:
         bootstrap: Multiaddrs with `/p2p/…` of peers that know the DHT.
         dht: `server` keeps records for others, `client` only asks, `off` does neither.
         mdns: Announce and look on the LAN.
-        upload: Bytes a second that are sent at most; None is no cap.
-        download: Bytes a second that are fetched at most; None is no cap.
+        upload: Bytes a second that are sent at most; 0 gives no chunks, None is no cap.
+        download: Bytes a second that are received at most; 0 fetches nothing, None is no cap.
+        peer_upload: Bytes a second that one peer is sent at most; None is no cap.
+        peer_download: Bytes a second that are received of one peer at most; None is no cap.
+        max_upload: Bytes of chunks that are given in all until the node stops; None is no cap.
+        metered: The line is dear: give nothing, announce nothing, and fetch only while somebody waits for it.
+        schedule: Parts of the week with another `upload` or `download`; the first that has the moment decides.
         connections: Connections at most.
     """
 
@@ -48,8 +54,13 @@ class NetworkSettings:
     bootstrap: tuple[str, ...] = ()
     dht: Literal["server", "client", "off"] = "server"
     mdns: bool = True
-    upload: Positive | None = None
-    download: Positive | None = None
+    upload: Natural | None = None
+    download: Natural | None = None
+    peer_upload: Positive | None = None
+    peer_download: Positive | None = None
+    max_upload: Natural | None = None
+    metered: bool = False
+    schedule: Annotated[tuple[Window, ...], msgspec.Meta(max_length=limits.MAX_WINDOWS)] = ()
     connections: Positive = limits.MAX_CONNECTIONS
 
 
@@ -62,7 +73,7 @@ class StoreSettings:
         quota: Bytes of all contents under the home; None is no quota.
     """
 
-    floor: Annotated[int, msgspec.Meta(ge=0)] = 512 * limits.MIB
+    floor: Natural = 512 * limits.MIB
     quota: Positive | None = None
 
 
@@ -97,32 +108,36 @@ def load_settings(home: Home, environ: Mapping[str, str] = os.environ) -> Settin
         raise UsageError(f"a setting in {home.config} or in the environment is wrong: {error}") from error
 
 
-def parse_bytes(text: str | int) -> int:
-    """Return a number of bytes from "2 MB", "512MiB", "20 Mbit" or a plain number.
-
-    Raises:
-        UsageError: It is none of these.
-    """
-    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,3})?)\s*([a-z]{0,4})(?:/s|ps)?\s*", str(text).lower())
-    if match is None or match[2] not in _UNITS:
-        raise UsageError(f"{text!r} is not a size", hint="Write it like 512MiB, 2 MB or 20 Mbit.")
-    return int(float(match[1]) * _UNITS[match[2]])
-
-
 def _take_environment(section: str, table: dict[str, object], environ: Mapping[str, str]) -> None:
     kinds = get_type_hints(_section_type(section))
     for name, kind in kinds.items():
         value: object = environ.get(f"SAMARA_{section}_{name}".upper())
         if isinstance(value, str):
-            if get_origin(kind) is tuple:
+            if name == "schedule":
+                value = [parse_window(text) for text in value.split(";") if text.strip()]
+            elif get_origin(kind) is tuple:
                 value = value.split()
             elif kind is bool:
                 value = value.lower() in {"1", "true", "yes", "on"}
-            elif name not in _BYTE_SETTINGS and value.isdigit():
+            elif name not in _RATES | _SIZES and value.isdigit():
                 value = int(value)
             table[name] = value
-        if name in _BYTE_SETTINGS and isinstance(table.get(name), str):
-            table[name] = parse_bytes(str(table[name]))
+    _read_units(table)
+
+
+def _read_units(table: dict[str, object]) -> None:
+    """Put numbers in the place of rates and sizes that are texts."""
+    for name in (_RATES | _SIZES) & table.keys():
+        value = table[name]
+        if isinstance(value, str):
+            table[name] = parse_bytes(value) if name in _SIZES else parse_rate(value)
+        if table[name] == "off":
+            del table[name]
+    windows = table.get("schedule")
+    for window in windows if isinstance(windows, list) else ():
+        for name in ("upload", "download"):
+            if isinstance(window, dict) and isinstance(window.get(name), str):
+                window[name] = parse_rate(window[name])
 
 
 def _section_type(section: str) -> type:

@@ -238,6 +238,12 @@ FRAME_CREDIT_A_SECOND: Final = 100
 KEEP_ALIVE: Final = 30.0
 """Seconds of silence after which a connection is pinged, and again after which it is dead."""
 
+TRICKLE: Final = 8 * KIB
+"""Bytes a second that pass at a rate of 0: as `PROGRESS_RATE`, so that who waits for a small answer sees it move."""
+
+MAX_WINDOWS: Final = 64
+"""Windows of a schedule: nine a day for a week, and to look for the next change in more would cost milliseconds."""
+
 MAX_NEGOTIATION: Final = 1 * KIB
 """Bytes of one multistream-select message; the longest protocol name in use has about 60."""
 

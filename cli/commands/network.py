@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from samara.cli.commands.limits import say_in_force
 from samara.cli.doors import call
 from samara.cli.output import emit_json, human_bytes, json_option, say, show_events, table
 from samara.node.operations.network import DOCTOR, PEERS, STATUS, DoctorRequest, PeersRequest, StatusRequest
@@ -41,6 +42,7 @@ def status_command(as_json: bool) -> None:
         say(f"peer       {status.peer}")
         say(f"up         {status.uptime:.0f} s, {status.peers} peers")
         say(f"traffic    {human_bytes(status.sent)} sent, {human_bytes(status.received)} received")
+        say_in_force(status.limits)
         for address in status.listening:
             say(f"listening  {address}" + ("  (reached by others)" if address in status.reachable else ""))
     say(f"holds      {status.releases} release{'s' * (status.releases != 1)}, {human_bytes(status.bytes)} in the home")

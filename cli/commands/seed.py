@@ -10,12 +10,14 @@ import click
 import msgspec
 import trio
 
+from samara.cli.commands.limits import limit_options, limits_of
 from samara.cli.commands.publish import print_published, publish_options, request_of
 from samara.cli.doors import ask, hold
 from samara.cli.output import emit_json, json_option, say, show_events
 from samara.cli.targets import target_of
 from samara.node.app import Node
 from samara.node.doors.client import Connection, call_node
+from samara.node.operations.limits import LIMITS
 from samara.node.operations.publish import PUBLISH, PublishedRow, PublishRequest
 from samara.node.operations.queries import SHOW, ShowRequest
 from samara.node.store.home import Home
@@ -27,6 +29,7 @@ __all__ = ["node_command", "seed_command"]
 @click.command("seed")
 @click.argument("targets", metavar="[PATH|REF]...", nargs=-1, required=True)
 @publish_options
+@limit_options
 @click.option("--qr", is_flag=True, help="Draw the link as a QR code.")
 @json_option
 def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as click hands them over
@@ -38,6 +41,7 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
     samara seed model.gguf
     samara seed ./my-dataset --license CC-BY-4.0 --qr
     """  # noqa: D301 - click wants the character, not the two
+    limits = limits_of(options)
     requests: list[PublishRequest] = []
     for text in targets:
         target = target_of(text)
@@ -48,12 +52,16 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
     with show_events(quiet=as_json) as report:
 
         def beside(connection: Connection) -> None:
+            if limits is not None:
+                raise UsageError("a node runs already", hint="Change its limits with samara limits.")
             if len(requests) > 1:
                 raise UsageError("beside a running node, one path at a time", hint="Call samara seed once for each.")
             for request in requests:
                 _print([call_node(connection, PUBLISH, request, report)], qr, as_json, "", ())
 
         async def work(node: Node) -> None:
+            if limits is not None:
+                await node.run(LIMITS, limits, report)
             service = await node.network()
             rows = [await node.run(PUBLISH, request, report) for request in requests]
             _print(rows, qr, as_json, service.host.peer, service.link_addresses())
@@ -66,14 +74,16 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
 
 
 @click.command("node")
+@limit_options
 @json_option
-def node_command(as_json: bool) -> None:
+def node_command(as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as click hands them over
     """Run the node until Ctrl-C: serve what is held, and go on with queued fetches.
 
     \b
     samara node
-    SAMARA_NETWORK_UPLOAD="2 MB" samara node
+    samara node --upload '2 MB' --max-upload '50 GB'
     """  # noqa: D301 - click wants the character, not the two
+    limits = limits_of(options)
 
     def beside(_: Connection) -> None:
         holder = Home.find().holder()
@@ -83,6 +93,8 @@ def node_command(as_json: bool) -> None:
         )
 
     async def work(node: Node) -> None:
+        if limits is not None:
+            await node.run(LIMITS, limits, lambda event: None)
         service = await node.network()
         await node.fetches.take_up()
         _print([], False, as_json, service.host.peer, service.link_addresses())

@@ -45,6 +45,7 @@ _REUSE_STEP: Final = 16 * limits.MIB
 _COMMIT_EVERY: Final = 1.0
 _COMMIT_BYTES: Final = 64 * limits.MIB
 _REPORT_EVERY: Final = 0.25
+_IDLE: Final = 1.0
 _STREAMS_AT_ONCE: Final = 256
 
 
@@ -95,6 +96,7 @@ class FetchJob:
         self._lists: ListBoard | None = None
         self._listed: deque[_Listed] = deque()
         self._has_listed = trio.Event()
+        self._begun = trio.Event()  # a peer begins to give
         self._copying = False
         self._unlisted = 0
         self._reused = 0
@@ -121,6 +123,10 @@ class FetchJob:
             if self._intake is not None:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._store.close_intake, self._intake)
+
+    async def hang_up(self) -> None:
+        """Let nothing more come: its caller is about to cancel it."""
+        await self._meeting.hang_up()
 
     # --- the whole ---
 
@@ -157,6 +163,8 @@ class FetchJob:
 
     async def share_in(self, client: ExchangeClient) -> None:
         """Fetch from one peer: the table, then lists and chunks."""
+        self._begun.set()
+        self._begun = trio.Event()
         await self._learn_table(client)
         swarm, lists = self._swarm, self._lists
         if swarm is None or lists is None:
@@ -288,10 +296,19 @@ class FetchJob:
             except SamaraError as error:  # our disk: no peer can help
                 self._meeting.end(error)
 
+    async def _pause(self, seconds: float) -> None:
+        """Wait between two looks: longer while nobody gives, for such a fetch may lie in the background for weeks."""
+        if self._meeting.sessions or self._copying:
+            await trio.sleep(seconds)
+        else:
+            with trio.move_on_after(_IDLE):
+                await self._begun.wait()
+
     async def _commit_now_and_then(self) -> None:
         last = trio.current_time()
+        await self._is_open.wait()
         while True:
-            await trio.sleep(0.05)
+            await self._pause(0.05)
             if self._intake is None:
                 continue
             if self._is_complete():
@@ -314,7 +331,7 @@ class FetchJob:
     async def _tell_progress(self) -> None:
         while True:
             self._tell()
-            await trio.sleep(_REPORT_EVERY)
+            await self._pause(_REPORT_EVERY)
 
     def _tell(self) -> None:
         if self._intake is None or self._swarm is None:

@@ -116,6 +116,7 @@ class Meeting:
         self._waits = waits or Waits()
         self._finder: Finder | None = None
         self._useful = self._gained = trio.current_time()
+        self._resting = 0  # peers that are busy, and will be asked again
         self._addresses: dict[str, PeerAddress] = {}
         self._guests: dict[str, _Guest] = {}
         self._waiting: dict[str, None] = {}  # in the order in which they came
@@ -143,6 +144,12 @@ class Meeting:
         if not self._ended.is_set():  # what fails after the end, fails since it is the end
             self.failure = failure
             self._ended.set()
+
+    async def hang_up(self) -> None:
+        """Close the connections to those who are asked: what is on its way would come all the same."""
+        network = await self._node.network()
+        for peer in list(self._guests):
+            await network.host.disconnect(peer)
 
     def gain(self) -> None:
         """Say that something new came: as long as that happens, the fetch goes on."""
@@ -250,11 +257,11 @@ class Meeting:
         tries = 0
         while tries < _MAX_TRIES:
             before = self._work.given(peer)
-            pause = self._waits.pause * 2**tries
+            pause, rests = self._waits.pause * 2**tries, False
             try:
                 await self._session(network, self._addresses[peer])
             except PeerBusyError as busy:
-                pause = max(pause, busy.retry_after)
+                pause, rests = max(pause, busy.retry_after), True
             except (NetworkError, NotFoundError) as error:
                 _log.info("%s: %s", peer, error.message)
                 if isinstance(error, PeerRefusedError):
@@ -270,7 +277,11 @@ class Meeting:
                 _log.exception("the session with %s failed", peer)
                 return
             tries = 0 if self._work.given(peer) > before else tries + 1
-            await trio.sleep(pause)
+            self._resting += rests
+            try:
+                await trio.sleep(pause)
+            finally:
+                self._resting -= rests
 
     async def _session(self, network: NetworkService, address: PeerAddress) -> None:
         async with network.connect(
@@ -342,11 +353,11 @@ class Meeting:
         while self._patience is not None:
             await trio.sleep(min(0.5, self._patience / 2))
             now = trio.current_time()
-            if self.sessions and self._work.is_hopeful():
+            if self._resting or (self.sessions and self._work.is_hopeful()):
                 self._useful = now
             if now - self._useful >= self._patience:
                 self.end(self._nobody(self._patience))
-            elif self.sessions and now - self._gained >= max(self._waits.gain, self._patience):
+            elif (self.sessions or self._resting) and now - self._gained >= max(self._waits.gain, self._patience):
                 self.end(
                     NetworkError(
                         f"those who have it gave nothing for {now - self._gained:.0f} s",

@@ -6,6 +6,8 @@ taken up when a node runs again; what failed stays listed until it is asked for 
 The same release may be asked for in several ways: by link, id and name. Only peers can say what a name means, and each
 way may know other peers. So each is a fetch of its own until it finds that another one writes to its place. Then it
 waits, and goes on with what that one left: all of it, or the rest when that one failed or was dropped.
+
+While the node's limits do not let a fetch run it pauses: it ends as if it were stopped, and goes on when they do.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ import trio
 from samara.node.fetch.goal import FetchOutcome, goal_of
 from samara.node.fetch.job import FetchJob
 from samara.node.fetch.waits import Waits
-from samara.node.operations.base import Event, Notice, Report
+from samara.node.network.background import open_background
+from samara.node.operations.base import Event, Notice, Progress, Report
 from samara.node.store.catalog import QueuedFetch
 from samara.node.store.store import PlaceBusyError
 from samara.protocol.errors import NetworkError, NotFoundError, OperationError, SamaraError, StoreError
@@ -140,7 +143,8 @@ class FetchQueue:
         goal_of(self._node.store, request.ref, request.peers, request.include, request.to)  # refuse nonsense at once
         queued = self._node.store.catalog.enqueue(msgspec.json.encode(request))
         job = await self._start(queued)
-        with job.heard_by(report):
+        with self._waited_for(), job.heard_by(report):
+            self._node.allowance.tell()
             await job.ended.wait()
         if job.error is not None:
             raise copy.copy(job.error)  # each caller its own, since raising adds to it
@@ -195,6 +199,7 @@ class FetchQueue:
 
     async def _take_turn(self, job: _Job) -> None:
         """Let a fetch run; it makes way when nobody has it and it never gives up, or when its place is taken."""
+        await self._wait_for_leave(job)
         async with self._slots:
             try:
                 job.outcome = await self._fetch(job)
@@ -212,7 +217,36 @@ class FetchQueue:
         else:
             await self._wait_for_place(job, taken)
 
-    async def _fetch(self, job: _Job) -> FetchOutcome:
+    async def _wait_for_leave(self, job: _Job) -> None:
+        """Wait until the limits let a fetch run, and let those who listen hear why it does not."""
+        said = ""
+        while why := self._why_not(job):
+            if why != said:
+                said = why
+                self._node.store.catalog.update_fetch(job.queued.no, "queued", error=f"paused: {why}")
+                job.report(Notice(f"The fetch pauses: {why}. See samara limits."))
+            job.report(Progress("paused", 0, None, note=why))
+            await self._node.allowance.wait_changed()
+
+    def _why_not(self, job: _Job) -> str:
+        return self._node.allowance.why_no_fetch(asked=bool(job.listeners))
+
+    @contextlib.contextmanager
+    def _waited_for(self) -> Iterator[None]:
+        """Let fetches look again whether they may run when somebody who waited for one leaves."""
+        try:
+            yield
+        finally:
+            self._node.allowance.tell()
+
+    async def _stop_without_leave(self, job: _Job, fetch: FetchJob, scope: trio.CancelScope) -> None:
+        while not self._why_not(job):
+            await self._node.allowance.wait_changed()
+        await fetch.hang_up()
+        scope.cancel()
+
+    async def _fetch(self, job: _Job) -> FetchOutcome | None:
+        """Run a fetch; returns None when it was made to pause."""
         request, store = job.request, self._node.store
         goal = goal_of(store, request.ref, request.peers, request.include, request.to)
         if job.release is not None:  # what a name means was found out before
@@ -222,7 +256,11 @@ class FetchQueue:
         fetch = FetchJob(self._node, goal, job.report, patience=job.patience or _TURN, waits=self.waits)
         job.running = True
         try:
-            return await fetch.run()
+            async with open_background() as nursery:
+                with trio.CancelScope() as scope:
+                    nursery.start_soon(self._stop_without_leave, job, fetch, scope)
+                    return await fetch.run()
+            return None
         finally:
             job.running = False
 

@@ -25,7 +25,7 @@ from typing import Final, final
 
 import trio
 
-from samara.node.network.caps import Caps, Pauses
+from samara.node.network.caps import Pauses, PeerCaps
 from samara.node.network.tcp import TcpStream
 from samara.node.network.transport import Buffer, Sink
 from samara.protocol import limits
@@ -277,7 +277,7 @@ class MuxedConnection:
     Args:
         tcp: The socket.
         secured: What the handshake has made.
-        caps: What may pass.
+        caps: What may pass to and from this peer.
         initiator: Whether we dialled.
 
     Attributes:
@@ -286,7 +286,7 @@ class MuxedConnection:
         session: Its Yamux session.
     """
 
-    def __init__(self, tcp: TcpStream, secured: Secured, caps: Caps, *, initiator: bool) -> None:
+    def __init__(self, tcp: TcpStream, secured: Secured, caps: PeerCaps, *, initiator: bool) -> None:
         self.peer = secured.peer
         self.tcp = tcp
         self.session = Session(initiator=initiator)
@@ -420,7 +420,7 @@ class MuxedConnection:
             self._scope.cancel()
 
     async def _read(self) -> None:
-        opener, download = self._opener, self._caps.download
+        opener = self._opener
         record_most = opener.head + opener.suite.most + 16
         buffer = memoryview(mmap.mmap(-1, _RECEIVE + record_most))  # its pages cost nothing before they are used
         scratch = memoryview(mmap.mmap(-1, opener.suite.most))
@@ -440,18 +440,34 @@ class MuxedConnection:
                 self._was_read = trio.Event()
                 with self._reading.pause():
                     await self._was_read.wait()
-            count = await self.tcp.receive_into(buffer[end : end + (download.piece or _RECEIVE)])
+            count = await self._receive(buffer[end:])
             if not count:
                 return
             end += count
             now = trio.current_time()
             self.session.passed(now - self._heard)
             self._heard = now
-            if download.rate is None:
-                download.passed += count
-            else:
-                with self._reading.pause():
-                    await download.acquire(count)
+
+    async def _receive(self, buffer: memoryview) -> int:
+        """Read what there is, as far as the caps let it pass; return how many bytes, 0 at the end.
+
+        It is let through before it is read: a hundred connections that each read a piece and wait afterwards would be
+        a hundred pieces ahead of the cap.
+        """
+        download = self._caps.download
+        if (piece := download.piece) is None:
+            count = await self.tcp.receive_into(buffer[:_RECEIVE])
+            download.charge(count)
+            return count
+        await self.tcp.wait_readable()
+        with self._reading.pause():
+            await download.acquire(piece)
+        count = 0
+        try:
+            count = await self.tcp.receive_into(buffer[:piece])
+        finally:
+            download.give_back(piece - count)
+        return count
 
     def _open(self, record: memoryview, scratch: memoryview) -> None:
         """Open a record where its bytes belong, or else into `scratch`, and hand on what they mean."""
@@ -515,15 +531,16 @@ class MuxedConnection:
         upload = self._caps.upload
         self.tcp.set_unsent(2 * self._batch)
         while True:
-            batch = min(self._batch, upload.piece or _BATCH)
+            piece = upload.piece
+            batch = min(self._batch, piece or _BATCH)
             filled = self._fill(out, small, batch)
             if not filled:
                 self._flushed.set()
                 self._has_work = trio.Event()
                 await self._has_work.wait()
                 continue
-            if upload.rate is None:
-                upload.passed += filled
+            if piece is None:
+                upload.charge(filled)
             else:
                 with self._writing.pause():
                     await upload.acquire(filled)

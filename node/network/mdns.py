@@ -52,20 +52,23 @@ class Nearby:
         bound: Returns the concrete addresses that sockets are bound to, now.
         board: Where peers are posted.
         loopback: Announce and hear on loopback too: for tests, and for two nodes on one machine without a network.
+        quiet: Whether to hear only, and say nothing of us, now.
     """
 
     peer: str
     bound: Callable[[], tuple[Address, ...]]
     board: Board[PeerAddress]
     loopback: bool = False
+    quiet: Callable[[], bool] = lambda: False
 
     async def run(self) -> None:
         """Announce and listen until cancelled."""
         while True:
             addresses = self._addresses()
             if addresses:
-                async with _Responder(self, addresses).running():
-                    await self._until_other(addresses)
+                quiet = self.quiet()
+                async with _Responder(self, addresses, quiet).running():
+                    await self._until_other(addresses, quiet)
             else:
                 await trio.sleep(_LOOK)
 
@@ -77,17 +80,20 @@ class Nearby:
     def _addresses(self) -> tuple[Address, ...]:
         return tuple(address for address in self.bound() if address.scope >= self.narrowest and address.kind == "ip4")
 
-    async def _until_other(self, addresses: tuple[Address, ...]) -> None:
-        while self._addresses() == addresses:  # noqa: ASYNC110 - interfaces have no event that all systems know
+    async def _until_other(self, addresses: tuple[Address, ...], quiet: bool) -> None:
+        while True:  # interfaces have no event that all systems know
             await trio.sleep(_LOOK)
+            if self._addresses() != addresses or self.quiet() != quiet:
+                return
 
 
 @final
 class _Responder:
     """One run of the multicast engine, which has threads of its own."""
 
-    def __init__(self, nearby: Nearby, addresses: tuple[Address, ...]) -> None:
+    def __init__(self, nearby: Nearby, addresses: tuple[Address, ...], quiet: bool) -> None:
         self._nearby = nearby
+        self._quiet = quiet
         self._addresses = addresses
         self._token = trio.lowlevel.current_trio_token()
 
@@ -101,10 +107,18 @@ class _Responder:
                 await trio.to_thread.run_sync(engine.close)
 
     def _start(self) -> Zeroconf:
-        from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, Zeroconf
+        from zeroconf import IPVersion, ServiceBrowser, Zeroconf
 
         hosts = sorted({address.host for address in self._addresses})
         engine = Zeroconf(interfaces=list(hosts), ip_version=IPVersion.V4Only)
+        if not self._quiet:
+            self._announce(engine, hosts)
+        ServiceBrowser(engine, _SERVICE, handlers=[self._heard])
+        return engine
+
+    def _announce(self, engine: Zeroconf, hosts: list[str]) -> None:
+        from zeroconf import ServiceInfo
+
         name = secrets.token_hex(16)
         info = ServiceInfo(
             _SERVICE,
@@ -116,8 +130,6 @@ class _Responder:
         )
         # The name is random, so nobody is asked first whether it is taken.
         engine.register_service(info, cooperating_responders=True)
-        ServiceBrowser(engine, _SERVICE, handlers=[self._heard])
-        return engine
 
     def _heard(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
         """Take an announcement; runs in a thread of the engine."""

@@ -13,7 +13,7 @@ Importing this costs nothing; opening imports what the network needs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,6 +49,7 @@ class NetworkConfig:
         announce_every: Seconds between two announcements of one key.
         nearby_on_loopback: Let mDNS use loopback too; for tests.
         caps: What may pass.
+        quiet: Whether mDNS is to listen only, now; it is asked now and then.
     """
 
     seed: bytes = field(repr=False)
@@ -63,6 +64,7 @@ class NetworkConfig:
     announce_every: float = 6 * 3600.0
     nearby_on_loopback: bool = False
     caps: Caps = field(default_factory=Caps)
+    quiet: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ async def open_network(
         host.report_reachability(reach.reachability)
         nursery.start_soon(supervise, "reach", reach.run)
         if config.mdns:
-            nearby = Nearby(host.peer, host.bound, host.nearby, config.nearby_on_loopback)
+            nearby = Nearby(host.peer, host.bound, host.nearby, config.nearby_on_loopback, config.quiet)
             nursery.start_soon(supervise, "nearby", nearby.run)
         dht = announcer = None
         if config.dht != "off":

@@ -19,7 +19,7 @@ from typing import Final
 import trio
 
 from samara import __version__
-from samara.node.network.caps import Caps, TokenBucket
+from samara.node.network.allowance import Allowance
 from samara.node.network.dht import ValueRule
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.server import Service, serve_stream
@@ -27,7 +27,6 @@ from samara.node.network.exchange.slots import Credit
 from samara.node.network.mates import Mates
 from samara.node.network.opening import NetworkConfig, OpenNetwork, open_network
 from samara.node.network.transport import Network, PeerAddress, Reachability, Routing, Stream
-from samara.node.settings import NetworkSettings
 from samara.node.store.home import Home
 from samara.node.store.store import Store
 from samara.node.supervise import supervise
@@ -61,15 +60,18 @@ class NetworkService:
         download: The cap on what comes down.
     """
 
-    def __init__(self, network: OpenNetwork, settings: NetworkSettings, store: Store) -> None:
+    def __init__(self, network: OpenNetwork, allowance: Allowance, store: Store) -> None:
         self._network = network
+        self._allowance = allowance
         self._store = store
         self._changed = trio.Event()
         self.upload = network.caps.upload
         self.download = network.caps.download
         self.mates = Mates(network.host, store.shelf.shows)
         self.credit = Credit()
-        self._service = Service(upload=self.upload, agent=_AGENT, gave=self.mates.note, credit=self.credit)
+        self._service = Service(
+            upload=self.upload, giving=allowance.giving, agent=_AGENT, gave=self.mates.note, credit=self.credit
+        )
 
     @property
     def host(self) -> Network:
@@ -140,6 +142,8 @@ class NetworkService:
         while True:
             self._changed = trio.Event()
             keys, heads = await trio.to_thread.run_sync(_shared, self._store)
+            if self._allowance.metered:
+                keys, heads = set(), {}
             if self._network.announcer is not None:
                 self._network.announcer.set_keys(keys)
             for key, value in heads.items():
@@ -183,7 +187,7 @@ def _validate_head(key: str, value: bytes) -> None:
 
 async def run_network(
     home: Home,
-    settings: NetworkSettings,
+    allowance: Allowance,
     store: Store,
     *,
     task_status: trio.TaskStatus[NetworkService] = trio.TASK_STATUS_IGNORED,
@@ -193,19 +197,21 @@ async def run_network(
     Raises:
         NetworkError: It cannot listen.
     """
+    settings = allowance.settings
     config = NetworkConfig(
         seed=home.key("node"),
         listen=settings.listen,
         bootstrap=settings.bootstrap,
-        dht=settings.dht,
+        dht="client" if settings.metered and settings.dht == "server" else settings.dht,
         mdns=settings.mdns,
         agent=_AGENT,
         connections=settings.connections,
-        caps=Caps(TokenBucket(settings.upload), TokenBucket(settings.download)),
+        caps=allowance.caps,
+        quiet=lambda: allowance.metered,
     )
     rules = {"head": ValueRule(_validate_head, newest_announced)}
     async with open_network(config, rules=rules) as network, trio.open_nursery() as nursery:
-        service = NetworkService(network, settings, store)
+        service = NetworkService(network, allowance, store)
         network.host.set_banned(store.catalog.banned())
         network.host.serve(PROTOCOL, service.serve)
         nursery.start_soon(supervise, "publish", service.publish)

@@ -29,10 +29,16 @@ class TcpStream:
 
     Args:
         stream: A connected socket.
+
+    Attributes:
+        sent: Bytes that went out so far.
+        received: Bytes that came in so far.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = stream.socket
+        self.sent = 0
+        self.received = 0
         self.remote = _end(self._socket.getpeername())
         self.local = _end(self._socket.getsockname())
         _notice_dead_peers(self._socket)
@@ -44,7 +50,18 @@ class TcpStream:
             NetworkError: The connection broke.
         """
         with self._breaking():
-            return await self._socket.recv(most)
+            data = await self._socket.recv(most)
+        self.received += len(data)
+        return data
+
+    async def wait_readable(self) -> None:
+        """Wait until there is something to receive, or nothing any more.
+
+        Raises:
+            NetworkError: The connection broke.
+        """
+        with self._breaking():
+            await trio.lowlevel.wait_readable(self._socket)
 
     async def receive_into(self, buffer: memoryview) -> int:
         """Fill the beginning of `buffer`; return how many bytes, 0 at the end.
@@ -53,7 +70,9 @@ class TcpStream:
             NetworkError: The connection broke.
         """
         with self._breaking():
-            return await self._socket.recv_into(buffer)
+            count = await self._socket.recv_into(buffer)
+        self.received += count
+        return count
 
     def set_unsent(self, count: int) -> None:
         """Let about `count` bytes lie in the system unsent before `send_all` waits; not every system can.
@@ -74,7 +93,9 @@ class TcpStream:
         with self._breaking():
             while rest:
                 with trio.move_on_after(STALLED_WRITE) as waiting:
-                    rest = rest[await self._socket.send(rest) :]
+                    count = await self._socket.send(rest)
+                    self.sent += count
+                    rest = rest[count:]
                 if waiting.cancelled_caught:
                     self._socket.close()
                     raise NetworkError(f"{self.remote} took no byte for {STALLED_WRITE:.0f} s")

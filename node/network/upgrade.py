@@ -9,10 +9,11 @@ Source: specs/transport.md, "Upgrade".
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -102,7 +103,8 @@ class Upgrader:
             NetworkError: It failed, or the peer is not the expected one.
         """
         try:
-            return await self._secure(tcp, expected)
+            with self._charged(tcp):
+                return await self._secure(tcp, expected)
         except RemoteProtocolError as error:
             raise NetworkError(f"{tcp.remote} did not complete the handshake: {error.message}") from error
 
@@ -123,11 +125,22 @@ class Upgrader:
             secured = await self.authenticate(tcp, expected)
             admit(secured.peer)
             if secured.muxer is None:
-                secured = await self._agree_on_muxer(tcp, secured, initiator=expected is not None)
-            return MuxedConnection(tcp, secured, self._caps, initiator=expected is not None)
+                with self._charged(tcp):
+                    secured = await self._agree_on_muxer(tcp, secured, initiator=expected is not None)
+            return MuxedConnection(tcp, secured, self._caps.of_peer(secured.peer), initiator=expected is not None)
         except BaseException:
             await tcp.close()
             raise
+
+    @contextlib.contextmanager
+    def _charged(self, tcp: TcpStream) -> Iterator[None]:
+        """Charge what moves in a block to the caps: a handshake is not held back, but bulk makes up for it."""
+        sent, received = tcp.sent, tcp.received
+        try:
+            yield
+        finally:
+            self._caps.upload.charge(tcp.sent - sent)
+            self._caps.download.charge(tcp.received - received)
 
     async def _secure(self, tcp: TcpStream, expected: str | None) -> Secured:
         initiator = expected is not None

@@ -11,6 +11,7 @@ import trio
 
 from samara.node.inference.engine import XllamaCpp
 from samara.node.operations.base import Notice, Operation, Report
+from samara.node.operations.limits import InForce, in_force
 from samara.node.store.files import free_bytes
 from samara.protocol.errors import SamaraError
 
@@ -65,6 +66,7 @@ class StatusResult:
         sent: Bytes of payload sent since the start.
         received: Bytes of payload received since the start.
         fetches: How many are under way.
+        limits: What it takes of the line now.
     """
 
     peer: str
@@ -79,6 +81,7 @@ class StatusResult:
     sent: int
     received: int
     fetches: int
+    limits: InForce
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ async def _status(node: Node, request: StatusRequest, report: Report) -> StatusR
         int(service.upload.passed) if service else 0,
         int(service.download.passed) if service else 0,
         node.fetches.running(),
+        in_force(node.allowance),
     )
 
 

@@ -24,7 +24,7 @@ FETCHED = {"release", "name", "path", "bytes", "received", "reused", "seconds", 
 VERIFIED = {"release", "content", "ok", "files", "bad", "signers"}
 RUN = {"text", "prompt_tokens", "generated_tokens", "tokens_per_second", "load_seconds", "peak_rss"}
 STATUS = {"peer", "pid", "home", "uptime", "listening", "reachable", "peers", "releases", "bytes", "sent", "received",
-          "fetches"}  # fmt: skip
+          "fetches", "limits"}  # fmt: skip
 OF_NOBODY = format_record(ReleaseId(Digest(bytes(range(32)))))
 """A release id that is well formed, and nobody's; as a publisher id too."""
 

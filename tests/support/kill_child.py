@@ -33,7 +33,7 @@ from support.memory_network import MemoryHost, MemoryNetwork
 from samara.node import app
 from samara.node.fetch import job
 from samara.node.fetch.queue import FetchRequest
-from samara.node.network.caps import Caps
+from samara.node.network.allowance import Allowance
 from samara.node.network.exchange.server import Service, serve_stream
 from samara.node.network.service import NetworkService
 from samara.node.network.transport import Stream
@@ -269,14 +269,14 @@ async def _serve(source: Store, stream: Stream) -> None:
 async def _run_network(
     host: MemoryHost,
     home: Home,
-    settings: NetworkSettings,
+    allowance: Allowance,
     store: Store,
     *,
     task_status: trio.TaskStatus[NetworkService],
 ) -> None:
-    opened: Any = SimpleNamespace(host=host, routing=None, announcer=None, caps=Caps())
+    opened: Any = SimpleNamespace(host=host, routing=None, announcer=None, caps=allowance.caps)
     home.key("node")
-    service = NetworkService(opened, settings, store)
+    service = NetworkService(opened, allowance, store)
     host.serve(PROTOCOL, service.serve)
     task_status.started(service)
     await trio.sleep_forever()

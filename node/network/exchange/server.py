@@ -25,6 +25,7 @@ from typing import Final, Protocol, TypeVar, final
 import trio
 
 from samara.node.network.caps import TokenBucket
+from samara.node.network.exchange.giving import Giving
 from samara.node.network.exchange.patience import Patience, StallClock
 from samara.node.network.exchange.pool import BufferPool
 from samara.node.network.exchange.slots import Credit, UploadSlots
@@ -57,6 +58,7 @@ from samara.protocol.limits import (
     MAX_ENVELOPE,
     MAX_PAYLOAD,
     MAX_RECORDS,
+    MAX_RETRY_MS,
     MAX_ROOT_CHAIN,
     MAX_STREAM_CHUNKS,
     PROGRESS_RATE,
@@ -134,6 +136,7 @@ class Service:
         slots: Who is served chunks, and who hears BUSY.
         credit: Who gave us how much lately: givers come first.
         upload: The cap on what goes up, which decides how many are served at a time; the transport keeps it.
+        giving: Whether chunks are given at all, and how many bytes of them.
         buffers: Where chunks are read to.
         agent: What we say that we run.
         busy_retry: Seconds after which a busy peer is to ask again.
@@ -148,6 +151,7 @@ class Service:
     slots: UploadSlots = field(default_factory=UploadSlots)
     credit: Credit = field(default_factory=Credit)
     upload: TokenBucket = field(default_factory=TokenBucket)
+    giving: Giving = field(default_factory=Giving)
     buffers: BufferPool = field(default_factory=BufferPool)
     agent: str = ""
     busy_retry: float = 2.0
@@ -185,6 +189,7 @@ class _ServerSession:
         self._receiving: trio.CancelScope | None = None
         self._clock = StallClock(self._patience, lambda: stream.held_back)
         self._idle_since = 0.0
+        self._promised = 0
         self._to_fetch, self._fetching = trio.open_memory_channel[Request | Unknown](math.inf)  # bounded by the machine
         self._to_write, self._writing = trio.open_memory_channel[_Batch](0)
 
@@ -201,6 +206,7 @@ class _ServerSession:
             raise
         finally:
             self._release_slot()
+            self._service.giving.let_go(self._promised)
         await self._leave(cleanly=self._failure is None)
         if isinstance(self._failure, NetworkError):
             _log.debug("exchange with %s ended: %s", self._stream.peer, self._failure)
@@ -301,8 +307,8 @@ class _ServerSession:
         return await self._service.blocking(guarded)
 
     async def _answer_want(self, want: Want) -> None:
-        if not self._hold_slot():
-            return await self._emit((Busy(want.id, round(self._service.busy_retry * 1000)), b""))
+        if (retry := self._why_busy()) is not None:
+            return await self._emit((Busy(want.id, round(retry * 1000)), b""))
         done, stream, first = 0, want.stream, want.first
         while done < want.count and not self._acceptor.is_cancelled(want.id):
             room = self._service.buffers.take(_READ)
@@ -313,13 +319,18 @@ class _ServerSession:
             if run is None:
                 self._service.buffers.give(room)
                 return await self._emit((NotFound(want.id), b""))
-            if not done:
+            may = self._promise([len(data) for data, _ in run.pieces])
+            if not done and may:
                 self._service.gave(want.content, self._stream.peer)
             answers: list[tuple[Answer, bytes | memoryview]] = []
-            for data, count in run.pieces:
+            for data, count in run.pieces[:may]:
                 answers.append((Chunk(want.id, done, count=count), data))
                 done += count
+            if may < len(run.pieces):
+                answers.append((Busy(want.id, MAX_RETRY_MS), b""))
             await self._to_write.send(_Batch(answers, room))
+            if may < len(run.pieces):
+                return None
             stream, first = run.stream, run.index
         if done < want.count:
             await self._emit((Refused(want.id, Refusal.CANCELLED), b""))
@@ -399,8 +410,10 @@ class _ServerSession:
 
     async def _send_batch(self, batch: _Batch) -> None:
         parts: list[bytes | memoryview] = []
-        joined = 0
+        joined = chunks = 0
         for answer, payload in batch.answers:
+            if isinstance(answer, Chunk):
+                chunks += len(payload)
             if not self._acceptor.is_outstanding(answer.id):
                 continue
             if self._acceptor.is_cancelled(answer.id):
@@ -414,6 +427,8 @@ class _ServerSession:
             if not self._acceptor.is_outstanding(answer.id):
                 self._patience.renew()
         await self._send(parts)
+        self._promised -= chunks
+        self._service.giving.let_go(chunks)
         if batch.room is not None:  # all of it is sealed; who is cancelled before gives nothing back
             self._service.buffers.give(batch.room)
 
@@ -428,13 +443,31 @@ class _ServerSession:
 
     # --- slots ---
 
-    def _hold_slot(self) -> bool:
+    def _why_busy(self) -> float | None:
+        """Take a slot, or go on holding it; return the seconds for BUSY when there is none."""
         now = trio.current_time()
+        if (retry := self._service.giving.retry_after(now)) is not None:
+            return retry
         worth = self._service.credit.of(self._stream.peer, now)
-        return self._service.slots.take(self, self._service.upload.rate, now, worth)
+        if not self._service.slots.take(self, self._service.upload.rate, now, worth):
+            return self._service.busy_retry
+        self._service.giving.begin(self, self._stop_giving)
+        return None
 
     def _release_slot(self) -> None:
         self._service.slots.give_back(self)
+        self._service.giving.end(self)
+
+    def _promise(self, sizes: Sequence[int]) -> int:
+        """Have chunks promised, as many of the first as may be given; return how many."""
+        count = self._service.giving.promise(sizes)
+        self._promised += sum(sizes[:count])
+        return count
+
+    def _stop_giving(self) -> None:
+        """End the session: what lies in its stream would go out all the same, for as long as a trickle takes."""
+        self._failure = self._failure or NetworkError("no chunks are given any more, for now")
+        self._nursery_scope.cancel()
 
 
 class _ShelfFailed(Exception):  # noqa: N818 - never leaves this module

@@ -16,6 +16,7 @@ import trio.testing
 
 from samara.node.fetch.goal import Goal, goal_of
 from samara.node.fetch.meeting import Meeting
+from samara.node.network.exchange.slots import Credit
 from samara.node.network.transport import PeerAddress
 from samara.node.settings import StoreSettings
 from samara.node.store.home import Home
@@ -61,6 +62,7 @@ class Neighbours:
     def __init__(self, *peers: str) -> None:
         self.host = self
         self.mates = Hearsay()
+        self.credit = Credit()
         self.peer = "me"
         self.asked: list[str] = []
         self.where: dict[str, tuple[str, ...]] = {}

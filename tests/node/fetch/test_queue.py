@@ -17,7 +17,9 @@ from support.contents import give_home
 from samara.node.fetch import queue
 from samara.node.fetch.goal import FetchOutcome, Goal
 from samara.node.fetch.queue import FetchQueue, FetchRequest
+from samara.node.network.allowance import Allowance
 from samara.node.operations.queries import QUEUE, QueueRequest
+from samara.node.settings import NetworkSettings
 from samara.node.store.home import HomeLock
 from samara.protocol.errors import DiskFullError, NotFoundError, PeerBusyError
 from samara.protocol.ids import ReleaseId, format_record
@@ -49,7 +51,8 @@ class Scripted:
 async def scripted_queue(store: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FetchQueue]:
     monkeypatch.setattr(queue, "FetchJob", Scripted)
     monkeypatch.setattr(Scripted, "runs", [])
-    fetches = FetchQueue(cast(Any, SimpleNamespace(store=store, library_changed=lambda: None)))
+    allowance = Allowance(NetworkSettings())
+    fetches = FetchQueue(cast(Any, SimpleNamespace(store=store, library_changed=lambda: None, allowance=allowance)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fetches.run)
         yield fetches

@@ -283,7 +283,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_noticed(monkeypatch: pytest
 @pytest.mark.parametrize("way", ["upload", "download"])
 async def test_a_cap_is_kept_and_counts_every_byte_of_the_socket(way: str) -> None:
     rate, seconds = 1_000_000, 3.0
-    capped = Caps(**{way: TokenBucket(rate)})
+    capped = Caps(TokenBucket(rate)) if way == "upload" else Caps(download=TokenBucket(rate))
     async with connected(caps=(capped, Caps()) if way == "upload" else (Caps(), capped)) as (alice, bob):
         ours, theirs = await stream_pair(alice, bob)
         sink = Collector(MIB)
@@ -304,6 +304,42 @@ async def test_a_cap_is_kept_and_counts_every_byte_of_the_socket(way: str) -> No
             assert moved >= rate * took * 0.5  # a loaded machine may be late, and what is late is not lost
             assert (alice if way == "upload" else bob).held_back > 0
             nursery.cancel_scope.cancel()
+
+
+async def test_every_byte_of_the_sockets_counts_from_the_handshake_on() -> None:
+    ours, theirs = Caps(), Caps()
+    async with connected(caps=(ours, theirs)) as (alice, bob):
+        shaken = ours.upload.passed, ours.download.passed
+        assert min(shaken) > 100  # keys, signatures, names of protocols
+        stream, other = await stream_pair(alice, bob)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, bytes(MIB))
+            sink = Collector(MIB)
+            nursery.start_soon(other.receive_to, sink)
+            while len(sink.data) < MIB:  # noqa: ASYNC110 - a sink has no event
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        assert ours.upload.passed - shaken[0] > MIB  # headers and tags, too
+        for caps, end in ((ours, alice), (theirs, bob)):
+            while caps.upload.passed != end.tcp.sent:  # noqa: ASYNC110 - what is counted is on its way
+                await trio.sleep(0.01)
+            assert caps.download.passed == end.tcp.received
+
+
+@pytest.mark.no_cover
+async def test_a_node_at_zero_answers_pings_and_moves_no_bulk() -> None:
+    stopped = Caps(TokenBucket(0), TokenBucket(0))
+    async with connected(caps=(Caps(), stopped)) as (alice, bob):
+        ours, theirs = await stream_pair(alice, bob)
+        began, before = trio.current_time(), bob.tcp.sent
+        await ours.send_all(b"how are you")
+        assert await theirs.receive_some(100) == b"how are you"
+        await theirs.send_all(b"well")
+        assert await ours.receive_some(100) == b"well"
+        with trio.move_on_after(2):
+            await theirs.send_all(bytes(MIB))
+        took = trio.current_time() - began
+        assert bob.tcp.sent - before <= limits.TRICKLE * (took + 0.2) + 2 * limits.KIB
 
 
 async def test_a_bug_in_a_sink_ends_its_stream_alone(caplog: pytest.LogCaptureFixture) -> None:

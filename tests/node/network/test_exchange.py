@@ -12,7 +12,9 @@ from blake3 import blake3
 from support.exchange import CappedStream, InPlaceStream, MemoryShelf, MemoryStream, OneStream, at_once, stream_pair
 from trio.testing import MockClock
 
+from samara.node.network.caps import TokenBucket
 from samara.node.network.exchange.client import ExchangeClient
+from samara.node.network.exchange.giving import Giving
 from samara.node.network.exchange.patience import Patience
 from samara.node.network.exchange.server import Service, serve_stream
 from samara.node.network.exchange.slots import Credit, UploadSlots
@@ -263,7 +265,7 @@ async def test_the_next_batch_is_read_while_one_is_sent() -> None:
         await trio.testing.wait_all_tasks_blocked(0.05)  # else who asks first is left to chance
         nursery.start_soon(take, client, 1, 0, 64)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert held.reads == [(2, 0, 3), (1, 0, 64)]
+        assert sorted(held.reads) == [(1, 0, 64), (2, 0, 3)]  # in the order in which trio began them
         ours.incoming.window = 1 << 20
         ours.incoming.wake()
 
@@ -682,6 +684,72 @@ async def test_who_gets_no_slot_hears_busy() -> None:
         assert isinstance((await events(second, other, 1))[0], Answered)
         assert service.slots.held <= 1
     assert service.slots.held == 0
+
+
+async def test_who_gives_nothing_now_says_when_and_answers_all_else() -> None:
+    service = Service(blocking=at_once)
+    service.giving.set_closed(True, trio.current_time() + 90)
+    async with connected(shelf(), service=service) as (client, _, _):
+        for _ in range(2):
+            with pytest.raises(PeerBusyError) as caught:
+                await take(client, 1, 0, 1)
+            assert caught.value.retry_after == pytest.approx(90, abs=1)
+        assert await client.records(RELEASE) == RECORDS
+        assert (await client.availability(CONTENT, 1, chunks=150)).chunks == 150
+        service.giving.set_closed(False)
+        assert len(await take(client, 1, 0, 3)) == 3
+
+
+async def test_who_has_given_all_that_it_may_is_busy_in_the_middle_of_a_run() -> None:
+    upload = TokenBucket()
+    service = Service(blocking=at_once, upload=upload, giving=Giving(upload))
+    service.giving.most = (2 << 20) + 500
+    got: list[int] = []
+    async with connected(shelf(), service=service) as (client, _, _):
+        with pytest.raises(PeerBusyError) as caught:
+            await client.chunks(CONTENT, 2, 0, 4, lambda index, count, data: got.append(index))
+        assert caught.value.retry_after == 3600
+        upload.charge(2 << 20)  # as the transport does, which is not here
+        assert got == [0, 1]
+        with pytest.raises(PeerBusyError):
+            await take(client, 2, 2, 1)
+        assert await take(client, 0, 0, 1)  # what fits is given
+        assert await client.records(RELEASE) == RECORDS
+
+
+async def test_what_was_promised_to_who_left_is_given_to_others() -> None:
+    service = Service(blocking=at_once)
+    service.giving.most = 3 << 20
+    with trio.CancelScope() as leaving:
+        async with connected(shelf(), service=service, window=4096) as (client, _, _):
+            await client.chunks(CONTENT, 2, 0, 4, lambda index, count, data: leaving.cancel())
+    async with connected(shelf(), service=service) as (client, ours, _):
+        ours.incoming.window = 0
+        with trio.move_on_after(0.05):
+            await take(client, 2, 0, 3)
+        ours.incoming.window = 1 << 30
+        ours.incoming.wake()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+    async with connected(shelf(), service=service) as (client, _, _):
+        assert len(await take(client, 2, 0, 3)) == 3
+
+
+async def test_a_session_that_sends_chunks_is_reset_when_no_more_are_given() -> None:
+    service = Service(blocking=at_once)
+    async with connected(shelf(), service=service, window=4096) as (client, _, theirs):
+        with pytest.raises(NetworkError):
+            await client.chunks(CONTENT, 2, 0, 3, lambda index, count, data: service.giving.set_closed(True))
+        assert theirs.was_reset
+    assert service.slots.held == 0
+
+
+async def test_a_session_that_only_asks_stays_when_no_more_are_given() -> None:
+    service = Service(blocking=at_once)
+    async with connected(shelf(), service=service) as (client, _, _):
+        await take(client, 1, 0, 1)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        service.giving.set_closed(True)
+        assert await client.records(RELEASE) == RECORDS
 
 
 async def test_a_shelf_that_hands_out_too_much_is_our_bug() -> None:

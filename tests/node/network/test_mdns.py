@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
+from samara.node.network import mdns
 from samara.node.network.mdns import Nearby, _peers, _text
 from samara.node.network.opening import NetworkConfig, open_network
-from samara.node.network.transport import PeerAddress
+from samara.node.network.transport import Network, PeerAddress
 from samara.node.network.watch import Board
 from samara.protocol.addresses import Address, Scope, parse_address
 from samara.protocol.limits import MAX_PEER_ADDRESSES
@@ -44,6 +47,30 @@ async def test_two_nodes_on_one_machine_find_each_other() -> None:
                     if found.peer == theirs.peer:  # other tests may be on this machine
                         break
             assert found.addresses == theirs.listening()
+
+
+async def test_who_is_quiet_hears_and_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mdns, "_LOOK", 0.1)
+    quiet = [True]
+
+    def config(number: int, **how: Any) -> NetworkConfig:
+        listen = ("/ip4/127.0.0.1/tcp/0",)
+        return NetworkConfig(bytes([number]) * 32, listen=listen, dht="off", mdns=True, nearby_on_loopback=True, **how)
+
+    async def hear(ours: Network, peer: str) -> None:
+        async for found in ours.found_nearby():
+            if found.peer == peer:
+                return
+
+    async with open_network(config(73)) as a, open_network(config(74, quiet=lambda: quiet[0])) as b:
+        with trio.fail_after(15):
+            await hear(b.host, a.host.peer)
+        with trio.move_on_after(1.5) as waiting:
+            await hear(a.host, b.host.peer)
+        assert waiting.cancelled_caught
+        quiet[0] = False
+        with trio.fail_after(15):
+            await hear(a.host, b.host.peer)
 
 
 async def test_loopback_is_not_announced_unless_told_so() -> None:
