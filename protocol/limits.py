@@ -227,7 +227,10 @@ MAX_CONTROL_BACKLOG: Final = 64 * KIB
 """Bytes of answers to a peer's control frames that wait for it to read: it asks, and does not listen."""
 
 FRAME_CREDIT: Final = 10_000
-"""Frames that a connection may be ahead of what it carries, one for each `FRAME_BYTES`: frames cost us time."""
+"""Frames, and records without one, that a connection may be ahead of what it carries: each costs us time."""
+
+FRAME_CREDIT_AT_FIRST: Final = 1_000
+"""Frames that a new connection may send: a tenth of the rest, for who wastes these comes back with as many."""
 
 FRAME_BYTES: Final = 64
 """Bytes of data that earn one frame."""

@@ -44,6 +44,9 @@ _SLOW: Final = 0.05
 """Seconds in which the socket is to take a batch: longer, and a small frame would wait behind a smaller one."""
 _SMALL: Final = 8 * limits.KIB
 """Pieces up to this size are copied together into one record: a record costs as much as copying 8 KiB."""
+_MANY_FRAMES: Final = 256
+_RECEIVE_OF_MANY: Final = 16 * limits.KIB
+"""What is read at a time of who sends many small frames or records: others want their turn in between."""
 _GOODBYE: Final = 1.0
 
 
@@ -428,9 +431,11 @@ class MuxedConnection:
         start, end = 0, len(self._early.rest)
         buffer[:end] = self._early.rest
         while True:
+            records, frames = 0, self.session.frames
             while (size := opener.size(buffer[start:end])) is not None and size <= end - start:
                 self._open(buffer[start : start + size], scratch)
                 start += size
+                records += 1
             if start == end:
                 start = end = 0
             elif len(buffer) - start < record_most:
@@ -440,7 +445,9 @@ class MuxedConnection:
                 self._was_read = trio.Event()
                 with self._reading.pause():
                     await self._was_read.wait()
-            count = await self.tcp.receive_into(buffer[end : end + (download.piece or _RECEIVE)])
+            many = max(records, self.session.frames - frames) > _MANY_FRAMES
+            most = download.piece or _RECEIVE
+            count = await self.tcp.receive_into(buffer[end : end + (min(most, _RECEIVE_OF_MANY) if many else most)])
             if not count:
                 return
             end += count

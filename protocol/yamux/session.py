@@ -4,8 +4,10 @@ Both ends are the same but for the parity of the streams that they open. Rules:
 
 1. The window is kept both ways: what a peer sends beyond it ends the connection, and we never send beyond its.
 2. A stream is forgotten when both ends have closed it, or either has reset it. Frames of a stream that is not known
-   are dropped with their body: they may have been on their way.
-3. What costs us time must carry something: a connection whose frames outnumber its bytes ends (`FRAME_CREDIT`).
+   are dropped with their body: they may have been on their way. More body than fitted into the windows of those that
+   ended was not, and ends the connection.
+3. What costs us time must carry something: a connection whose frames and records outnumber its bytes ends
+   (`FRAME_CREDIT`). What one call hands in is one record.
 4. Answers that a peer does not read are bounded (`MAX_CONTROL_BACKLOG`).
 5. After a `RemoteProtocolError` the session takes nothing more.
 
@@ -25,6 +27,7 @@ from samara.protocol.limits import (
     FRAME_BYTES,
     FRAME_CREDIT,
     FRAME_CREDIT_A_SECOND,
+    FRAME_CREDIT_AT_FIRST,
     MAX_CONTROL_BACKLOG,
     MAX_STREAMS_PER_PEER,
     STREAM_WINDOW,
@@ -130,10 +133,12 @@ class Session:
         self._body_stream = 0
         self._body_left = 0
         self._body_flags = 0  # what its frame says of the stream, once the body is over
-        self._credit: float = FRAME_CREDIT
+        self._credit: float = FRAME_CREDIT_AT_FIRST
         self._earned = 0  # bytes that have not made a whole credit yet
         self._gone_away = False
         self._failed = False
+        self.frames = 0
+        """Headers that came so far."""
 
     # What is known.
 
@@ -229,14 +234,18 @@ class Session:
     # What the peer sends.
 
     def took(self, count: int) -> None:
-        """Take note that `count` bytes of the body were put in their place."""
+        """Take note that `count` bytes of the body were put in their place: a record that held nothing else.
+
+        Raises:
+            RemoteProtocolError: The peer broke a rule. The session is over.
+        """
         if count > self._body_left:
             raise LocalProtocolError("more of a body than there is")
-        self._body_left -= count
-        self._earn(count)
+        self._pass_body(count)
+        self._spend()
 
     def receive(self, data: memoryview) -> list[Event]:
-        """Take bytes; return what they mean.
+        """Take the bytes of a record; return what they mean.
 
         Raises:
             RemoteProtocolError: The peer broke a rule. The session is over.
@@ -245,13 +254,14 @@ class Session:
             raise LocalProtocolError("the session has failed")
         events: list[Event] = []
         place, end = 0, len(data)
+        heard = self.frames
         try:
             while place < end:
                 if self._body_left:
                     part = data[place : place + self._body_left]
                     if self._body_stream in self._streams:
                         events.append(Body(self._body_stream, part))
-                    self.took(len(part))
+                    self._pass_body(len(part))
                     place += len(part)
                     if not self._body_left:
                         self._hear_end(self._body_stream, self._body_flags, events)
@@ -266,6 +276,8 @@ class Session:
                         head = HEADER.unpack(self._head)
                         self._head.clear()
                         self._hear(head, events)
+            if self.frames == heard:  # else its frames have paid
+                self._spend()
         except RemoteProtocolError:
             self._failed = True
             raise
@@ -275,6 +287,7 @@ class Session:
         version, kind, flags, stream, length = head
         if version:
             raise RemoteProtocolError(f"a frame of Yamux version {version}")
+        self.frames += 1
         self._spend()
         if kind in (_DATA, _WINDOW):
             self._hear_stream(kind, flags, stream, length, events)
@@ -353,10 +366,15 @@ class Session:
             raise RemoteProtocolError("the peer asks, and does not read the answers")
         self._out += frame
 
+    def _pass_body(self, count: int) -> None:
+        self._body_left -= count
+        self._earn(count)
+
     def _spend(self) -> None:
         self._credit -= 1
         if self._credit < 0:
-            raise RemoteProtocolError("the peer sends frames that carry nothing")
+            self._failed = True
+            raise RemoteProtocolError("the peer sends frames or records that carry nothing")
 
     def _earn(self, count: int) -> None:
         self._earned += count
