@@ -128,6 +128,7 @@ class Session:
         self._inbound = inbound
         self._streams: dict[int, _Stream] = {}
         self._theirs = 0
+        self._strays = 0  # bytes that may still come for streams that have ended
         self._out = bytearray()
         self._head = bytearray()  # of a header that is not whole yet
         self._body_stream = 0
@@ -315,6 +316,10 @@ class Session:
                     what = "after its end" if known.they_closed else "beyond its window"
                     raise RemoteProtocolError(f"{length} bytes on stream {stream} {what}")
                 known.receives -= length
+            elif length > self._strays:
+                raise RemoteProtocolError(f"{length} bytes on stream {stream}, which is not open")
+            else:
+                self._strays -= length
         elif known is not None and length:
             known.sends += length
             if known.sends > _MOST:
@@ -342,6 +347,7 @@ class Session:
         if stream == 0 or stream & 1 == self._parity or stream in self._streams:
             raise RemoteProtocolError(f"the peer opened stream {stream}, which is not its to open")
         if self._theirs >= self._inbound:
+            self._strays += STREAM_WINDOW
             self._answer(header(Kind.WINDOW, RST, stream, 0))
             return
         self._theirs += 1
@@ -357,9 +363,11 @@ class Session:
 
     def _forget(self, stream: int) -> bool:
         known = self._streams.pop(stream, None)
-        if known is not None and not known.ours:
-            self._theirs -= 1
-        return known is not None
+        if known is None:
+            return False
+        self._theirs -= not known.ours
+        self._strays += 0 if known.they_closed else known.receives
+        return True
 
     def _answer(self, frame: bytes) -> None:
         if len(self._out) > MAX_CONTROL_BACKLOG:
