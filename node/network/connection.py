@@ -81,7 +81,7 @@ class MuxedStream:
     @property
     def ended(self) -> bool:
         """Both ends have closed it, or one has reset it."""
-        return not self._connection.session.is_open(self._number)
+        return not self._connection.carries(self)
 
     async def wait_ended(self) -> None:
         """Wait until both ends have closed it, or one has reset it."""
@@ -179,13 +179,14 @@ class MuxedStream:
     async def close(self) -> None:
         """Say that no more will be sent, after what is being sent; never raises."""
         self._finishing = True
-        if not self._outgoing:
+        if not self._outgoing and not self.ended:
             self._connection.finish(self._number)
         await trio.lowlevel.checkpoint()
 
     async def reset(self) -> None:
         """End it at once; never raises."""
-        self._connection.drop(self._number)
+        if not self.ended:
+            self._connection.drop(self._number)
         self.break_off(NetworkError("the stream was reset"))
         await trio.lowlevel.checkpoint()
 
@@ -370,6 +371,10 @@ class MuxedConnection:
         """Seconds so far in which nothing moved for our own sake."""
         return self._reading.seconds + self._writing.seconds
 
+    def carries(self, stream: MuxedStream) -> bool:
+        """Whether a stream has not ended. By itself, not by its number: a peer may use that again for another."""
+        return self._streams.get(stream.number) is stream
+
     def has_to_send(self, stream: MuxedStream) -> None:
         """Give a stream its turn."""
         if stream not in self._ready and self.session.sendable(stream.number):
@@ -547,7 +552,7 @@ class MuxedConnection:
             return self._seal_small(out, place, small)
         while self._ready and carried < batch:
             stream = self._ready.popleft()
-            count = min(batch - carried, self.session.sendable(stream.number))
+            count = min(batch - carried, self.session.sendable(stream.number)) if self.carries(stream) else 0
             parts = stream.next_parts(count) if count else []
             if parts:
                 size = sum(map(len, parts))
