@@ -184,6 +184,16 @@ MAX_STREAMS_PER_PEER: Final = 32
 UPGRADE_TIMEOUT: Final = 10.0
 """Seconds from an accepted socket to an authenticated, multiplexed connection, and for a stream's negotiation."""
 
+HANDSHAKES_A_SECOND: Final = 100
+"""Handshakes with those who dial us: each costs a millisecond. Those beyond wait, within `UPGRADE_TIMEOUT`."""
+
+PINGS_A_SECOND: Final = 200
+"""Pings of libp2p that are answered, of all peers: 32 bytes cost a tenth of a millisecond. Those beyond wait."""
+
+PENALTY: Final = 10.0
+"""Seconds for which an address has a place less after a connection that broke the rules: to come back at once would
+undo all that limits one connection."""
+
 STALLED_WRITE: Final = 30.0
 """Seconds in which a socket takes not a single byte more: the peer, or the way to it, is dead."""
 

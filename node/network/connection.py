@@ -313,6 +313,8 @@ class MuxedConnection:
         self._scope = trio.CancelScope()
         self.closed = False
         """It can carry no more streams."""
+        self.broke_rules = False
+        """It ended because the peer broke the rules."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Move its bytes until it ends; never raises."""
@@ -424,6 +426,7 @@ class MuxedConnection:
             await task()
         except (NetworkError, RemoteProtocolError) as error:
             _log.debug("the connection to %s ends: %s", self.peer, error.message)
+            self.broke_rules |= isinstance(error, RemoteProtocolError)
             self._close(error)
             self._scope.cancel()
 

@@ -31,7 +31,7 @@ import trio
 
 from samara.node.network.admission import Admission
 from samara.node.network.background import open_background
-from samara.node.network.caps import Caps
+from samara.node.network.caps import Caps, TokenBucket
 from samara.node.network.dialler import dial
 from samara.node.network.interfaces import expand
 from samara.node.network.messages import MessageStream
@@ -41,9 +41,10 @@ from samara.node.network.transport import PeerAddress, PeerState, Reachability, 
 from samara.node.network.upgrade import Upgrader
 from samara.node.network.watch import Board, MetPeer
 from samara.protocol.addresses import Address, meant_for, parse_address
-from samara.protocol.errors import AddressError, NetworkError, ProtocolError, SamaraError
+from samara.protocol.errors import AddressError, NetworkError, ProtocolError, RemoteProtocolError, SamaraError
 from samara.protocol.identify import IDENTIFY, Identify, decode_identify, encode_identify
 from samara.protocol.limits import (
+    HANDSHAKES_A_SECOND,
     IDLE_CONNECTION,
     IDLE_CONNECTION_FULL,
     MAX_CONNECTIONS,
@@ -52,6 +53,8 @@ from samara.protocol.limits import (
     MAX_NEARBY,
     MAX_PEER_ADDRESSES,
     MAX_STREAMS_PER_PEER,
+    PENALTY,
+    PINGS_A_SECOND,
     UPGRADE_TIMEOUT,
 )
 
@@ -112,6 +115,8 @@ class Host:
         self.nearby: Board[PeerAddress] = Board(MAX_NEARBY)
         self._upgrader = upgrader
         self._admission = admission
+        self._handshakes = TokenBucket(HANDSHAKES_A_SECOND)
+        self._pings = TokenBucket(PINGS_A_SECOND)
         self._nursery = nursery
         self._agent = agent
         self._streams_per_peer = streams_per_peer
@@ -256,14 +261,26 @@ class Host:
             with contextlib.ExitStack() as place:
                 place.enter_context(self._admission.inbound(tcp.remote))
                 with trio.move_on_after(UPGRADE_TIMEOUT) as handshake:
+                    await self._handshakes.acquire(1)
                     muxed = await self._upgrader.upgrade(tcp, None, self._admit_inbound)
                 if handshake.cancelled_caught:
                     raise NetworkError(f"{tcp.remote} took too long for its handshake")
                 await self._run_link(muxed, place, inbound=True)
+            if muxed.broke_rules:
+                self._nursery.start_soon(self._hold_against, tcp.remote)
         except (NetworkError, OSError) as error:
             _log.debug("refused a connection: %s", error)
+            if isinstance(error.__cause__, RemoteProtocolError):
+                self._nursery.start_soon(self._hold_against, tcp.remote)
+        except Exception:  # the border of one socket: a bug in a handshake ends it, and not the node
+            _log.exception("a handshake failed")
         finally:
             await trio.aclose_forcefully(socket)
+
+    async def _hold_against(self, remote: Address) -> None:
+        """Give somebody who broke the rules a place less for a while; it may come back, and not at once."""
+        with self._admission.held_against(remote):
+            await trio.sleep(PENALTY)
 
     def _admit(self, peer: str) -> None:
         if peer in self._banned:
