@@ -124,7 +124,7 @@ class Host:
         self._links: dict[str, list[_Link]] = {}
         self._lingering: deque[trio.CancelScope] = deque()
         self._dialling: dict[str, trio.Lock] = {}
-        self._handlers: dict[str, StreamHandler] = {IDENTIFY: self._tell, _PING: _pong}
+        self._handlers: dict[str, StreamHandler] = {IDENTIFY: self._tell, _PING: self._pong}
         self._banned: frozenset[str] = frozenset()
         self._served: Counter[str] = Counter()
         self._met: Board[MetPeer] = Board(2 * MAX_CONNECTIONS)
@@ -459,6 +459,20 @@ class Host:
         message = Identify(self._agent, frozenset(self._handlers), addresses, link.remote)
         await MessageStream(stream, MAX_IDENTIFY).send(encode_identify(message, self._upgrader.public_key))
 
+    async def _pong(self, stream: Stream) -> None:
+        """Serve libp2p's ping: 32 bytes come back, again and again."""
+        held = b""
+        while True:
+            with trio.move_on_after(IDLE_CONNECTION_FULL) as waiting:
+                data = await stream.receive_some(_PING_BYTES - len(held))
+            if waiting.cancelled_caught or not data:
+                return
+            held += data
+            if len(held) == _PING_BYTES:
+                await self._pings.acquire(1)
+                await stream.send_all(held)
+                held = b""
+
     async def _ask_who(self, link: _Link) -> None:
         """Ask a new peer what it serves; it may be of a kind that does not answer."""
         try:
@@ -505,20 +519,6 @@ async def open_host(
         host = Host(upgrader, Admission(connections, connections_per_ip), nursery, agent, streams_per_peer)
         await host.listen(listen)
         yield host
-
-
-async def _pong(stream: Stream) -> None:
-    """Serve libp2p's ping: 32 bytes come back, again and again."""
-    held = b""
-    while True:
-        with trio.move_on_after(IDLE_CONNECTION_FULL) as waiting:
-            data = await stream.receive_some(_PING_BYTES - len(held))
-        if waiting.cancelled_caught or not data:
-            return
-        held += data
-        if len(held) == _PING_BYTES:
-            await stream.send_all(held)
-            held = b""
 
 
 def _usable(addresses: Sequence[str], own: Sequence[Address]) -> list[Address]:
