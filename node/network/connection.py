@@ -74,6 +74,8 @@ class MuxedStream:
         self._unread = 0
         self._used = 0  # bytes taken that no window was granted for
         self._sink: Sink | None = None
+        self._reads = 0
+        self._waited_for = False
         self._news = trio.Event()
         self._they_ended = False
         self._broken: NetworkError | RemoteProtocolError | None = None
@@ -87,6 +89,13 @@ class MuxedStream:
         """Wait until both ends have closed it, or one has reset it."""
         while not self.ended:
             await self._news.wait()
+
+    @property
+    def reads(self) -> int | None:
+        """How often it was read, once we closed our end; None while somebody waits for it, or we still send."""
+        if not self._finishing or self._outgoing or self._waited_for or self._sink is not None:
+            return None
+        return self._reads
 
     # Receiving.
 
@@ -118,12 +127,17 @@ class MuxedStream:
             NetworkError: The stream was reset, or the connection is gone.
         """
         await trio.lowlevel.checkpoint()
+        self._reads += 1
         while not self._held:
             if self._broken is not None:
                 raise type(self._broken)(self._broken.message)
             if self._they_ended:
                 return b""
-            await self._news.wait()
+            self._waited_for = True
+            try:
+                await self._news.wait()
+            finally:
+                self._waited_for = False
         data = self._held.popleft()
         if len(data) > max_bytes:
             self._held.appendleft(data[max_bytes:])

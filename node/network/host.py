@@ -83,6 +83,7 @@ class _Link:
     inbound: bool
     nursery: trio.Nursery
     streams: set[MuxedStream] = field(default_factory=set)
+    closed: dict[MuxedStream, int] = field(default_factory=dict)
     used: float = 0.0
     identify: Identify | None = None
 
@@ -385,6 +386,7 @@ class Host:
         """Wait until nobody has used a connection for long, and end it."""
         while True:
             patience = IDLE_CONNECTION_FULL if self._admission.crowded else IDLE_CONNECTION
+            await self._drop_unread(link)
             link.streams -= {stream for stream in link.streams if stream.ended}
             if link.streams:
                 link.used = trio.current_time()
@@ -392,6 +394,14 @@ class Host:
                 link.nursery.cancel_scope.cancel()
                 return
             await trio.sleep(IDLE_CONNECTION_FULL / 3)
+
+    async def _drop_unread(self, link: _Link) -> None:
+        """Reset the streams that we closed and nobody read since the last look: their peers do not close them."""
+        closed = {stream: reads for stream in link.streams if (reads := stream.reads) is not None}
+        for stream, reads in closed.items():
+            if link.closed.get(stream) == reads:
+                await stream.reset()
+        link.closed = closed
 
     # Streams.
 
