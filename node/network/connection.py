@@ -8,6 +8,7 @@ Invariants:
 1. What is sealed is sent: nobody who waits for a write can tear a record by leaving.
 2. Bulk is copied by the cipher alone: sealed from the sender's buffer, opened into the receiver's (`Sink.room`).
 3. Memory is bounded: one buffer each way, and `MAX_UNREAD` bytes that nobody has taken; then the socket is left alone.
+   Little of the buffer is used for what is not bulk that somebody waits for.
 4. A stream's failure ends that stream. What breaks the rules of records or frames ends the connection.
 
 Source: specs/transport.md.
@@ -44,9 +45,11 @@ _SLOW: Final = 0.05
 """Seconds in which the socket is to take a batch: longer, and a small frame would wait behind a smaller one."""
 _SMALL: Final = 8 * limits.KIB
 """Pieces up to this size are copied together into one record: a record costs as much as copying 8 KiB."""
-_MANY_FRAMES: Final = 256
-_RECEIVE_OF_MANY: Final = 16 * limits.KIB
-"""What is read at a time of who sends many small frames or records: others want their turn in between."""
+_RECEIVE_SMALL: Final = 32 * limits.KIB
+"""What is read at a time when it is not bulk for a sink: many small frames, or bytes that nobody waits for. Others want
+their turn in between, and 128 connections are not to fill their buffers for nothing."""
+_BULK_LASTS: Final = 16
+"""Records since the last that was put in its place until it is no bulk: the headers between, and a little more."""
 _GOODBYE: Final = 1.0
 
 
@@ -323,6 +326,7 @@ class MuxedConnection:
         self._unread = 0
         self._was_read = trio.Event()
         self._batch = _LEAST_BATCH
+        self._bulk = 0  # records for which the last that was put in its place still counts
         self._heard = trio.current_time()
         self._scope = trio.CancelScope()
         self.closed = False
@@ -453,23 +457,20 @@ class MuxedConnection:
         start, end = 0, len(self._early.rest)
         buffer[:end] = self._early.rest
         while True:
-            records, frames = 0, self.session.frames
             while (size := opener.size(buffer[start:end])) is not None and size <= end - start:
                 self._open(buffer[start : start + size], scratch)
                 start += size
-                records += 1
             if start == end:
                 start = end = 0
-            elif len(buffer) - start < record_most:
+            elif start and (not self._bulk or len(buffer) - start < record_most):
                 buffer[: end - start] = bytes(buffer[start:end])
                 start, end = 0, end - start
             while self._unread >= limits.MAX_UNREAD:
                 self._was_read = trio.Event()
                 with self._reading.pause():
                     await self._was_read.wait()
-            many = max(records, self.session.frames - frames) > _MANY_FRAMES
-            most = download.piece or _RECEIVE
-            count = await self.tcp.receive_into(buffer[end : end + (min(most, _RECEIVE_OF_MANY) if many else most)])
+            most = _RECEIVE if self._bulk else _RECEIVE_SMALL
+            count = await self.tcp.receive_into(buffer[end : end + min(most, download.piece or most)])
             if not count:
                 return
             end += count
@@ -491,8 +492,10 @@ class MuxedConnection:
             if stream is not None and 0 < count <= body[1] and (room := stream.room(count)) is not None:
                 self._opener.open_into(record, room)
                 session.took(count)
+                self._bulk = _BULK_LASTS
                 self._with_stream(stream, stream.filled, count)
                 return
+        self._bulk = max(self._bulk - 1, 0)
         self._heed_all(scratch[: self._opener.open_into(record, scratch)])
 
     def _heed_all(self, data: memoryview) -> None:
