@@ -242,6 +242,9 @@ FRAME_CREDIT: Final = 10_000
 FRAME_CREDIT_AT_FIRST: Final = 1_000
 """Frames that a new connection may send: a tenth of the rest, for who wastes these comes back with as many."""
 
+STREAM_CREDIT: Final = 10
+"""Frames that a stream of the peer counts as: to negotiate on one costs us as much as tens of them."""
+
 FRAME_BYTES: Final = 64
 """Bytes of data that earn one frame."""
 

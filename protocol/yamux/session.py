@@ -30,6 +30,7 @@ from samara.protocol.limits import (
     FRAME_CREDIT_AT_FIRST,
     MAX_CONTROL_BACKLOG,
     MAX_STREAMS_PER_PEER,
+    STREAM_CREDIT,
     STREAM_WINDOW,
 )
 from samara.protocol.yamux.frames import ACK, FIN, HEADER, RST, SYN, Kind, header
@@ -136,10 +137,9 @@ class Session:
         self._body_flags = 0  # what its frame says of the stream, once the body is over
         self._credit: float = FRAME_CREDIT_AT_FIRST
         self._earned = 0  # bytes that have not made a whole credit yet
+        self._frames = 0  # headers that came
         self._gone_away = False
         self._failed = False
-        self.frames = 0
-        """Headers that came so far."""
 
     # What is known.
 
@@ -255,7 +255,7 @@ class Session:
             raise LocalProtocolError("the session has failed")
         events: list[Event] = []
         place, end = 0, len(data)
-        heard = self.frames
+        heard = self._frames
         try:
             while place < end:
                 if self._body_left:
@@ -277,7 +277,7 @@ class Session:
                         head = HEADER.unpack(self._head)
                         self._head.clear()
                         self._hear(head, events)
-            if self.frames == heard:  # else its frames have paid
+            if self._frames == heard:  # else its frames have paid
                 self._spend()
         except RemoteProtocolError:
             self._failed = True
@@ -288,7 +288,7 @@ class Session:
         version, kind, flags, stream, length = head
         if version:
             raise RemoteProtocolError(f"a frame of Yamux version {version}")
-        self.frames += 1
+        self._frames += 1
         self._spend()
         if kind in (_DATA, _WINDOW):
             self._hear_stream(kind, flags, stream, length, events)
@@ -346,6 +346,7 @@ class Session:
     def _hear_open(self, stream: int, events: list[Event]) -> None:
         if stream == 0 or stream & 1 == self._parity or stream in self._streams:
             raise RemoteProtocolError(f"the peer opened stream {stream}, which is not its to open")
+        self._spend(STREAM_CREDIT)
         if self._theirs >= self._inbound:
             self._strays += STREAM_WINDOW
             self._answer(header(Kind.WINDOW, RST, stream, 0))
@@ -378,8 +379,8 @@ class Session:
         self._body_left -= count
         self._earn(count)
 
-    def _spend(self) -> None:
-        self._credit -= 1
+    def _spend(self, credit: int = 1) -> None:
+        self._credit -= credit
         if self._credit < 0:
             self._failed = True
             raise RemoteProtocolError("the peer sends frames or records that carry nothing")
