@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import itertools
 import json
-import os
 import subprocess
 import sys
 import time
@@ -28,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
 
 import trio  # noqa: E402
-from publish import machine  # type: ignore[import-not-found]  # noqa: E402 - its path is added above
-from support.attacked_node import BULK  # noqa: E402
+from measuring import machine  # noqa: E402 - its path is added above
+from support.attacked_node import BULK, AttackedNode  # noqa: E402
 from support.raw_attacks import ATTACKS, Target  # noqa: E402
 
 from samara.node.network.host import Host, open_host  # noqa: E402
@@ -66,40 +65,6 @@ class Suffered:
     @property
     def ratio(self) -> float:
         return self.under / self.beside
-
-
-class Node:
-    """The node that is attacked."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, str(ROOT / "tests" / "support" / "attacked_node.py")]
-        path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
-        )
-        assert self.process.stdout is not None
-        said = json.loads(self.process.stdout.readline())
-        self.peer: str = said["peer"]
-        self.address: str = said["address"]
-
-    def memory(self) -> float:
-        """MiB that no file stands behind: RssAnon, and RssShmem, which shared anonymous mappings count as."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem"))) / 1024
-
-    def cpu(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def __enter__(self) -> Node:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop it; it must still be there."""
-        assert self.process.poll() is None, "the node died"
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(30)
 
 
 async def storm(name: str, address: str, peers: int) -> None:
@@ -157,7 +122,7 @@ class Sink:
             data = data[count:]
 
 
-async def transfer(host: Host, node: Node, mib: int) -> float:
+async def transfer(host: Host, node: AttackedNode, mib: int) -> float:
     """Fetch so many MiB and see that they are right, for `ENOUGH` seconds at most; return MB/s."""
     stream = await host.open_stream(PeerAddress(node.peer, (node.address,)), BULK, timeout=60)
     sink = Sink()
@@ -171,12 +136,12 @@ async def transfer(host: Host, node: Node, mib: int) -> float:
 
 
 async def suffer(name: str, said: argparse.Namespace) -> Suffered:
-    with Node() as node:
+    with AttackedNode() as node:
         async with open_host(seed=b"\1" * 32) as honest:
             await transfer(honest, node, 8)
             alone = await transfer(honest, node, said.mib)
             idle = node.memory()
-            with Node() as decoy, stormed(name, decoy.address, said.peers):
+            with AttackedNode() as decoy, stormed(name, decoy.address, said.peers):
                 await trio.sleep(WARM_UP)
                 beside = await transfer(honest, node, said.mib)
             with stormed(name, node.address, said.peers):
@@ -195,7 +160,7 @@ async def suffer(name: str, said: argparse.Namespace) -> Suffered:
 class Watched:
     """Looks at the memory of a node ten times a second."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: AttackedNode) -> None:
         self._node = node
         self.most = 0.0
 

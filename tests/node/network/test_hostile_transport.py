@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
+from support.attacked_node import AttackedNode
 from support.hosts import ECHO, MIB, ask, at, host, pair, receive_all, until
 from support.raw_attacks import ATTACKS, Target
 from support.raw_peer import HEADER_LINE, RawPeer, bare, data, negotiation, opening
@@ -19,7 +21,7 @@ from support.raw_peer import HEADER_LINE, RawPeer, bare, data, negotiation, open
 from samara.node.network import host as host_module
 from samara.node.network import tcp as tcp_module
 from samara.node.network.host import Host
-from samara.node.network.transport import Stream
+from samara.node.network.transport import PeerAddress, Stream
 from samara.protocol import limits
 from samara.protocol.multistream import line
 from samara.protocol.noise import AES, CHACHA, Suite
@@ -405,3 +407,35 @@ async def test_what_we_closed_can_be_read_as_long_as_somebody_waits(monkeypatch:
     async with pair() as (a, b):
         b.serve("/late/1", late)
         assert await ask(await a.open_stream(at(b), "/late/1", timeout=5), b"?") == b"latelater"
+
+
+# Memory.
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at a process in /proc")
+async def test_all_places_taken_by_the_worst_leave_memory_within_256_mib() -> None:
+    """What holds most, from 96 connections, twice; and an honest peer, to whom all bytes are right meanwhile."""
+    worst = ("a reader that stopped", "half a record", "libp2p pings as fast as they go", "negotiations that never end")
+    with AttackedNode() as node:
+        idle, most = node.memory(), 0.0
+        async with host(1, listen=[]) as honest, trio.open_nursery() as nursery:
+            to = PeerAddress(node.peer, (node.address,))
+            stream = await honest.open_stream(to, ECHO, timeout=5)
+
+            async def keep_asking() -> None:
+                nonlocal most
+                while True:
+                    await echoed(stream, MIB)
+                    most = max(most, node.memory())
+
+            nursery.start_soon(keep_asking)
+            for attacks in ((worst[0],), worst):
+                async with trio.open_nursery() as attackers:
+                    for number in range(96):
+                        target = Target(node.address, f"127.0.0.{2 + number // 8}", 3.0)
+                        attackers.start_soon(ATTACKS[attacks[number % len(attacks)]], target)
+                    await trio.sleep(2.5)
+                    most = max(most, node.memory())
+            nursery.cancel_scope.cancel()
+        assert idle < most < idle + 256
