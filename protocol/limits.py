@@ -239,11 +239,12 @@ MAX_CONTROL_BACKLOG: Final = 64 * KIB
 FRAME_CREDIT: Final = 10_000
 """Frames, and records without one, that a connection may be ahead of what it carries: each costs us time."""
 
-FRAME_CREDIT_AT_FIRST: Final = 1_000
-"""Frames that a new connection may send: a tenth of the rest, for who wastes these comes back with as many."""
+FRAME_CREDIT_AT_FIRST: Final = 2_000
+"""Frames that a new connection may send: a part of the rest, for who wastes these comes back with as many; enough for
+two hundred streams at once."""
 
-STREAM_CREDIT: Final = 10
-"""Frames that a stream of the peer counts as: to negotiate on one costs us as much as tens of them."""
+STREAM_CREDIT: Final = 5
+"""Frames that it costs to open a stream, beside its own: to negotiate on one costs us as much as tens of them."""
 
 FRAME_BYTES: Final = 64
 """Bytes of data that earn one frame."""
