@@ -283,13 +283,17 @@ async def test_a_run_that_is_left_early_is_cancelled_at_the_peer() -> None:
 
 
 async def test_what_the_block_raises_comes_out_as_it_is_when_all_is_cancelled_too() -> None:
-    with trio.CancelScope() as cancelled, pytest.raises(NotFoundError, match="it is gone"):
-        ours, theirs = stream_pair(4096)
-        async with open_background() as nursery:
-            nursery.start_soon(serve_stream, theirs, shelf(), Service(blocking=at_once))
-            async with connect(ours):
-                cancelled.cancel()
-                raise NotFoundError("it is gone")
+    ours, theirs = stream_pair(4096)
+
+    async def fail(cancelled: trio.CancelScope) -> None:
+        async with connect(ours):
+            cancelled.cancel()
+            raise NotFoundError("it is gone")
+
+    async with open_background() as nursery:
+        nursery.start_soon(serve_stream, theirs, shelf(), Service(blocking=at_once))
+        with trio.CancelScope() as cancelled, pytest.raises(NotFoundError, match="it is gone"):
+            await fail(cancelled)
 
 
 async def test_a_cancelled_task_leaves_the_session_whole(autojump_clock: MockClock) -> None:
