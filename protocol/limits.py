@@ -184,6 +184,16 @@ MAX_STREAMS_PER_PEER: Final = 32
 UPGRADE_TIMEOUT: Final = 10.0
 """Seconds from an accepted socket to an authenticated, multiplexed connection, and for a stream's negotiation."""
 
+HANDSHAKES_A_SECOND: Final = 100
+"""Handshakes with those who dial us: each costs a millisecond. Those beyond wait, within `UPGRADE_TIMEOUT`."""
+
+PINGS_A_SECOND: Final = 200
+"""Pings of libp2p that are answered, of all peers: 32 bytes cost a tenth of a millisecond. Those beyond wait."""
+
+PENALTY: Final = 10.0
+"""Seconds for which an address has a place less after a connection that broke the rules: to come back at once would
+undo all that limits one connection."""
+
 STALLED_WRITE: Final = 30.0
 """Seconds in which a socket takes not a single byte more: the peer, or the way to it, is dead."""
 
@@ -227,7 +237,14 @@ MAX_CONTROL_BACKLOG: Final = 64 * KIB
 """Bytes of answers to a peer's control frames that wait for it to read: it asks, and does not listen."""
 
 FRAME_CREDIT: Final = 10_000
-"""Frames that a connection may be ahead of what it carries, one for each `FRAME_BYTES`: frames cost us time."""
+"""Frames, and records without one, that a connection may be ahead of what it carries: each costs us time."""
+
+FRAME_CREDIT_AT_FIRST: Final = 2_000
+"""Frames that a new connection may send: a part of the rest, for who wastes these comes back with as many; enough for
+two hundred streams at once."""
+
+STREAM_CREDIT: Final = 5
+"""Frames that it costs to open a stream, beside its own: to negotiate on one costs us as much as tens of them."""
 
 FRAME_BYTES: Final = 64
 """Bytes of data that earn one frame."""

@@ -4,6 +4,7 @@ Invariants:
 1. There are never more connections than `total`, dials and handshakes under way included.
 2. Others open at most `MAX_INBOUND_SHARE` of them, few from one address and one subnet; the rest stays for our dials.
    So a flood from one place takes some of the places, and never all; who is connected stays so.
+3. Who broke the rules has a place less at its address for a while, and the node none: else it would come back at once.
 """
 
 from __future__ import annotations
@@ -72,20 +73,28 @@ class Admission:
         Raises:
             NetworkError: There is none for this address.
         """
-        places = _places(remote)
-        limits = dict(zip(places, (self._per_ip, self._per_subnet), strict=False))
+        limits = dict(zip(_places(remote), (self._per_ip, self._per_subnet), strict=False))
         if self._used >= self._total or self._inbound >= self._most_inbound:
             raise NetworkError(f"no place left for {remote}")
         if any(self._places[place] >= limit for place, limit in limits.items()):
             raise NetworkError(f"too many connections from {remote.host}")
         self._used += 1
         self._inbound += 1
+        try:
+            with self.held_against(remote):
+                yield
+        finally:
+            self._used -= 1
+            self._inbound -= 1
+
+    @contextlib.contextmanager
+    def held_against(self, remote: Address) -> Iterator[None]:
+        """Take one of the places of an address, and none of the node's."""
+        places = _places(remote)
         self._places.update(places)
         try:
             yield
         finally:
-            self._used -= 1
-            self._inbound -= 1
             self._places.subtract(places)
             for place in places:
                 if not self._places[place]:

@@ -8,6 +8,7 @@ Invariants:
 1. What is sealed is sent: nobody who waits for a write can tear a record by leaving.
 2. Bulk is copied by the cipher alone: sealed from the sender's buffer, opened into the receiver's (`Sink.room`).
 3. Memory is bounded: one buffer each way, and `MAX_UNREAD` bytes that nobody has taken; then the socket is left alone.
+   Little of the buffer is used for what is not bulk that somebody waits for.
 4. A stream's failure ends that stream. What breaks the rules of records or frames ends the connection.
 
 Source: specs/transport.md.
@@ -44,6 +45,11 @@ _SLOW: Final = 0.05
 """Seconds in which the socket is to take a batch: longer, and a small frame would wait behind a smaller one."""
 _SMALL: Final = 8 * limits.KIB
 """Pieces up to this size are copied together into one record: a record costs as much as copying 8 KiB."""
+_RECEIVE_SMALL: Final = 32 * limits.KIB
+"""What is read at a time when it is not bulk for a sink: many small frames, or bytes that nobody waits for. Others want
+their turn in between, and 128 connections are not to fill their buffers for nothing."""
+_BULK_LASTS: Final = 16
+"""Records since the last that was put in its place until it is no bulk: the headers between, and a little more."""
 _GOODBYE: Final = 1.0
 
 
@@ -71,6 +77,8 @@ class MuxedStream:
         self._unread = 0
         self._used = 0  # bytes taken that no window was granted for
         self._sink: Sink | None = None
+        self._reads = 0
+        self._waited_for = False
         self._news = trio.Event()
         self._they_ended = False
         self._broken: NetworkError | RemoteProtocolError | None = None
@@ -78,12 +86,19 @@ class MuxedStream:
     @property
     def ended(self) -> bool:
         """Both ends have closed it, or one has reset it."""
-        return not self._connection.session.is_open(self._number)
+        return not self._connection.carries(self)
 
     async def wait_ended(self) -> None:
         """Wait until both ends have closed it, or one has reset it."""
         while not self.ended:
             await self._news.wait()
+
+    @property
+    def reads(self) -> int | None:
+        """How often it was read, once we closed our end; None while somebody waits for it, or we still send."""
+        if not self._finishing or self._outgoing or self._waited_for or self._sink is not None:
+            return None
+        return self._reads
 
     # Receiving.
 
@@ -115,12 +130,17 @@ class MuxedStream:
             NetworkError: The stream was reset, or the connection is gone.
         """
         await trio.lowlevel.checkpoint()
+        self._reads += 1
         while not self._held:
             if self._broken is not None:
                 raise type(self._broken)(self._broken.message)
             if self._they_ended:
                 return b""
-            await self._news.wait()
+            self._waited_for = True
+            try:
+                await self._news.wait()
+            finally:
+                self._waited_for = False
         data = self._held.popleft()
         if len(data) > max_bytes:
             self._held.appendleft(data[max_bytes:])
@@ -176,13 +196,14 @@ class MuxedStream:
     async def close(self) -> None:
         """Say that no more will be sent, after what is being sent; never raises."""
         self._finishing = True
-        if not self._outgoing:
+        if not self._outgoing and not self.ended:
             self._connection.finish(self._number)
         await trio.lowlevel.checkpoint()
 
     async def reset(self) -> None:
         """End it at once; never raises."""
-        self._connection.drop(self._number)
+        if not self.ended:
+            self._connection.drop(self._number)
         self.break_off(NetworkError("the stream was reset"))
         await trio.lowlevel.checkpoint()
 
@@ -305,10 +326,13 @@ class MuxedConnection:
         self._unread = 0
         self._was_read = trio.Event()
         self._batch = _LEAST_BATCH
+        self._bulk = 0  # records for which the last that was put in its place still counts
         self._heard = trio.current_time()
         self._scope = trio.CancelScope()
         self.closed = False
         """It can carry no more streams."""
+        self.broke_rules = False
+        """It ended because the peer broke the rules."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Move its bytes until it ends; never raises."""
@@ -367,6 +391,10 @@ class MuxedConnection:
         """Seconds so far in which nothing moved for our own sake."""
         return self._reading.seconds + self._writing.seconds
 
+    def carries(self, stream: MuxedStream) -> bool:
+        """Whether a stream has not ended. By itself, not by its number: a peer may use that again for another."""
+        return self._streams.get(stream.number) is stream
+
     def has_to_send(self, stream: MuxedStream) -> None:
         """Give a stream its turn."""
         if stream not in self._ready and self.session.sendable(stream.number):
@@ -416,6 +444,7 @@ class MuxedConnection:
             await task()
         except (NetworkError, RemoteProtocolError) as error:
             _log.debug("the connection to %s ends: %s", self.peer, error.message)
+            self.broke_rules |= isinstance(error, RemoteProtocolError)
             self._close(error)
             self._scope.cancel()
 
@@ -433,14 +462,14 @@ class MuxedConnection:
                 start += size
             if start == end:
                 start = end = 0
-            elif len(buffer) - start < record_most:
+            elif start and (not self._bulk or len(buffer) - start < record_most):
                 buffer[: end - start] = bytes(buffer[start:end])
                 start, end = 0, end - start
             while self._unread >= limits.MAX_UNREAD:
                 self._was_read = trio.Event()
                 with self._reading.pause():
                     await self._was_read.wait()
-            count = await self._receive(buffer[end:])
+            count = await self._receive(buffer[end : end + (_RECEIVE if self._bulk else _RECEIVE_SMALL)])
             if not count:
                 return
             end += count
@@ -456,7 +485,7 @@ class MuxedConnection:
         """
         download = self._caps.download
         if (piece := download.piece) is None:
-            count = await self.tcp.receive_into(buffer[:_RECEIVE])
+            count = await self.tcp.receive_into(buffer)
             download.charge(count)
             return count
         await self.tcp.wait_readable()
@@ -478,8 +507,10 @@ class MuxedConnection:
             if stream is not None and 0 < count <= body[1] and (room := stream.room(count)) is not None:
                 self._opener.open_into(record, room)
                 session.took(count)
+                self._bulk = _BULK_LASTS
                 self._with_stream(stream, stream.filled, count)
                 return
+        self._bulk = max(self._bulk - 1, 0)
         self._heed_all(scratch[: self._opener.open_into(record, scratch)])
 
     def _heed_all(self, data: memoryview) -> None:
@@ -563,7 +594,7 @@ class MuxedConnection:
             return self._seal_small(out, place, small)
         while self._ready and carried < batch:
             stream = self._ready.popleft()
-            count = min(batch - carried, self.session.sendable(stream.number))
+            count = min(batch - carried, self.session.sendable(stream.number)) if self.carries(stream) else 0
             parts = stream.next_parts(count) if count else []
             if parts:
                 size = sum(map(len, parts))

@@ -31,7 +31,7 @@ import trio
 
 from samara.node.network.admission import Admission
 from samara.node.network.background import open_background
-from samara.node.network.caps import Caps
+from samara.node.network.caps import Caps, TokenBucket
 from samara.node.network.dialler import dial
 from samara.node.network.interfaces import expand
 from samara.node.network.messages import MessageStream
@@ -41,9 +41,10 @@ from samara.node.network.transport import PeerAddress, PeerState, Reachability, 
 from samara.node.network.upgrade import Upgrader
 from samara.node.network.watch import Board, MetPeer
 from samara.protocol.addresses import Address, meant_for, parse_address
-from samara.protocol.errors import AddressError, NetworkError, ProtocolError, SamaraError
+from samara.protocol.errors import AddressError, NetworkError, ProtocolError, RemoteProtocolError, SamaraError
 from samara.protocol.identify import IDENTIFY, Identify, decode_identify, encode_identify
 from samara.protocol.limits import (
+    HANDSHAKES_A_SECOND,
     IDLE_CONNECTION,
     IDLE_CONNECTION_FULL,
     MAX_CONNECTIONS,
@@ -52,6 +53,8 @@ from samara.protocol.limits import (
     MAX_NEARBY,
     MAX_PEER_ADDRESSES,
     MAX_STREAMS_PER_PEER,
+    PENALTY,
+    PINGS_A_SECOND,
     UPGRADE_TIMEOUT,
 )
 
@@ -80,6 +83,7 @@ class _Link:
     inbound: bool
     nursery: trio.Nursery
     streams: set[MuxedStream] = field(default_factory=set)
+    closed: dict[MuxedStream, int] = field(default_factory=dict)
     used: float = 0.0
     identify: Identify | None = None
 
@@ -112,6 +116,8 @@ class Host:
         self.nearby: Board[PeerAddress] = Board(MAX_NEARBY)
         self._upgrader = upgrader
         self._admission = admission
+        self._handshakes = TokenBucket(HANDSHAKES_A_SECOND)
+        self._pings = TokenBucket(PINGS_A_SECOND)
         self._nursery = nursery
         self._agent = agent
         self._streams_per_peer = streams_per_peer
@@ -119,7 +125,7 @@ class Host:
         self._links: dict[str, list[_Link]] = {}
         self._lingering: deque[trio.CancelScope] = deque()
         self._dialling: dict[str, trio.Lock] = {}
-        self._handlers: dict[str, StreamHandler] = {IDENTIFY: self._tell, _PING: _pong}
+        self._handlers: dict[str, StreamHandler] = {IDENTIFY: self._tell, _PING: self._pong}
         self._banned: frozenset[str] = frozenset()
         self._served: Counter[str] = Counter()
         self._met: Board[MetPeer] = Board(2 * MAX_CONNECTIONS)
@@ -256,16 +262,26 @@ class Host:
             with contextlib.ExitStack() as place:
                 place.enter_context(self._admission.inbound(tcp.remote))
                 with trio.move_on_after(UPGRADE_TIMEOUT) as handshake:
+                    await self._handshakes.acquire(1)
                     muxed = await self._upgrader.upgrade(tcp, None, self._admit_inbound)
                 if handshake.cancelled_caught:
                     raise NetworkError(f"{tcp.remote} took too long for its handshake")
                 await self._run_link(muxed, place, inbound=True)
+            if muxed.broke_rules:
+                self._nursery.start_soon(self._hold_against, tcp.remote)
         except (NetworkError, OSError) as error:
             _log.debug("refused a connection: %s", error)
-        except Exception:  # the border of one socket: a bug in its handshake ends it, and not the node
-            _log.exception("a connection failed")
+            if isinstance(error.__cause__, RemoteProtocolError):
+                self._nursery.start_soon(self._hold_against, tcp.remote)
+        except Exception:  # the border of one socket: a bug in a handshake ends it, and not the node
+            _log.exception("a handshake failed")
         finally:
             await trio.aclose_forcefully(socket)
+
+    async def _hold_against(self, remote: Address) -> None:
+        """Give somebody who broke the rules a place less for a while; it may come back, and not at once."""
+        with self._admission.held_against(remote):
+            await trio.sleep(PENALTY)
 
     def _admit(self, peer: str) -> None:
         if peer in self._banned:
@@ -370,6 +386,7 @@ class Host:
         """Wait until nobody has used a connection for long, and end it."""
         while True:
             patience = IDLE_CONNECTION_FULL if self._admission.crowded else IDLE_CONNECTION
+            await self._drop_unread(link)
             link.streams -= {stream for stream in link.streams if stream.ended}
             if link.streams:
                 link.used = trio.current_time()
@@ -377,6 +394,14 @@ class Host:
                 link.nursery.cancel_scope.cancel()
                 return
             await trio.sleep(IDLE_CONNECTION_FULL / 3)
+
+    async def _drop_unread(self, link: _Link) -> None:
+        """Reset the streams that we closed and nobody read since the last look: their peers do not close them."""
+        closed = {stream: reads for stream in link.streams if (reads := stream.reads) is not None}
+        for stream, reads in closed.items():
+            if link.closed.get(stream) == reads:
+                await stream.reset()
+        link.closed = closed
 
     # Streams.
 
@@ -444,6 +469,20 @@ class Host:
         message = Identify(self._agent, frozenset(self._handlers), addresses, link.remote)
         await MessageStream(stream, MAX_IDENTIFY).send(encode_identify(message, self._upgrader.public_key))
 
+    async def _pong(self, stream: Stream) -> None:
+        """Serve libp2p's ping: 32 bytes come back, again and again."""
+        held = b""
+        while True:
+            with trio.move_on_after(IDLE_CONNECTION_FULL) as waiting:
+                data = await stream.receive_some(_PING_BYTES - len(held))
+            if waiting.cancelled_caught or not data:
+                return
+            held += data
+            if len(held) == _PING_BYTES:
+                await self._pings.acquire(1)
+                await stream.send_all(held)
+                held = b""
+
     async def _ask_who(self, link: _Link) -> None:
         """Ask a new peer what it serves; it may be of a kind that does not answer."""
         try:
@@ -490,20 +529,6 @@ async def open_host(
         host = Host(upgrader, Admission(connections, connections_per_ip), nursery, agent, streams_per_peer)
         await host.listen(listen)
         yield host
-
-
-async def _pong(stream: Stream) -> None:
-    """Serve libp2p's ping: 32 bytes come back, again and again."""
-    held = b""
-    while True:
-        with trio.move_on_after(IDLE_CONNECTION_FULL) as waiting:
-            data = await stream.receive_some(_PING_BYTES - len(held))
-        if waiting.cancelled_caught or not data:
-            return
-        held += data
-        if len(held) == _PING_BYTES:
-            await stream.send_all(held)
-            held = b""
 
 
 def _usable(addresses: Sequence[str], own: Sequence[Address]) -> list[Address]:

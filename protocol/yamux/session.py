@@ -4,8 +4,10 @@ Both ends are the same but for the parity of the streams that they open. Rules:
 
 1. The window is kept both ways: what a peer sends beyond it ends the connection, and we never send beyond its.
 2. A stream is forgotten when both ends have closed it, or either has reset it. Frames of a stream that is not known
-   are dropped with their body: they may have been on their way.
-3. What costs us time must carry something: a connection whose frames outnumber its bytes ends (`FRAME_CREDIT`).
+   are dropped with their body: they may have been on their way. More body than fitted into the windows of those that
+   ended was not, and ends the connection.
+3. What costs us time must carry something: a connection whose frames and records outnumber its bytes ends
+   (`FRAME_CREDIT`). What one call hands in is one record.
 4. Answers that a peer does not read are bounded (`MAX_CONTROL_BACKLOG`).
 5. After a `RemoteProtocolError` the session takes nothing more.
 
@@ -25,8 +27,10 @@ from samara.protocol.limits import (
     FRAME_BYTES,
     FRAME_CREDIT,
     FRAME_CREDIT_A_SECOND,
+    FRAME_CREDIT_AT_FIRST,
     MAX_CONTROL_BACKLOG,
     MAX_STREAMS_PER_PEER,
+    STREAM_CREDIT,
     STREAM_WINDOW,
 )
 from samara.protocol.yamux.frames import ACK, FIN, HEADER, RST, SYN, Kind, header
@@ -125,13 +129,15 @@ class Session:
         self._inbound = inbound
         self._streams: dict[int, _Stream] = {}
         self._theirs = 0
+        self._strays = 0  # bytes that may still come for streams that have ended
         self._out = bytearray()
         self._head = bytearray()  # of a header that is not whole yet
         self._body_stream = 0
         self._body_left = 0
         self._body_flags = 0  # what its frame says of the stream, once the body is over
-        self._credit: float = FRAME_CREDIT
+        self._credit: float = FRAME_CREDIT_AT_FIRST
         self._earned = 0  # bytes that have not made a whole credit yet
+        self._frames = 0  # headers that came
         self._gone_away = False
         self._failed = False
 
@@ -229,14 +235,18 @@ class Session:
     # What the peer sends.
 
     def took(self, count: int) -> None:
-        """Take note that `count` bytes of the body were put in their place."""
+        """Take note that `count` bytes of the body were put in their place: a record that held nothing else.
+
+        Raises:
+            RemoteProtocolError: The peer broke a rule. The session is over.
+        """
         if count > self._body_left:
             raise LocalProtocolError("more of a body than there is")
-        self._body_left -= count
-        self._earn(count)
+        self._pass_body(count)
+        self._spend()
 
     def receive(self, data: memoryview) -> list[Event]:
-        """Take bytes; return what they mean.
+        """Take the bytes of a record; return what they mean.
 
         Raises:
             RemoteProtocolError: The peer broke a rule. The session is over.
@@ -245,13 +255,14 @@ class Session:
             raise LocalProtocolError("the session has failed")
         events: list[Event] = []
         place, end = 0, len(data)
+        heard = self._frames
         try:
             while place < end:
                 if self._body_left:
                     part = data[place : place + self._body_left]
                     if self._body_stream in self._streams:
                         events.append(Body(self._body_stream, part))
-                    self.took(len(part))
+                    self._pass_body(len(part))
                     place += len(part)
                     if not self._body_left:
                         self._hear_end(self._body_stream, self._body_flags, events)
@@ -266,6 +277,8 @@ class Session:
                         head = HEADER.unpack(self._head)
                         self._head.clear()
                         self._hear(head, events)
+            if self._frames == heard:  # else its frames have paid
+                self._spend()
         except RemoteProtocolError:
             self._failed = True
             raise
@@ -275,6 +288,7 @@ class Session:
         version, kind, flags, stream, length = head
         if version:
             raise RemoteProtocolError(f"a frame of Yamux version {version}")
+        self._frames += 1
         self._spend()
         if kind in (_DATA, _WINDOW):
             self._hear_stream(kind, flags, stream, length, events)
@@ -302,6 +316,10 @@ class Session:
                     what = "after its end" if known.they_closed else "beyond its window"
                     raise RemoteProtocolError(f"{length} bytes on stream {stream} {what}")
                 known.receives -= length
+            elif length > self._strays:
+                raise RemoteProtocolError(f"{length} bytes on stream {stream}, which is not open")
+            else:
+                self._strays -= length
         elif known is not None and length:
             known.sends += length
             if known.sends > _MOST:
@@ -328,7 +346,9 @@ class Session:
     def _hear_open(self, stream: int, events: list[Event]) -> None:
         if stream == 0 or stream & 1 == self._parity or stream in self._streams:
             raise RemoteProtocolError(f"the peer opened stream {stream}, which is not its to open")
+        self._spend(STREAM_CREDIT)
         if self._theirs >= self._inbound:
+            self._strays += STREAM_WINDOW
             self._answer(header(Kind.WINDOW, RST, stream, 0))
             return
         self._theirs += 1
@@ -344,19 +364,26 @@ class Session:
 
     def _forget(self, stream: int) -> bool:
         known = self._streams.pop(stream, None)
-        if known is not None and not known.ours:
-            self._theirs -= 1
-        return known is not None
+        if known is None:
+            return False
+        self._theirs -= not known.ours
+        self._strays += 0 if known.they_closed else known.receives
+        return True
 
     def _answer(self, frame: bytes) -> None:
         if len(self._out) > MAX_CONTROL_BACKLOG:
             raise RemoteProtocolError("the peer asks, and does not read the answers")
         self._out += frame
 
-    def _spend(self) -> None:
-        self._credit -= 1
+    def _pass_body(self, count: int) -> None:
+        self._body_left -= count
+        self._earn(count)
+
+    def _spend(self, credit: int = 1) -> None:
+        self._credit -= credit
         if self._credit < 0:
-            raise RemoteProtocolError("the peer sends frames that carry nothing")
+            self._failed = True
+            raise RemoteProtocolError("the peer sends frames or records that carry nothing")
 
     def _earn(self, count: int) -> None:
         self._earned += count

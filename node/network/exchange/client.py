@@ -146,9 +146,12 @@ class ExchangeClient:
                 finally:
                     client._end(NetworkError(f"the session with {stream.peer} was closed"))
         except BaseExceptionGroup as group:
-            # The tasks report through `_end`: what comes alone here is what the block itself raised.
-            if len(group.exceptions) == 1:
-                raise group.exceptions[0] from None
+            # The tasks report through `_end`: what comes here is what the block itself raised. When all is cancelled in
+            # the same moment, it comes with the tasks' `Cancelled`, of which there will be another soon enough.
+            _, raised = group.split(trio.Cancelled)
+            errors = (raised or group).exceptions
+            if len(errors) == 1:
+                raise errors[0] from None
             raise
 
     @property

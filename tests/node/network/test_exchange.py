@@ -12,6 +12,7 @@ from blake3 import blake3
 from support.exchange import CappedStream, InPlaceStream, MemoryShelf, MemoryStream, OneStream, at_once, stream_pair
 from trio.testing import MockClock
 
+from samara.node.network.background import open_background
 from samara.node.network.caps import TokenBucket
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.giving import Giving
@@ -282,6 +283,20 @@ async def test_a_run_that_is_left_early_is_cancelled_at_the_peer() -> None:
         before = ours.incoming.moved
         assert await take(client, 0, 0, 1) == [(0, held.streams[0][0])]
         assert ours.incoming.moved - before < 2 << 20  # the chunk that was under way, not all four
+
+
+async def test_what_the_block_raises_comes_out_as_it_is_when_all_is_cancelled_too() -> None:
+    ours, theirs = stream_pair(4096)
+
+    async def fail(cancelled: trio.CancelScope) -> None:
+        async with connect(ours):
+            cancelled.cancel()
+            raise NotFoundError("it is gone")
+
+    async with open_background() as nursery:
+        nursery.start_soon(serve_stream, theirs, shelf(), Service(blocking=at_once))
+        with trio.CancelScope() as cancelled, pytest.raises(NotFoundError, match="it is gone"):
+            await fail(cancelled)
 
 
 async def test_a_cancelled_task_leaves_the_session_whole(autojump_clock: MockClock) -> None:
