@@ -428,7 +428,8 @@ def conversations() -> list[Vector]:
         row("what comes for a stream that was reset is dropped", True, 1,
             [head(GROW, RST, 1, 0), data(1, b"on its way"), head(GROW, 0, 1, 5), head(GROW, FIN, 1, 0)],
             [["reset", 1]]),
-        row("what comes for a stream that never was is dropped", False, 0, [data(7, b"?"), head(GROW, RST, 7, 0)], []),
+        row("what comes without body for a stream that never was is dropped", False, 0,
+            [head(GROW, 0, 7, 5), head(GROW, RST, 7, 0)], []),
         row("the whole window", True, 1, [head(DATA, 0, 1, WINDOW), ["00", WINDOW]], [["body", 1, ["00", WINDOW]]]),
         row("a ping is answered", True, 0, [head(PING, SYN, 0, 0xDEADBEEF)], [], head(PING, ACK, 0, 0xDEADBEEF)),
         row("an answered ping", True, 0, [head(PING, ACK, 0, 9)], [["ponged", 9]]),
@@ -461,8 +462,13 @@ def frame_violations() -> list[Vector]:
         row("body after FIN with a body", data(1, b"x", FIN), head(DATA, 0, 1, 1)),
         row("a window above 2^32-1", head(GROW, 0, 1, 0xFFFFFFFF)),
         row("a window that grows above 2^32-1", head(GROW, 0, 1, 0xFFFFFFFF - WINDOW), head(GROW, 0, 1, 1)),
-        row("10,001 frames that carry nothing", [head(GROW, 0, 1, 0), 10_000], head(GROW, 0, 1, 0)),
-        row("answers that nobody reads", [head(PING, SYN, 0, 0), 5462], head(PING, SYN, 0, 0)),
+        row("body for a stream that never was", head(DATA, 0, 7, 1)),
+        row("body for a stream that was reset, beyond its window", head(GROW, RST, 1, 0), head(DATA, 0, 1, WINDOW + 1)),
+        row("a frame too many that carries nothing", [head(GROW, 0, 1, 0), 2_000], head(GROW, 0, 1, 0)),
+        row(
+            "answers that nobody reads",
+            head(DATA, 0, 1, WINDOW), ["00", WINDOW], [head(PING, SYN, 0, 0), 5462], head(PING, SYN, 0, 0),
+        ),
     ]  # fmt: skip
 
 

@@ -37,12 +37,14 @@ class NaiveYamux:
         initiator: Whether it dialled.
         inbound: Streams that the other may open.
         events: What it heard, each a tuple: its name, its stream or number, and the bytes of a body.
+        strays: Bytes that may come yet for streams that ended.
     """
 
     initiator: bool
     inbound: int = 32
     streams: dict[int, _Stream] = field(default_factory=dict)
     events: list[tuple[Any, ...]] = field(default_factory=list)
+    strays: int = 0
 
     def hear(self, data: bytes) -> None:
         """Hear whole frames."""
@@ -69,7 +71,13 @@ class NaiveYamux:
 
     def reset(self, stream: int) -> None:
         """End a stream."""
-        self.streams.pop(stream, None)
+        if stream in self.streams:
+            self._end(stream)
+
+    def _end(self, stream: int) -> None:
+        known = self.streams.pop(stream)
+        if not known.they_closed:
+            self.strays += known.receives
 
     def grant(self, stream: int, count: int) -> None:
         """Let the other send more."""
@@ -91,6 +99,9 @@ class NaiveYamux:
             self._opened(stream)
         known = self.streams.get(stream)
         if known is None:
+            if kind == 0 and length > self.strays:
+                raise Broken
+            self.strays -= length if kind == 0 else 0
             return
         if kind == 0 and length > 0:
             if known.they_closed or length > known.receives:
@@ -103,7 +114,7 @@ class NaiveYamux:
                 raise Broken
             self.events.append(("windowed", stream))
         if flags & 8:
-            del self.streams[stream]
+            self._end(stream)
             self.events.append(("reset", stream))
         elif flags & 4 and not known.they_closed:
             known.they_closed = True
@@ -117,6 +128,8 @@ class NaiveYamux:
         if sum(not known.ours for known in self.streams.values()) < self.inbound:
             self.streams[stream] = _Stream(ours=False)
             self.events.append(("opened", stream))
+        else:
+            self.strays += 256 << 10
 
     def _look(self, stream: int) -> None:
         known = self.streams[stream]
