@@ -26,6 +26,7 @@ from samara.node.fetch.finder import Finder
 from samara.node.fetch.goal import Goal
 from samara.node.fetch.job import FetchJob
 from samara.node.fetch.keeper import Arrival
+from samara.node.fetch.lists import ListBoard
 from samara.node.fetch.swarm import Swarm
 from samara.node.network.exchange.pool import BufferPool
 from samara.node.network.transport import PeerAddress
@@ -41,9 +42,9 @@ from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import DiskFullError, NotFoundError, PeerRefusedError, StoreError, UsageError
-from samara.protocol.ids import ContentId, ReleaseId, format_record
+from samara.protocol.ids import ContentId, Digest, ReleaseId, format_record
 from samara.protocol.limits import MIB
-from samara.protocol.ports import Availability
+from samara.protocol.ports import Availability, StreamNeed
 from samara.protocol.records import Visibility
 from samara.protocol.scheduler import Standing
 
@@ -227,6 +228,31 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
         nursery.cancel_scope.cancel()
     assert peer.asked <= 2
     assert swarm._scheduler.next_requests(peer.peer, trio.current_time())
+
+
+async def test_who_waits_to_help_with_a_list_does_not_spin_when_it_is_time(mock_clock: trio.testing.MockClock) -> None:
+    began = 0.3
+    assert (began + 2.0) - began < 2.0, "what is due by one sum is not by the other"
+    verifier = cast(Any, SimpleNamespace(complete=False))
+    board = ListBoard(ContentId(bytes(32)), cast(Any, never), cast(Any, unwatched), 2.0)
+    board.add(StreamNeed(1, "a", 1, Digest(bytes(32)), False, 0, []), verifier)
+    mock_clock.jump(began - trio.current_time())
+    work = await board._take("silent")
+    assert work is not None
+    work.asking["silent"] = trio.CancelScope()
+    helped: list[object] = []
+
+    async def help_with_it() -> None:
+        helped.append(await board._take("helper"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(help_with_it)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(began + 2.0 - trio.current_time())
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert helped == [work]
 
 
 async def test_a_peer_does_not_stall_because_our_disk_is_slow(mock_clock: trio.testing.MockClock) -> None:
