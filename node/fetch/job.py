@@ -33,6 +33,7 @@ from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import NotFoundError, RemoteProtocolError, SamaraError
 from samara.protocol.ids import digest
+from samara.protocol.noise.identity import Identity
 from samara.protocol.ports import StreamNeed
 from samara.protocol.table import verify_table
 
@@ -328,7 +329,8 @@ class FetchJob:
 
 
 def _rotation(node: Node) -> int:
-    return int.from_bytes(digest(str(node.home.root).encode())[:4], "big")
+    """A number of this node's own; the path of its home would be the same on many machines."""
+    return int.from_bytes(digest(Identity(node.home.key("node")).peer.encode())[:4], "big")
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -24,7 +24,7 @@ from samara.node.fetch import finder
 from samara.node.fetch.cost import CostJob
 from samara.node.fetch.finder import Finder
 from samara.node.fetch.goal import Goal
-from samara.node.fetch.job import FetchJob
+from samara.node.fetch.job import FetchJob, _rotation
 from samara.node.fetch.keeper import Arrival
 from samara.node.fetch.lists import ListBoard
 from samara.node.fetch.swarm import Swarm
@@ -228,6 +228,16 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
         nursery.cancel_scope.cancel()
     assert peer.asked <= 2
     assert swarm._scheduler.next_requests(peer.peer, trio.current_time())
+
+
+def test_nodes_whose_homes_have_the_same_path_begin_at_different_places(tmp_path: Path) -> None:
+    homes = [Home(tmp_path / "home"), Home(tmp_path / "moved")]
+    homes[0].create()
+    rotation = _rotation(cast(Any, SimpleNamespace(home=homes[0])))
+    homes[0].root.rename(homes[1].root)
+    homes[0].create()
+    assert _rotation(cast(Any, SimpleNamespace(home=homes[0]))) != rotation
+    assert _rotation(cast(Any, SimpleNamespace(home=homes[1]))) == rotation
 
 
 async def test_who_waits_to_help_with_a_list_does_not_spin_when_it_is_time(mock_clock: trio.testing.MockClock) -> None:
