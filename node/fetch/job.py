@@ -115,7 +115,11 @@ class FetchJob:
             await self._begin_from_home()
             if not self._is_complete():
                 await self._meeting.run(
-                    self._begin_as_listed, self._keep_chunks, self._commit_now_and_then, self._tell_progress
+                    self._begin_as_listed,
+                    self._keep_chunks,
+                    self._keep_time,
+                    self._commit_now_and_then,
+                    self._tell_progress,
                 )
             return await self._finish()
         finally:
@@ -288,6 +292,11 @@ class FetchJob:
                 await self._swarm.keep()
             except SamaraError as error:  # our disk: no peer can help
                 self._meeting.end(error)
+
+    async def _keep_time(self) -> None:
+        await self._is_open.wait()
+        if self._swarm is not None:
+            await self._swarm.keep_time()
 
     async def _commit_now_and_then(self) -> None:
         last = trio.current_time()

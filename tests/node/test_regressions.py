@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import tempfile
@@ -46,7 +47,7 @@ from samara.protocol.ids import ContentId, Digest, ReleaseId, format_record
 from samara.protocol.limits import MIB
 from samara.protocol.ports import Availability, StreamNeed
 from samara.protocol.records import Visibility
-from samara.protocol.scheduler import Standing
+from samara.protocol.scheduler import Scheduler, Standing, Want
 
 NO_FLOOR = Settings(store=StoreSettings(floor=0))
 
@@ -228,6 +229,44 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
         nursery.cancel_scope.cancel()
     assert peer.asked <= 2
     assert swarm._scheduler.next_requests(peer.peer, trio.current_time())
+
+
+class Silent(Whole):
+    """Holds all of it, and answers no want."""
+
+    on_received = None
+    opened = SimpleNamespace(max_outstanding=32)
+
+    def __init__(self, peer: str) -> None:
+        super().__init__()
+        self.peer = peer
+
+    async def chunks(self, *want: object) -> None:
+        await trio.sleep_forever()
+
+
+async def test_a_peer_that_looks_again_does_not_wake_all_others(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    next_requests = Scheduler.next_requests
+
+    def counting(self: Scheduler, peer: str, now: float) -> list[Want]:
+        looks.append(peer)
+        return next_requests(self, peer, now)
+
+    monkeypatch.setattr(Scheduler, "next_requests", counting)
+    swarm = Swarm(ContentId(bytes(32)), cast(Any, None), [10], BufferPool(), rotate=0)
+    swarm.add_stream(1, [0], one_chunk())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(swarm.keep_time)
+        for number in range(20):
+            client = cast(Any, Silent(f"peer {number}"))
+            nursery.start_soon(functools.partial(swarm.fetch_from, client, wrong_before=0))
+            await trio.sleep(0.007)
+        await trio.sleep(5.0)
+        nursery.cancel_scope.cancel()
+    assert 19 * 5 * 3 < len(looks) < 20 * 5 * 8, "four times a second each, and when something comes"
 
 
 def test_nodes_whose_homes_have_the_same_path_begin_at_different_places(tmp_path: Path) -> None:
