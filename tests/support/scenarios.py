@@ -103,7 +103,8 @@ class Mishap:
     """Something that goes wrong, and when it is mended.
 
     Attributes:
-        kind: What.
+        kind: What: a node leaves, or is killed; a line is cut, stands still, or loses connections; a fetch is dropped
+            from the queue and asked for again, or is asked for in another way, too.
         who: The node, or the first end of a line.
         other: The other end of a line.
         begins: Seconds.
@@ -111,7 +112,7 @@ class Mishap:
         strength: Breaks a MiB, for loss.
     """
 
-    kind: Literal["leave", "kill", "cut", "still", "loss"]
+    kind: Literal["leave", "kill", "cut", "still", "loss", "drop", "twice"]
     who: str
     other: str
     begins: float
@@ -275,13 +276,13 @@ def _draw_swarm(seed: int, rng: random.Random) -> Plan:
 
 
 def _draw_mishap(rng: random.Random, members: tuple[Member, ...]) -> Mishap:
-    kind: Any = rng.choice(("leave", "kill", "cut", "still", "loss"))
+    kind: Any = rng.choice(("leave", "kill", "kill", "cut", "cut", "still", "still", "loss", "loss", "drop", "twice"))
     who, other = rng.sample(members, 2)
-    if kind == "kill" and who.role == "seeder":
-        kind = "leave"
+    if kind in {"drop", "twice"} and who.role == "seeder":
+        kind = "kill"
     begins = round(who.joins + other.joins + rng.expovariate(1 / 3.0), 2)
-    ends = round(begins + rng.choice((0.3, 3.0, 10.0, 30.0)) * rng.uniform(0.5, 1.0), 2)
-    if kind in {"leave", "kill"}:
+    ends = round(begins + rng.choice((0.3, 3.0, 3.0, 10.0, 10.0, 30.0, 100.0)) * rng.uniform(0.5, 1.0), 2)
+    if kind in {"leave", "kill", "drop", "twice"}:
         return Mishap(kind, who.name, "", begins, ends)
     return Mishap(kind, who.name, other.name, begins, ends, rng.choice((0.5, 2.0, 8.0)) if kind == "loss" else 0.0)
 
@@ -442,6 +443,7 @@ class _Life:
     up: trio.Event = field(default_factory=trio.Event)
     tasks: int = 0
     restarts: int = 0
+    dropped: trio.Event | None = None
     done: float | None = None
 
 
@@ -538,25 +540,30 @@ class _World:
         self.tap.note(f"{life.member.name} is up")
         life.up.set()
 
+    def _request(self, *, named: bool) -> FetchRequest:
+        seeders = [m.name for m in self.plan.members if m.role == "seeder"] if named else []
+        peers = tuple(f"/memory/{name}/p2p/{name}" for name in seeders)
+        return FetchRequest(format_record(self.made.release), peers=peers, patience=0)
+
     async def _fetch(self, life: _Life) -> None:
-        seeders = [m.name for m in self.plan.members if m.role == "seeder"] if self.plan.named else []
-        request = FetchRequest(
-            format_record(self.made.release),
-            peers=tuple(f"/memory/{name}/p2p/{name}" for name in seeders),
-            patience=0,
-        )
+        request = self._request(named=self.plan.named)
         while life.done is None:
             await life.up.wait()
             node = life.node.node
             assert node is not None
+            if life.restarts % 2:
+                await node.fetches.take_up()  # as `samara node` does
             try:
                 await node.fetches.fetch(request, _ignore)
                 life.done = trio.current_time()
                 self.tap.note(f"{life.member.name} is done")
             except SamaraError as error:
-                if life.up.is_set():
+                if life.up.is_set() and life.dropped is None:
                     self.fault(f"the fetch of {life.member.name} failed: {error.message}")
                     return
+                if life.dropped is not None:
+                    await life.dropped.wait()
+                    life.dropped = None
         if not self._unfinished():
             self._all_done.set()
 
@@ -585,6 +592,9 @@ class _World:
         await trio.sleep_until(mishap.begins)
         line = self.network.line(mishap.who, mishap.other) if mishap.other else None
         self.tap.note(f"{mishap.kind} {mishap.who} {mishap.other}")
+        if mishap.kind in {"drop", "twice"}:
+            await (self._drop(mishap) if mishap.kind == "drop" else self._fetch_in_another_way(mishap))
+            return
         if line is None:
             await self._go(mishap, nursery)
             return
@@ -600,6 +610,30 @@ class _World:
             self.network.mend(mishap.who, mishap.other)
         elif mishap.kind == "loss":
             line.loss = 0.0
+
+    async def _drop(self, mishap: Mishap) -> None:
+        """Take a fetch out of the queue, and ask for it again later."""
+        life = self.lives[mishap.who]
+        if life.done is not None or not life.up.is_set() or life.dropped is not None or life.node.node is None:
+            return
+        fetches = life.node.node.fetches
+        life.dropped = again = trio.Event()
+        for queued in life.node.node.store.catalog.queue():
+            fetches.drop(queued.no)
+        await trio.sleep_until(mishap.ends)
+        self.tap.note(f"{mishap.who} asks again")
+        again.set()
+
+    async def _fetch_in_another_way(self, mishap: Mishap) -> None:
+        """Ask for what is being fetched, by another request."""
+        life = self.lives[mishap.who]
+        if not life.up.is_set() or life.node.node is None:
+            return
+        try:
+            await life.node.node.fetches.fetch(self._request(named=not self.plan.named), _ignore)
+            self.tap.note(f"{mishap.who} has it in another way, too")
+        except SamaraError as error:
+            self.tap.note(f"{mishap.who} has it in no other way: {error.message}")
 
     async def _go(self, mishap: Mishap, nursery: trio.Nursery) -> None:
         life = self.lives[mishap.who]
@@ -675,7 +709,8 @@ class _World:
             if innocent := counts.keys() - guilty:
                 self.fault(f"{name} blames {sorted(innocent)} without cause")
             for liar in sorted(guilty):
-                if self.lied[name, liar] > 2 * (1 + life.restarts):
+                # Each turn in the queue may ask it once more, and a lie that a mishap swallows is not heard.
+                if self.lied[name, liar] > limits.BAN_AFTER + len(self.plan.mishaps):
                     self.fault(f"{name} was lied to {self.lied[name, liar]} times by {liar}, and asked again")
 
     def _look_at_files(self, life: _Life, *, whole: bool = True) -> None:
