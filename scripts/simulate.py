@@ -14,7 +14,9 @@ import argparse
 import multiprocessing
 import signal
 import sys
+import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Final
 _ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(_ROOT / "src"), str(_ROOT / "tests")]
 
-from support.scenarios import Found, Library, Plan, play  # noqa: E402 - the tests' folder is no package
+from support.scenarios import Found, Library, Plan, play, quick_folder  # noqa: E402 - the tests' folder is no package
 
 __all__ = ["main"]
 
@@ -33,14 +35,20 @@ _HANGS: Final = 300
 _library: Library | None = None
 
 
+def _open_library(folder: str) -> None:
+    global _library
+    _library = Library(folder)
+
+
 def live(plan: Plan, *, aloud: bool = False) -> Found:
     """Live through one world in this process."""
-    global _library
-    _library = _library or Library()
+    assert _library is not None
     try:
         with _Alarm():
             return play(_library, plan, print if aloud else None)
     except Exception as error:
+        if aloud:
+            traceback.print_exc()
         return Found(plan, faults=[f"it broke: {error!r}"])
 
 
@@ -65,11 +73,11 @@ class _Alarm:
         raise TimeoutError(f"it took more than {_HANGS} s, and was at {frame}")
 
 
-def _all(seeds: Iterable[int], jobs: int) -> Iterator[Found]:
+def _all(seeds: Iterable[int], jobs: int, folder: str) -> Iterator[Found]:
     if jobs == 1:
         yield from map(_draw_and_live, seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, _open_library, (folder,)) as pool:
         yield from pool.imap_unordered(_draw_and_live, seeds)
 
 
@@ -89,11 +97,11 @@ def _replay(plan: Plan) -> int:
     return 1 if found.faults else 0
 
 
-def _add_up(seeds: range, jobs: int) -> int:
+def _add_up(seeds: range, jobs: int, folder: str) -> int:
     began = time.monotonic()
     kinds: Counter[str] = Counter()
     events, seconds, failed = 0, 0.0, []
-    for found in _all(seeds, jobs):
+    for found in _all(seeds, jobs, folder):
         kinds[found.plan.kind] += 1
         events += found.events
         seconds += found.seconds
@@ -117,9 +125,12 @@ def main() -> int:
     parser.add_argument("--digests", action="store_true", help="print the digest of each world instead")
     asked = parser.parse_args()
     seeds = range(asked.first, asked.first + asked.seeds)
-    if asked.seed is not None:
-        return _replay(Plan.draw(asked.seed) if asked.crowd is None else Plan.crowd(asked.seed, asked.crowd))
-    return _tell_digests(seeds) if asked.digests else _add_up(seeds, asked.jobs)
+    # The folder is this process's, whatever becomes of the others.
+    with tempfile.TemporaryDirectory(prefix="samara-sim-", dir=quick_folder()) as folder:
+        _open_library(folder)
+        if asked.seed is not None:
+            return _replay(Plan.draw(asked.seed) if asked.crowd is None else Plan.crowd(asked.seed, asked.crowd))
+        return _tell_digests(seeds) if asked.digests else _add_up(seeds, asked.jobs, folder)
 
 
 if __name__ == "__main__":

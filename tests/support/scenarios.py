@@ -40,7 +40,7 @@ from samara.protocol.exchange.messages import PROTOCOL
 from samara.protocol.ids import format_content, format_record
 from samara.protocol.ports import Records
 
-__all__ = ["BLAMED", "KINDS", "Found", "Library", "Plan", "play"]
+__all__ = ["BLAMED", "KINDS", "Found", "Library", "Plan", "play", "quick_folder"]
 
 Kind = Literal["swarm", "lone", "crowd"]
 
@@ -318,10 +318,14 @@ def _draw_crowd(seed: int, rng: random.Random, count: int | None = None, friends
 
 @final
 class Library:
-    """The contents of all worlds, published once, in a folder that goes when the block ends."""
+    """The contents of all worlds, published once, in a folder that goes when the block ends.
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="samara-sim-", dir=_quick_folder())
+    Args:
+        parent: Where the folder is made.
+    """
+
+    def __init__(self, parent: str | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="samara-sim-", dir=parent or quick_folder())
         self.root = Path(self._folder.name)
         self._made: dict[int, Source] = {}
         self._worlds = 0
@@ -376,7 +380,7 @@ class Library:
         return self.root / f"home-{shape}"
 
 
-def _quick_folder() -> str | None:
+def quick_folder() -> str | None:
     """Where a sync costs nothing, if there is such a place: a world syncs a thousand times."""
     memory = "/dev/shm"
     return memory if os.access(memory, os.W_OK) else None
