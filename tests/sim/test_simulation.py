@@ -95,14 +95,14 @@ def test_a_place_that_is_not_given_back_is_found(library: Library, monkeypatch: 
 
 
 def test_blame_for_the_innocent_is_found(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_all = intake.StoreIntake.put_all
+    put_runs = intake.StoreIntake.put_runs
     calls = iter(range(10**9))
 
-    def slandering(self: intake.StoreIntake, stream: int, items: Any) -> list[bool]:
-        right = put_all(self, stream, items)
-        return [False] * len(right) if next(calls) == 3 else right
+    def slandering(self: intake.StoreIntake, runs: Any) -> list[int]:
+        right = put_runs(self, runs)
+        return [0] * len(right) if next(calls) == 2 else right
 
-    monkeypatch.setattr(intake.StoreIntake, "put_all", slandering)
+    monkeypatch.setattr(intake.StoreIntake, "put_runs", slandering)
     assert any("without cause" in fault for fault in play(library, small()).faults)
 
 

@@ -89,7 +89,7 @@ class Capacity:
 class Watcher(Protocol):
     """Sees all that passes."""
 
-    def opened(self, number: int, dialler: str, acceptor: str) -> None:
+    def opened(self, number: int, dialler: str, acceptor: str, protocol: str) -> None:
         """Take note of a new stream."""
         ...
 
@@ -503,7 +503,7 @@ class MemoryNetwork:
         handler = acceptor.accept(dialler.peer, protocol)
         number = next(self._numbers)
         if self.watcher is not None:
-            self.watcher.opened(number, dialler.peer, peer)
+            self.watcher.opened(number, dialler.peer, peer, protocol)
         up = _Pipe(line, self.window, _Passage(self, number, dialler, acceptor))
         down = _Pipe(line, self.window, _Passage(self, number, acceptor, dialler))
         ours = MemoryStream(peer, down, up, dialler.caps)

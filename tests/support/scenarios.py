@@ -223,9 +223,9 @@ class Plan:
         under way, and each liar a chunk of the greatest length that it may claim.
         """
         if self.kind != "swarm":
-            return 0.6
+            return 1.0
         lost = len(self.mishaps) * 2 * limits.MAX_CHUNK + len(self.liars) * len(self.fetchers) * 1.5 * limits.MAX_CHUNK
-        return 0.6 + lost / (len(self.fetchers) * self.size)
+        return 1.0 + lost / (len(self.fetchers) * self.size)
 
     def __str__(self) -> str:
         lines = [
@@ -700,8 +700,8 @@ class _World:
             if held := service._service.slots.held:
                 self.fault(f"{name} has given {held} places for uploads to nobody")
             assert life.node.host is not None
-            if failures := {k: v for k, v in life.node.host.failures.items() if k != "RemoteProtocolError"}:
-                self.fault(f"handlers of {name} failed: {failures}")
+            if failures := life.node.host.failures.keys() - {"NetworkError", "RemoteProtocolError"}:
+                self.fault(f"handlers of {name} failed: {sorted(failures)}")
 
     def _look_at_blame(self) -> None:
         guilty = {name for name, vice in self.plan.liars.items() if vice in BLAMED}

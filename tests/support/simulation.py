@@ -4,6 +4,7 @@ What could differ between two runs is taken away while `simulate` runs:
 
 - the clock: trio's autojump clock, which begins at 0 and knows no other time;
 - the order of tasks: trio sorts those that are runnable, and shuffles them with a generator that we seed;
+- other chance: `random` itself is seeded;
 - threads: a call for a worker thread is made at once, and its result comes back after a simulated while;
 - the network: `open_network` gives a host of a `MemoryNetwork`, by the seed of the node's key;
 - the local door: nobody calls there, so there is none.
@@ -35,6 +36,7 @@ from samara.node.network.opening import NetworkConfig, OpenNetwork
 from samara.node.settings import NetworkSettings, Settings, StoreSettings
 from samara.node.store.home import Home
 from samara.node.store.watch import PlaceWatch
+from samara.protocol.errors import SamaraError
 
 __all__ = ["LogWatch", "SimulatedNode", "count_tasks", "draw_key", "simulate"]
 
@@ -61,14 +63,16 @@ def simulate(seed: int, world: Callable[[], Awaitable[T]], *, slowest_call: floa
 @contextlib.contextmanager
 def _no_chance(seed: int) -> Iterator[None]:
     inside: Any = trio_run
-    before = inside._ALLOW_DETERMINISTIC_SCHEDULING, inside._r.getstate()
+    before = inside._ALLOW_DETERMINISTIC_SCHEDULING, inside._r.getstate(), random.getstate()
     inside._ALLOW_DETERMINISTIC_SCHEDULING = True
     inside._r.seed(f"{seed}/tasks")
+    random.seed(f"{seed}/random")
     try:
         yield
     finally:
         inside._ALLOW_DETERMINISTIC_SCHEDULING = before[0]
         inside._r.setstate(before[1])
+        random.setstate(before[2])
 
 
 @contextlib.contextmanager
@@ -218,6 +222,9 @@ class SimulatedNode:
                         self.node = node
                         task_status.started()
                         await trio.sleep_forever()
+        except* SamaraError:
+            if not self.is_dying:  # else it found its store gone; who is killed does not get that far
+                raise
         finally:
             _HOSTS.pop(self.key, None)
             self.node = self.host = self._scope = self._task = None

@@ -15,7 +15,7 @@ import trio
 from samara.protocol.errors import RemoteProtocolError
 from samara.protocol.exchange.frames import FrameReader
 from samara.protocol.exchange.headers import decode
-from samara.protocol.exchange.messages import Chunk, Message, Want
+from samara.protocol.exchange.messages import PROTOCOL, Chunk, Message, Want
 
 __all__ = ["Wiretap"]
 
@@ -33,20 +33,16 @@ class Wiretap:
     Attributes:
         sent: Bytes that each host has sent.
         received: Bytes that were sent to each host.
-        chunks: How often a chunk was sent, by (sender, receiver, stream, index).
-        chunk_bytes: Bytes of whole chunks, by (sender, receiver).
     """
 
     def __init__(self, tell: Callable[[str], None] | None = None) -> None:
         self._tell = tell
         self._digest = hashlib.blake2b(digest_size=16)
         self._readers: dict[tuple[int, str], FrameReader[Message] | None] = {}
-        self._wants: dict[tuple[int, int], int] = {}
+        self._wants: dict[tuple[int, int], Want] = {}
         self.events = 0
         self.sent: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
-        self.chunks: Counter[tuple[str, str, int, int]] = Counter()
-        self.chunk_bytes: Counter[tuple[str, str]] = Counter()
 
     @property
     def digest(self) -> str:
@@ -57,16 +53,18 @@ class Wiretap:
         """Add an event of the world's own."""
         self._add(f"* {what}", b"")
 
-    def opened(self, number: int, dialler: str, acceptor: str) -> None:
-        self._readers[number, dialler] = FrameReader(decode)
-        self._readers[number, acceptor] = FrameReader(decode)
-        self._add(f"{dialler} > {acceptor} #{number} opened", b"")
+    def opened(self, number: int, dialler: str, acceptor: str, protocol: str) -> None:
+        if protocol == PROTOCOL:
+            self._readers[number, dialler] = FrameReader(decode)
+            self._readers[number, acceptor] = FrameReader(decode)
+        self._add(f"{dialler} > {acceptor} #{number} opened for {protocol}", b"")
 
     def moved(self, number: int, sender: str, receiver: str, data: memoryview) -> None:
         self.sent[sender] += len(data)
         self.received[receiver] += len(data)
         reader = self._readers.get((number, sender))
         if reader is None:
+            self._add(f"{sender} > {receiver} #{number} {len(data)} B", data)
             return
         try:
             frames = reader.receive(data)
@@ -80,12 +78,10 @@ class Wiretap:
     def _saw(self, number: int, sender: str, receiver: str, message: Message, payload: bytearray | memoryview) -> None:
         where = ""
         if isinstance(message, Want):
-            self._wants[number, message.id] = message.stream
+            self._wants[number, message.id] = message
         elif isinstance(message, Chunk):
-            stream = self._wants.get((number, message.id), -1)
-            self.chunks[sender, receiver, stream, message.index] += 1
-            self.chunk_bytes[sender, receiver] += len(payload)
-            where = f" stream={stream}"
+            want = self._wants.get((number, message.id))
+            where = f" of stream {want.stream} from {want.first} on:" if want is not None else ""
         said = " ".join(f"{name}={getattr(message, name)}" for name in message.__slots__ if name in _SHOWN)
         bytes_ = f" +{len(payload)} B" if payload else ""
         self._add(f"{sender} > {receiver} #{number} {type(message).__name__}{where} {said}{bytes_}", payload)
