@@ -18,6 +18,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 from support.contents import Source, give_home, make_source, take_all
+from support.memory_network import MemoryNetwork
 
 from samara.node.app import open_node
 from samara.node.doors import client, local
@@ -29,7 +30,9 @@ from samara.node.fetch.job import FetchJob, _rotation
 from samara.node.fetch.keeper import Arrival
 from samara.node.fetch.lists import ListBoard
 from samara.node.fetch.swarm import Swarm
+from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.pool import BufferPool
+from samara.node.network.exchange.server import Service, serve_stream
 from samara.node.network.transport import PeerAddress
 from samara.node.operations import library
 from samara.node.operations.library import VERIFY, VerifyRequest, verify_held
@@ -43,6 +46,7 @@ from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import DiskFullError, NotFoundError, PeerRefusedError, StoreError, UsageError
+from samara.protocol.exchange.messages import PROTOCOL
 from samara.protocol.ids import ContentId, Digest, ReleaseId, format_record
 from samara.protocol.limits import MIB
 from samara.protocol.ports import Availability, StreamNeed
@@ -229,6 +233,21 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
         nursery.cancel_scope.cancel()
     assert peer.asked <= 2
     assert swarm._scheduler.next_requests(peer.peer, trio.current_time())
+
+
+async def test_what_a_session_is_left_with_comes_alone_also_when_it_is_cancelled() -> None:
+    world = MemoryNetwork()
+    async with world.join("seeder") as seeder, world.join("fetcher") as fetcher:
+        seeder.serve(PROTOCOL, functools.partial(serve_stream, shelf=cast(Any, None), service=Service()))
+
+        async def fail() -> None:
+            with trio.CancelScope() as scope:
+                async with ExchangeClient.connect(fetcher, seeder.address):
+                    scope.cancel()
+                    raise StoreError("the place is busy")
+
+        with pytest.raises(StoreError, match="is busy"):
+            await fail()
 
 
 class Silent(Whole):

@@ -146,9 +146,12 @@ class ExchangeClient:
                 finally:
                     client._end(NetworkError(f"the session with {stream.peer} was closed"))
         except BaseExceptionGroup as group:
-            # The tasks report through `_end`: what comes alone here is what the block itself raised.
-            if len(group.exceptions) == 1:
-                raise group.exceptions[0] from None
+            # The tasks report through `_end`: what comes here is what the block itself raised, perhaps while all of
+            # it was cancelled.
+            _, raised = group.split(trio.Cancelled)
+            alone = raised if raised is not None else group
+            if len(alone.exceptions) == 1:
+                raise alone.exceptions[0] from None
             raise
 
     @property
