@@ -33,6 +33,7 @@ from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import NotFoundError, RemoteProtocolError, SamaraError
 from samara.protocol.ids import digest
+from samara.protocol.noise.identity import Identity
 from samara.protocol.ports import StreamNeed
 from samara.protocol.table import verify_table
 
@@ -116,7 +117,11 @@ class FetchJob:
             await self._begin_from_home()
             if not self._is_complete():
                 await self._meeting.run(
-                    self._begin_as_listed, self._keep_chunks, self._commit_now_and_then, self._tell_progress
+                    self._begin_as_listed,
+                    self._keep_chunks,
+                    self._keep_time,
+                    self._commit_now_and_then,
+                    self._tell_progress,
                 )
             return await self._finish()
         finally:
@@ -296,6 +301,11 @@ class FetchJob:
             except SamaraError as error:  # our disk: no peer can help
                 self._meeting.end(error)
 
+    async def _keep_time(self) -> None:
+        await self._is_open.wait()
+        if self._swarm is not None:
+            await self._swarm.keep_time()
+
     async def _pause(self, seconds: float) -> None:
         """Wait between two looks: longer while nobody gives, for such a fetch may lie in the background for weeks."""
         if self._meeting.sessions or self._copying:
@@ -345,7 +355,8 @@ class FetchJob:
 
 
 def _rotation(node: Node) -> int:
-    return int.from_bytes(digest(str(node.home.root).encode())[:4], "big")
+    """A number of this node's own; the path of its home would be the same on many machines."""
+    return int.from_bytes(digest(Identity(node.home.key("node")).peer.encode())[:4], "big")
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

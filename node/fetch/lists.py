@@ -8,6 +8,7 @@ Source: specs/content.md, "Verification".
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -244,17 +245,18 @@ class ListBoard:
         while self.left:
             now = trio.current_time()
             late = next((work for work in self._in_hand.values() if peer not in work.asking), None)
+            due = late.since + self._help_after if late is not None else math.inf
             work = None
             if self._waiting:
                 work = self._waiting.popleft()
-            elif late is not None and now - late.since >= self._help_after:
+            elif late is not None and now >= due:
                 work = self._in_hand.pop(late.need.stream)
             if work is not None:
                 work.since = now
                 self._in_hand[work.need.stream] = work
                 return work
             news = self._news
-            with trio.move_on_at(late.since + self._help_after if late is not None else float("inf")):
+            with trio.move_on_at(due):
                 await news.wait()
         return None
 

@@ -62,7 +62,8 @@ class Swarm:
         self._scheduler = Scheduler(rotate=rotate)
         self._streams: dict[int, int] = {}
         self._order: list[int] = []  # the streams as they were added
-        self._news = trio.Event()
+        self._calls: dict[str, trio.Event] = {}  # by peer: there may be something to ask it for
+        self._timing = trio.Event()  # the next moment of the scheduler may be another one
         self._new_streams = trio.Event()
         self._requests: dict[tuple[str, Want], trio.CancelScope] = {}
         self._dropped: set[str] = set()
@@ -101,6 +102,14 @@ class Swarm:
         """
         await self._keeper.run()
 
+    async def keep_time(self) -> None:
+        """Do what is due, until cancelled: once for all peers, since most moments concern one of them."""
+        while True:
+            timing = self._timing = trio.Event()
+            with trio.move_on_at(self._scheduler.timer() or math.inf):
+                await timing.wait()
+            self._tick()
+
     async def fetch_from(self, client: ExchangeClient, *, wrong_before: int) -> None:
         """Fetch from one peer until cancelled.
 
@@ -119,18 +128,18 @@ class Swarm:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_asking_what_it_has, client)
                 while True:
-                    news = self._news
+                    call = self._calls[peer] = trio.Event()
                     for want in self._scheduler.next_requests(peer, trio.current_time()):
                         nursery.start_soon(self._request, client, want)
-                    with trio.move_on_at(self._scheduler.timer() or math.inf):
-                        await news.wait()
-                    self._tick()
+                    self._timing.set()
+                    await call.wait()
                     if peer in self._liars:
                         raise WrongChunkError(f"{peer} {self._liars[peer]}")
                     if peer in self._dropped:
                         raise NetworkError(f"{peer} stalls")
         finally:
             client.on_received = None
+            self._calls.pop(peer, None)
             self._scheduler.remove_peer(peer)
             self._dropped.discard(peer)
             self._tell()
@@ -141,7 +150,7 @@ class Swarm:
             bits = await client.files_bits(self._content, files=files)
             whole = int.from_bytes(bits, "little").bit_count() >= files
             self._scheduler.set_files(client.peer, None if whole else bits)  # of files that are added later, too
-            self._tell()
+            self._call(client.peer)
             await self._ask_for_parts(client, bits, trio.current_time() + (_LOOK_AGAIN if whole else self._pause()))
 
     def _pause(self) -> float:
@@ -164,7 +173,7 @@ class Swarm:
                 with contextlib.suppress(NotFoundError):
                     found = await client.availability(self._content, stream, chunks=self._streams[stream])
                     self._scheduler.set_availability(client.peer, stream, found.bits)
-                    self._tell()
+                    self._call(client.peer)
 
     async def _request(self, client: ExchangeClient, want: Want) -> None:
         peer = client.peer
@@ -182,13 +191,16 @@ class Swarm:
                 )
             except NotFoundError:
                 self._scheduler.failed(peer, want, Failure.NOT_FOUND, trio.current_time())
+                self._tell()
             except PeerRefusedError:
                 self._scheduler.failed(peer, want, Failure.REFUSED, trio.current_time())
+                self._tell()
             except PeerBusyError as busy:
                 self._scheduler.busy(peer, want, busy.retry_after, trio.current_time())
+                self._tell()
             finally:
                 self._requests.pop((peer, want), None)
-                self._tell()
+                self._call(peer)
 
     def _take(self, kept: list[tuple[Arrival, int]]) -> None:
         """Tell the scheduler what was kept, and let those go who sent something wrong."""
@@ -217,7 +229,9 @@ class Swarm:
                     self._cancel(event.peer, want)
                 if event.dropped:
                     self._dropped.add(event.peer)
-            self._tell()
+                self._tell()  # what it owed may be asked of anybody
+            else:
+                self._call(event.peer)
 
     def _cancel(self, peer: str, want: Want) -> None:
         if (scope := self._requests.get((peer, want))) is not None:
@@ -227,6 +241,13 @@ class Swarm:
         """Return the file after a stream in which a run goes on, or 0 at the end."""
         return next((number for number in range(stream + 1, len(self._sizes) + 1) if self._sizes[number - 1]), 0)
 
+    def _call(self, peer: str) -> None:
+        """Look whether there is something to ask one peer for."""
+        if (call := self._calls.get(peer)) is not None:
+            call.set()
+
     def _tell(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
+        """Look whether there is something to ask anybody for: what one owed may be free."""
+        for peer in self._calls:
+            self._call(peer)
+        self._timing.set()

@@ -136,6 +136,8 @@ class Index:
         if not self.writable:
             raise ReadOnlyError(f"{self._path.parent} is open for reading only")
         with self._lock:
+            if self._closed:
+                raise StoreError("the index was closed")
             if self._writer.in_transaction:  # the caller's block is the transaction
                 yield self._writer
                 return

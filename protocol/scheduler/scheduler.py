@@ -231,8 +231,11 @@ class Scheduler:
     # What came of it
 
     def progress(self, peer: str, size: int, now: float) -> None:
-        """Take note that `size` bytes of a chunk's payload came from a peer; the chunk need not be whole yet."""
-        if (who := self._peers.get(peer)) is not None:
+        """Take note that `size` bytes of a chunk's payload came from a peer; the chunk need not be whole yet.
+
+        Of a peer that owes nothing it is void: what else it says, of what it has, is no measure of its rate.
+        """
+        if (who := self._peers.get(peer)) is not None and who.requests:
             who.pace.heard(size, now)
 
     def excuse(self, peer: str, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import tempfile
@@ -17,6 +18,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 from support.contents import Source, give_home, make_source, take_all
+from support.memory_network import MemoryNetwork
 
 from samara.node.app import open_node
 from samara.node.doors import client, local
@@ -24,10 +26,13 @@ from samara.node.fetch import finder
 from samara.node.fetch.cost import CostJob
 from samara.node.fetch.finder import Finder
 from samara.node.fetch.goal import Goal
-from samara.node.fetch.job import FetchJob
+from samara.node.fetch.job import FetchJob, _rotation
 from samara.node.fetch.keeper import Arrival
+from samara.node.fetch.lists import ListBoard
 from samara.node.fetch.swarm import Swarm
+from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.pool import BufferPool
+from samara.node.network.exchange.server import Service, serve_stream
 from samara.node.network.transport import PeerAddress
 from samara.node.operations import library
 from samara.node.operations.library import VERIFY, VerifyRequest, verify_held
@@ -41,11 +46,12 @@ from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import DiskFullError, NotFoundError, PeerRefusedError, StoreError, UsageError
-from samara.protocol.ids import ContentId, ReleaseId, format_record
+from samara.protocol.exchange.messages import PROTOCOL
+from samara.protocol.ids import ContentId, Digest, ReleaseId, format_record
 from samara.protocol.limits import MIB
-from samara.protocol.ports import Availability
+from samara.protocol.ports import Availability, StreamNeed
 from samara.protocol.records import Visibility
-from samara.protocol.scheduler import Standing
+from samara.protocol.scheduler import Scheduler, Standing, Want
 
 NO_FLOOR = Settings(store=StoreSettings(floor=0))
 
@@ -227,6 +233,94 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
         nursery.cancel_scope.cancel()
     assert peer.asked <= 2
     assert swarm._scheduler.next_requests(peer.peer, trio.current_time())
+
+
+async def test_what_a_session_is_left_with_comes_alone_also_when_it_is_cancelled() -> None:
+    world = MemoryNetwork()
+    async with world.join("seeder") as seeder, world.join("fetcher") as fetcher:
+        seeder.serve(PROTOCOL, functools.partial(serve_stream, shelf=cast(Any, None), service=Service()))
+
+        async def fail() -> None:
+            with trio.CancelScope() as scope:
+                async with ExchangeClient.connect(fetcher, seeder.address):
+                    scope.cancel()
+                    raise StoreError("the place is busy")
+
+        with pytest.raises(StoreError, match="is busy"):
+            await fail()
+
+
+class Silent(Whole):
+    """Holds all of it, and answers no want."""
+
+    on_received = None
+    opened = SimpleNamespace(max_outstanding=32)
+
+    def __init__(self, peer: str) -> None:
+        super().__init__()
+        self.peer = peer
+
+    async def chunks(self, *want: object) -> None:
+        await trio.sleep_forever()
+
+
+async def test_a_peer_that_looks_again_does_not_wake_all_others(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    next_requests = Scheduler.next_requests
+
+    def counting(self: Scheduler, peer: str, now: float) -> list[Want]:
+        looks.append(peer)
+        return next_requests(self, peer, now)
+
+    monkeypatch.setattr(Scheduler, "next_requests", counting)
+    swarm = Swarm(ContentId(bytes(32)), cast(Any, None), [10], BufferPool(), rotate=0)
+    swarm.add_stream(1, [0], one_chunk())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(swarm.keep_time)
+        for number in range(20):
+            client = cast(Any, Silent(f"peer {number}"))
+            nursery.start_soon(functools.partial(swarm.fetch_from, client, wrong_before=0))
+            await trio.sleep(0.007)
+        await trio.sleep(5.0)
+        nursery.cancel_scope.cancel()
+    assert 19 * 5 * 3 < len(looks) < 20 * 5 * 8, "four times a second each, and when something comes"
+
+
+def test_nodes_whose_homes_have_the_same_path_begin_at_different_places(tmp_path: Path) -> None:
+    homes = [Home(tmp_path / "home"), Home(tmp_path / "moved")]
+    homes[0].create()
+    rotation = _rotation(cast(Any, SimpleNamespace(home=homes[0])))
+    homes[0].root.rename(homes[1].root)
+    homes[0].create()
+    assert _rotation(cast(Any, SimpleNamespace(home=homes[0]))) != rotation
+    assert _rotation(cast(Any, SimpleNamespace(home=homes[1]))) == rotation
+
+
+async def test_who_waits_to_help_with_a_list_does_not_spin_when_it_is_time(mock_clock: trio.testing.MockClock) -> None:
+    began = 0.3
+    assert (began + 2.0) - began < 2.0, "what is due by one sum is not by the other"
+    verifier = cast(Any, SimpleNamespace(complete=False))
+    board = ListBoard(ContentId(bytes(32)), cast(Any, never), cast(Any, unwatched), 2.0)
+    board.add(StreamNeed(1, "a", 1, Digest(bytes(32)), False, 0, []), verifier)
+    mock_clock.jump(began - trio.current_time())
+    work = await board._take("silent")
+    assert work is not None
+    work.asking["silent"] = trio.CancelScope()
+    helped: list[object] = []
+
+    async def help_with_it() -> None:
+        helped.append(await board._take("helper"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(help_with_it)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(began + 2.0 - trio.current_time())
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert helped == [work]
 
 
 async def test_a_peer_does_not_stall_because_our_disk_is_slow(mock_clock: trio.testing.MockClock) -> None:

@@ -172,8 +172,12 @@ def test_a_frame_that_ends_the_connection(row: dict[str, Any]) -> None:
     *right, wrong = map(unrun, row["hears"])
     for part in right:
         session.receive(memoryview(part))
-    with pytest.raises(error_of(row)):  # where it is for want of credit, half a frame is as much as a whole one
-        for part in (wrong[:-1], wrong[-1:]):
-            session.receive(memoryview(part))
+
+    def receive_wrong() -> None:  # where it is for want of credit, half a frame is as much as a whole one
+        session.receive(memoryview(wrong[:-1]))
+        session.receive(memoryview(wrong[-1:]))
+
+    with pytest.raises(error_of(row)):
+        receive_wrong()
     with pytest.raises(LocalProtocolError, match="failed"):
         session.receive(memoryview(b""))

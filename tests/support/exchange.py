@@ -116,7 +116,7 @@ class CappedStream(MemoryStream):
     """A stream whose transport keeps a cap."""
 
     @property
-    def held_back(self) -> float:  # type: ignore[override]
+    def held_back(self) -> float:
         return self.incoming.slowed.seconds + self.outgoing.slowed.seconds
 
 

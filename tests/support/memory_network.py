@@ -1,5 +1,8 @@
 """A network in memory: `transport.Network` between hosts of one process, with lines that can be slow, cut and mended.
 
+Hosts may have a capacity each way that all their streams share, fairly; lines may lose connections, jitter and stand
+still. Chance comes from one seeded generator, so a run on trio's autojump clock can be had again.
+
     world = MemoryNetwork()
     async with world.join("alice") as alice, world.join("bob") as bob:
         alice.serve("/echo/1", echo)
@@ -13,22 +16,30 @@ waiting is trio's, so a test with a clock that jumps simulates hours. Nothing is
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+import random
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import trio
 from support.streams import StreamParts
 
+from samara.node.network.caps import Caps, Pauses
 from samara.node.network.transport import PeerAddress, PeerState, Reachability, StreamHandler
 from samara.protocol.errors import NetworkError
 
-__all__ = ["Line", "MemoryHost", "MemoryNetwork", "MemoryStream"]
+__all__ = ["Capacity", "Line", "MemoryHost", "MemoryNetwork", "MemoryStream", "Watcher"]
 
 _WINDOW: Final = 4 << 20
 """Bytes of one direction of a stream that may be under way."""
+
+_TURN_SECONDS: Final = 0.05
+_SHORTEST_TURN: Final = 2 << 10
+_LONGEST_TURN: Final = 64 << 10
+"""Bytes that one stream may send before another has its turn: 50 ms of the slower end, within these."""
 
 
 @final
@@ -40,23 +51,105 @@ class Line:
         latency: Seconds from end to end.
         rate: Bytes a second of each stream and direction; None is no limit.
         up: Streams can be opened. `MemoryNetwork.cut` also breaks those that are open.
+        jitter: Seconds that a piece may come later than `latency` says, at most.
+        loss: How often the connection breaks for each MiB that passes, on average.
+        still_until: Nothing arrives before this time, and nobody is told.
     """
 
     latency: float = 0.0
     rate: float | None = None
     up: bool = True
+    jitter: float = 0.0
+    loss: float = 0.0
+    still_until: float = -math.inf
+
+
+@final
+class Capacity:
+    """What a host can send, or receive, in all.
+
+    A stream asks for one turn at a time and waits until it has passed, so streams take turns.
+
+    Args:
+        rate: Bytes a second; None is no limit.
+    """
+
+    def __init__(self, rate: float | None = None) -> None:
+        self.rate = rate
+        self._free_at = -math.inf
+
+    def take(self, size: int, now: float) -> float:
+        """Return when `size` bytes, asked for now, have passed."""
+        if self.rate is None:
+            return now
+        self._free_at = max(now, self._free_at) + size / self.rate
+        return self._free_at
+
+
+class Watcher(Protocol):
+    """Sees all that passes."""
+
+    def opened(self, number: int, dialler: str, acceptor: str, protocol: str) -> None:
+        """Take note of a new stream."""
+        ...
+
+    def moved(self, number: int, sender: str, receiver: str, data: memoryview) -> None:
+        """Take note of bytes that a sender has sent."""
+        ...
+
+
+@final
+class _Passage:
+    """The way of one direction of a stream: out of its sender, over the line, into its receiver."""
+
+    def __init__(self, world: MemoryNetwork, number: int, sender: MemoryHost, receiver: MemoryHost) -> None:
+        self._world = world
+        self._number = number
+        self._ends = sender.peer, receiver.peer
+        self._capacities = sender.up, receiver.down
+
+    def turn(self) -> int:
+        """Bytes that may go before another stream has its turn."""
+        rates = [capacity.rate for capacity in self._capacities if capacity.rate is not None]
+        if not rates:
+            return self._world.window
+        return max(_SHORTEST_TURN, min(int(min(rates) * _TURN_SECONDS), _LONGEST_TURN))
+
+    async def let_through(self, piece: memoryview) -> None:
+        """Wait until both ends have had time for it; it may cost the connection.
+
+        Raises:
+            NetworkError: It did.
+        """
+        now = trio.current_time()
+        passed = max(capacity.take(len(piece), now) for capacity in self._capacities)
+        if passed > now:
+            await trio.sleep_until(passed)
+        line = self._world.line(*self._ends)
+        if line.loss and self._world.random.random() < -math.expm1(-line.loss * len(piece) / (1 << 20)):
+            self._world.disconnect(*self._ends)
+            raise NetworkError("the connection was lost")
+        if self._world.watcher is not None:
+            self._world.watcher.moved(self._number, *self._ends, piece)
+
+    def jitter(self) -> float:
+        """Seconds that this piece comes late."""
+        jitter = self._world.line(*self._ends).jitter
+        return self._world.random.uniform(0.0, jitter) if jitter else 0.0
 
 
 @final
 class _Pipe:
     """One direction of a stream: bytes in order, each piece with the time at which it arrives."""
 
-    def __init__(self, line: Line, window: int) -> None:
+    def __init__(self, line: Line, window: int, passage: _Passage) -> None:
         self._line = line
         self._window = window
+        self._passage = passage
         self._pieces: deque[tuple[float, memoryview]] = deque()
         self._held = 0
         self._free_at = -math.inf  # when the line has sent all that was given to it
+        self._last = -math.inf  # when the last piece arrives
         self._ended = False
         self._broken = False
         self._changed = trio.Event()
@@ -87,23 +180,31 @@ class _Pipe:
         while rest:
             while self._held >= self._window and not self._broken and not self._ended:
                 await self._changed.wait()
-            if self._broken or self._ended:
-                raise NetworkError("the stream is gone")
-            piece, rest = rest[: self._window - self._held], rest[self._window - self._held :]
+            self._check()
+            size = min(self._window - self._held, self._passage.turn())
+            piece, rest = rest[:size], rest[size:]
             # What its sender may use again is copied, as a socket would.
             kept = piece if isinstance(piece.obj, bytes) else memoryview(bytes(piece))
+            await self._passage.let_through(kept)
+            self._check()
             now = trio.current_time()
             self._free_at = max(now, self._free_at) + (len(piece) / self._line.rate if self._line.rate else 0.0)
-            self._pieces.append((self._free_at + self._line.latency, kept))
+            arrives = self._free_at + self._line.latency + self._passage.jitter()
+            self._last = max(self._last, arrives)  # jitter does not let pieces overtake each other
+            self._pieces.append((self._last, kept))
             self._held += len(piece)
             self._wake()
+
+    def _check(self) -> None:
+        if self._broken or self._ended:
+            raise NetworkError("the stream is gone")
 
     async def get(self, max_bytes: int) -> memoryview:
         await trio.lowlevel.checkpoint()
         while not self._broken:
             if not self._pieces and self._ended:
                 return memoryview(b"")
-            arrives = self._pieces[0][0] if self._pieces else math.inf
+            arrives = max(self._pieces[0][0], self._line.still_until) if self._pieces else math.inf
             if arrives <= trio.current_time():
                 break
             with trio.move_on_at(arrives):
@@ -123,20 +224,38 @@ class _Pipe:
 class MemoryStream(StreamParts):
     """One end of a stream (implements `transport.Stream`)."""
 
-    def __init__(self, peer: str, incoming: _Pipe, outgoing: _Pipe) -> None:
+    def __init__(self, peer: str, incoming: _Pipe, outgoing: _Pipe, caps: Caps) -> None:
         self._peer = peer
         self._incoming = incoming
         self._outgoing = outgoing
+        self._caps = caps
+        self._waits = Pauses(), Pauses()
 
     @property
     def peer(self) -> str:
         return self._peer
 
+    @property
+    def held_back(self) -> float:
+        return sum(wait.seconds for wait in self._waits)
+
     async def receive_some(self, max_bytes: int) -> bytes:
-        return bytes(await self._incoming.get(max_bytes))
+        data = bytes(await self._incoming.get(max_bytes))
+        if self._caps.download.rate is not None:
+            with self._waits[0].pause():
+                await self._caps.download.acquire(len(data))
+        return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._outgoing.put(data)
+        size = self._caps.upload.piece or max(len(data), 1)
+        rest = memoryview(data)
+        await trio.lowlevel.checkpoint()
+        while rest:
+            piece, rest = rest[:size], rest[size:]
+            if self._caps.upload.rate is not None:
+                with self._waits[1].pause():
+                    await self._caps.upload.acquire(len(piece))
+            await self._outgoing.put(piece)
 
     @property
     def is_open(self) -> bool:
@@ -179,10 +298,15 @@ class _Connection:
 class MemoryHost:
     """A host (implements `transport.Network`); made by `MemoryNetwork.join`."""
 
-    def __init__(self, world: MemoryNetwork, peer: str, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, world: MemoryNetwork, peer: str, nursery: trio.Nursery, up: float | None, down: float | None
+    ) -> None:
         self._world = world
         self._peer = peer
         self._nursery = nursery
+        self.up = Capacity(up)
+        self.down = Capacity(down)
+        self.caps = Caps()
         self._handlers: dict[str, StreamHandler] = {}
         self._banned: frozenset[str] = frozenset()
         self.failures: Counter[str] = Counter()
@@ -217,6 +341,7 @@ class MemoryHost:
         line = self._world.line(self._peer, peer.peer)
         with trio.move_on_after(timeout):
             await trio.sleep(2 * line.latency)
+            await trio.sleep_until(max(line.still_until, trio.current_time()))
             return self._world.connect(self, peer.peer, protocol)
         raise NetworkError(f"{peer.peer} did not answer within {timeout} s")
 
@@ -230,12 +355,12 @@ class MemoryHost:
             self._world.disconnect(self._peer, peer)
 
     async def found_nearby(self) -> AsyncIterator[PeerAddress]:
-        seen = {self._peer}
+        seen: list[MemoryHost] = [self]
         while True:
             newcomers = self._world.newcomers
-            for host in self._world.nearby():
-                if host.peer not in seen:
-                    seen.add(host.peer)
+            for host in self._world.nearby(self._peer):
+                if host not in seen:  # who left and came back is found again
+                    seen.append(host)
                     yield host.address
             await newcomers.wait()
 
@@ -274,11 +399,24 @@ class MemoryNetwork:
     Args:
         lan: Hosts find each other as by mDNS.
         window: Bytes of one direction of a stream that may be under way.
+        rng: Decides what chance decides.
+        watcher: Sees all that passes.
     """
 
-    def __init__(self, *, lan: bool = False, window: int = _WINDOW) -> None:
+    def __init__(
+        self,
+        *,
+        lan: bool = False,
+        window: int = _WINDOW,
+        rng: random.Random | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self._lan = lan
-        self._window = window
+        self.window = window
+        self.random = rng or random.Random(0)
+        self.watcher = watcher
+        self._numbers = itertools.count(1)
+        self._known: dict[str, tuple[str, ...]] = {}
         self._hosts: dict[str, MemoryHost] = {}
         self._lines: dict[frozenset[str], Line] = {}
         self._met: dict[frozenset[str], _Connection] = {}
@@ -286,21 +424,39 @@ class MemoryNetwork:
         """Is set, and replaced, when a host joins."""
 
     @contextlib.asynccontextmanager
-    async def join(self, peer: str) -> AsyncIterator[MemoryHost]:
-        """Put a host into the world for as long as the block runs."""
+    async def join(self, peer: str, *, up: float | None = None, down: float | None = None) -> AsyncIterator[MemoryHost]:
+        """Put a host into the world for as long as the block runs.
+
+        Args:
+            peer: Its peer id.
+            up: Bytes a second that it can send in all; None is no limit.
+            down: Bytes a second that it can receive in all; None is no limit.
+        """
         if peer in self._hosts:
             raise ValueError(f"{peer} is here already")
         async with trio.open_nursery() as nursery:
-            host = self._hosts[peer] = MemoryHost(self, peer, nursery)
-            self.newcomers.set()
-            self.newcomers = trio.Event()
+            host = self._hosts[peer] = MemoryHost(self, peer, nursery, up, down)
+            self._tell_newcomer()
             try:
                 yield host
             finally:
-                del self._hosts[peer]
-                for other in self.connections_of(peer):
-                    self.disconnect(peer, other)
+                self.vanish(peer)
                 nursery.cancel_scope.cancel()
+
+    def _tell_newcomer(self) -> None:
+        self.newcomers.set()
+        self.newcomers = trio.Event()
+
+    def vanish(self, peer: str) -> None:
+        """Let nobody reach a host any more, as when its power fails; it leaves the block of `join` later."""
+        self._hosts.pop(peer, None)
+        for other in self.connections_of(peer):
+            self.disconnect(peer, other)
+
+    def acquaint(self, peer: str, others: Iterable[str]) -> None:
+        """Let a host find these, and nobody else, as soon as they are here."""
+        self._known[peer] = tuple(others)
+        self._tell_newcomer()
 
     def line(self, one: str, other: str) -> Line:
         """Return what lies between two hosts, to look at or to change."""
@@ -315,9 +471,20 @@ class MemoryNetwork:
         """Let two hosts meet again."""
         self.line(one, other).up = True
 
-    def nearby(self) -> list[MemoryHost]:
-        """The hosts that announce themselves on the LAN."""
+    def nearby(self, peer: str) -> list[MemoryHost]:
+        """The hosts that another one finds."""
+        if peer in self._known:
+            return [self._hosts[other] for other in self._known[peer] if other in self._hosts]
         return list(self._hosts.values()) if self._lan else []
+
+    def open_streams(self) -> list[tuple[str, str]]:
+        """Who has a stream to whom that is not closed, once for each stream."""
+        return [
+            (connection.dialler, stream.peer)
+            for connection in self._met.values()
+            for stream in connection.streams
+            if stream.is_open
+        ]
 
     def connections_of(self, peer: str) -> dict[str, _Connection]:
         """The connections of a host, by the other end."""
@@ -334,8 +501,13 @@ class MemoryNetwork:
         if acceptor is None or acceptor is dialler or not line.up or dialler.refuses(peer):
             raise NetworkError(f"{peer} cannot be reached")
         handler = acceptor.accept(dialler.peer, protocol)
-        up, down = _Pipe(line, self._window), _Pipe(line, self._window)
-        ours, theirs = MemoryStream(peer, down, up), MemoryStream(dialler.peer, up, down)
+        number = next(self._numbers)
+        if self.watcher is not None:
+            self.watcher.opened(number, dialler.peer, peer, protocol)
+        up = _Pipe(line, self.window, _Passage(self, number, dialler, acceptor))
+        down = _Pipe(line, self.window, _Passage(self, number, acceptor, dialler))
+        ours = MemoryStream(peer, down, up, dialler.caps)
+        theirs = MemoryStream(dialler.peer, up, down, acceptor.caps)
         connection = self._met.setdefault(frozenset({dialler.peer, peer}), _Connection(dialler.peer))
         connection.add(ours)
         acceptor.begin(handler, theirs)

@@ -17,7 +17,10 @@ class StreamParts:
     """
 
     in_place = True
-    held_back = 0.0
+
+    @property
+    def held_back(self) -> float:
+        return 0.0
 
     async def receive_some(self, max_bytes: int) -> bytes:
         raise NotImplementedError

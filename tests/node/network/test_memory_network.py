@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 import trio.testing
 from support.memory_network import MemoryHost, MemoryNetwork
 
+from samara.node.network.caps import Caps, TokenBucket
 from samara.node.network.transport import Network, PeerAddress, Stream
 from samara.protocol.errors import NetworkError
 
@@ -177,3 +179,117 @@ async def test_hosts_find_each_other_as_they_come(world: MemoryNetwork, alice: M
             await trio.testing.wait_all_tasks_blocked()
             assert found == ["alice", "carol"]
         nursery.cancel_scope.cancel()
+
+
+async def drain(stream: Stream) -> None:
+    while await stream.receive_some(1 << 20):
+        pass
+
+
+async def test_the_streams_of_a_host_share_what_it_can_send(autojump_clock: trio.testing.MockClock) -> None:
+    world = MemoryNetwork()
+    ended: list[float] = []
+
+    async def send(host: MemoryHost, address: PeerAddress) -> None:
+        stream = await host.open_stream(address, ECHO, timeout=1)
+        await stream.send_all(bytes(100_000))
+        ended.append(trio.current_time())
+
+    async with world.join("seeder", up=100_000) as seeder, world.join("one") as one, world.join("other") as other:
+        one.serve(ECHO, drain)
+        other.serve(ECHO, drain)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send, seeder, one.address)
+            nursery.start_soon(send, seeder, other.address)
+    assert ended == pytest.approx([2.0, 2.0], abs=0.1)
+
+
+async def test_a_host_receives_no_faster_than_it_can(autojump_clock: trio.testing.MockClock) -> None:
+    world = MemoryNetwork()
+    async with world.join("a", up=1e6) as a, world.join("b", up=1e6) as b, world.join("slow", down=100_000) as slow:
+        slow.serve(ECHO, drain)
+        async with trio.open_nursery() as nursery:
+            for host in (a, b):
+                stream = await host.open_stream(slow.address, ECHO, timeout=1)
+                nursery.start_soon(stream.send_all, bytes(100_000))
+    assert trio.current_time() == pytest.approx(2.0, abs=0.1)
+
+
+async def test_a_line_that_loses_breaks_connections_as_often_as_it_says(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    world = MemoryNetwork(window=64 << 10, rng=random.Random(1))
+    lost = 0
+    async with world.join("alice") as alice, world.join("bob") as bob:
+        alice.serve(ECHO, drain)
+        world.line("alice", "bob").loss = 0.5
+        for _ in range(200):
+            stream = await bob.open_stream(alice.address, ECHO, timeout=1)
+            try:
+                await stream.send_all(bytes(1 << 20))
+            except NetworkError:
+                lost += 1
+            await stream.reset()
+    assert 60 < lost < 100, "1 - e^-0.5 of 200 is 79"
+
+
+async def test_a_line_that_stands_still_delivers_later_and_in_order(autojump_clock: trio.testing.MockClock) -> None:
+    world = MemoryNetwork(rng=random.Random(1))
+    line = world.line("alice", "bob")
+    line.jitter = 0.5
+    async with world.join("alice") as alice, world.join("bob") as bob:
+        alice.serve(ECHO, echo)
+        stream = await bob.open_stream(alice.address, ECHO, timeout=1)
+        line.still_until = 10.0
+        for number in range(20):
+            await stream.send_all(bytes([number]))
+        line.still_until = 20.0
+        got = b""
+        while len(got) < 20:
+            got += await stream.receive_some(100)
+        assert got == bytes(range(20))
+        assert trio.current_time() >= 20.0
+
+
+async def test_who_comes_back_is_found_again_and_only_by_acquaintances(autojump_clock: trio.testing.MockClock) -> None:
+    world = MemoryNetwork()
+    found: list[str] = []
+
+    async def look(host: MemoryHost) -> None:
+        async for address in host.found_nearby():
+            found.append(address.peer)
+
+    async with world.join("alice") as alice, trio.open_nursery() as nursery:
+        world.acquaint("alice", ["bob"])
+        nursery.start_soon(look, alice)
+        for _ in range(2):
+            async with world.join("bob"), world.join("carol"):
+                await trio.sleep(1)
+            await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert found == ["bob", "bob"]
+
+
+async def test_who_vanishes_leaves_broken_streams(autojump_clock: trio.testing.MockClock) -> None:
+    world = MemoryNetwork()
+    async with world.join("alice") as alice, world.join("bob") as bob:
+        alice.serve(ECHO, drain)
+        stream = await bob.open_stream(alice.address, ECHO, timeout=1)
+        assert world.open_streams() == [("bob", "alice")]
+        world.vanish("alice")
+        assert world.open_streams() == []
+        with pytest.raises(NetworkError):
+            await stream.send_all(b"anybody?")
+        with pytest.raises(NetworkError):
+            await bob.open_stream(alice.address, ECHO, timeout=1)
+
+
+async def test_a_cap_holds_and_says_that_it_held_back(autojump_clock: trio.testing.MockClock) -> None:
+    world = MemoryNetwork()
+    async with world.join("alice") as alice, world.join("bob") as bob:
+        alice.serve(ECHO, drain)
+        bob.caps = Caps(TokenBucket(10_000))
+        stream = await bob.open_stream(alice.address, ECHO, timeout=1)
+        await stream.send_all(bytes(50_000))
+        assert trio.current_time() == pytest.approx(5.0, abs=0.2)
+        assert stream.held_back == pytest.approx(5.0, abs=0.2)

@@ -464,3 +464,12 @@ for number in range(60):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_writing_to_an_index_that_was_closed_is_an_error_of_the_store(tmp_path: Path) -> None:
+    with give_home(tmp_path) as store:
+        store.close()
+        with pytest.raises(StoreError, match="was closed"):
+            store.catalog.requeue_fetches()
+        with pytest.raises(StoreError, match="was closed"):
+            store.catalog.queue()

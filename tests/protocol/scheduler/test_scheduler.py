@@ -312,6 +312,19 @@ def test_slow_peers_that_pair_up_keep_no_chunk_from_a_third() -> None:
     assert wait_for(scheduler, "cat", paired, trickle("ann", "bob")) < paired + 3.0, "they need 100 s, and never stall"
 
 
+def test_what_a_peer_says_while_it_owes_nothing_does_not_make_it_slow() -> None:
+    scheduler = scheduler_with("ann", chunks=3, size=MAX_CHUNK)
+    prove(scheduler, "ann", size=MAX_CHUNK)
+    assert scheduler.next_requests("ann", 0.1)
+    scheduler.add_peer("bob", 0.1)
+    scheduler.set_files("bob", None)
+    for now in range(1, 30):
+        scheduler.progress("ann", 16 << 10, float(now))
+        scheduler.progress("bob", 20, float(now))  # what it has, which it is asked now and then
+    assert scheduler.look().peers["bob"].rate is None
+    assert [want.first for want in scheduler.next_requests("bob", 30.0)] == [2], "ann needs half a minute more"
+
+
 def test_who_is_silent_helps_nobody() -> None:
     scheduler = scheduler_with("ann", "bob", chunks=5, size=MAX_CHUNK)
     deliver(scheduler, "bob", scheduler.next_requests("bob", 0.0)[:1], 0.01, size=MAX_CHUNK)
