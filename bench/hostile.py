@@ -5,8 +5,9 @@
 One node in a process of its own sends bulk to an honest peer, which looks at it: alone, then while a decoy (a node
 like it) is attacked, then under that attack itself. Another process attacks, from `--peers` connections at a time,
 eight to a loopback address. The decoy shows what attackers take by being on the same processors; the ratio is that of
-the speed under attack to the speed beside the decoy. Printed beside it are CPU seconds of the node for each second
-under attack, and by how much its memory grew.
+the speed under attack to the speed beside the decoy. On a machine that others use, too, it wanders by half and more;
+the share wanders less: what of the node's CPU time the honest transfer would have needed alone. Printed beside them are
+CPU seconds of the node for each second under attack, and by how much its memory grew.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Suffered:
         alone: MB/s of the honest peer without it.
         beside: MB/s while another node is attacked so.
         under: MB/s with it.
+        share: CPU seconds of the node that the transfer takes alone, of those that passed while it ran under attack.
         cpu: CPU seconds of the node for each second under attack.
         memory: Most MiB of memory that the node had more than at rest.
     """
@@ -59,6 +61,7 @@ class Suffered:
     alone: float
     beside: float
     under: float
+    share: float
     cpu: float
     memory: float
 
@@ -139,7 +142,9 @@ async def suffer(name: str, said: argparse.Namespace) -> Suffered:
     with AttackedNode() as node:
         async with open_host(seed=b"\1" * 32) as honest:
             await transfer(honest, node, 8)
+            before = node.cpu()
             alone = await transfer(honest, node, said.mib)
+            needed = node.cpu() - before
             idle = node.memory()
             with AttackedNode() as decoy, stormed(name, decoy.address, said.peers):
                 await trio.sleep(WARM_UP)
@@ -151,10 +156,11 @@ async def suffer(name: str, said: argparse.Namespace) -> Suffered:
                     watched = Watched(node)
                     nursery.start_soon(watched.run)
                     under = await transfer(honest, node, said.mib)
+                    share = needed / (node.cpu() - before)
                     await trio.sleep(max(0.0, began + LEAST - time.perf_counter()))
                     nursery.cancel_scope.cancel()
                 cpu = (node.cpu() - before) / (time.perf_counter() - began)
-        return Suffered(name, alone, beside, under, cpu, watched.most - idle)
+        return Suffered(name, alone, beside, under, share, cpu, watched.most - idle)
 
 
 class Watched:
@@ -178,14 +184,17 @@ def main() -> int:
     results = []
     if not said.json:
         print(machine())
-        print(f"{'attack':40} {'alone':>6} {'beside':>6} {'under':>6} {'ratio':>6} {'CPU':>5} {'MiB':>6}", flush=True)
+        print(
+            f"{'attack':40} {'alone':>6} {'beside':>6} {'under':>6} {'ratio':>6} {'share':>6} {'CPU':>5} {'MiB':>6}",
+            flush=True,
+        )
     for name in said.attack or ATTACKS:
         found = trio.run(suffer, name, said)
         results.append(found)
         if not said.json:
             print(
                 f"{name:40} {found.alone:6.0f} {found.beside:6.0f} {found.under:6.0f} "
-                f"{found.ratio:6.2f} {found.cpu:5.2f} {found.memory:6.1f}",
+                f"{found.ratio:6.2f} {found.share:6.2f} {found.cpu:5.2f} {found.memory:6.1f}",
                 flush=True,
             )
     if said.json:

@@ -527,6 +527,8 @@ class MuxedConnection:
             case Windowed(number):
                 if (stream := self._streams.get(number)) is not None and stream.waiting:
                     self.has_to_send(stream)
+            case StreamOpened() if self._scope.cancel_called:
+                pass  # the writer has failed, and the reader has not heard of it yet
             case StreamOpened(number):
                 stream = self._streams[number] = MuxedStream(self, number, limits.STREAM_WINDOW)
                 self._opened.send_nowait(stream)

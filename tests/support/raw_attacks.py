@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import trio
 from support.raw_peer import HEADER_LINE, RawPeer, bare, data, negotiation, opening, some
 
+from samara.node.network.background import open_background
 from samara.protocol.limits import FRAME_CREDIT
 from samara.protocol.multistream import line
 from samara.protocol.noise import AES, CHACHA
@@ -71,12 +72,9 @@ def attack(name: str) -> Callable[[Attack], Attack]:
 @contextlib.asynccontextmanager
 async def reading(target: Target) -> AsyncIterator[RawPeer]:
     """A connection that reads, and forgets, whatever comes."""
-    async with RawPeer.dial(target.address, source=target.source) as peer, trio.open_nursery() as nursery:
+    async with RawPeer.dial(target.address, source=target.source) as peer, open_background() as nursery:
         nursery.start_soon(peer.until_refused)
-        try:
-            yield peer
-        finally:
-            nursery.cancel_scope.cancel()
+        yield peer
 
 
 # Before there is a peer.

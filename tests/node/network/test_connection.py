@@ -18,6 +18,7 @@ from samara.node.network.tcp import TcpStream
 from samara.node.network.upgrade import Upgrader
 from samara.protocol import limits
 from samara.protocol.errors import NetworkError, RemoteProtocolError
+from samara.protocol.yamux.frames import SYN, Kind, header
 
 MIB = limits.MIB
 
@@ -240,6 +241,14 @@ async def test_the_end_of_a_connection_is_the_end_of_its_streams() -> None:
             await ours.send_all(b"x")
         with pytest.raises(NetworkError):
             await alice.open()
+        assert await bob.accept() is None
+
+
+async def test_streams_that_come_after_the_end_are_nothing() -> None:
+    async with connected() as (_, bob):
+        bob._scope.cancel()
+        bob._close(NetworkError("the writer failed"))
+        bob._heed_all(memoryview(header(Kind.WINDOW, SYN, 1, 0)))
         assert await bob.accept() is None
 
 
