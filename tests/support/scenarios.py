@@ -555,8 +555,6 @@ class _World:
             await life.up.wait()
             node = life.node.node
             assert node is not None
-            if life.restarts % 2:
-                await node.fetches.take_up()  # as `samara node` does
             try:
                 await node.fetches.fetch(request, _ignore)
                 life.done = trio.current_time()
@@ -649,6 +647,8 @@ class _World:
         await trio.sleep_until(mishap.ends)
         life.restarts += 1
         await self._open(life, nursery)
+        if life.node.node is not None:
+            await life.node.node.fetches.take_up()  # as `samara node` does
 
     async def _leave_when_all_was_sent(self) -> None:
         (seeder,) = (life for life in self.lives.values() if life.member.role == "seeder")
