@@ -98,6 +98,7 @@ class FetchJob:
         self._listed: deque[_Listed] = deque()
         self._has_listed = trio.Event()
         self._begun = trio.Event()  # a peer begins to give
+        self._kept = trio.Event()  # more of it is here
         self._copying = False
         self._unlisted = 0
         self._reused = 0
@@ -222,7 +223,12 @@ class FetchJob:
             # From here on others look: nothing is awaited before all of it is true.
             self._unlisted = len(needs)
             self._swarm = Swarm(
-                content, intake, [entry.size for entry in table], self._meeting.buffers, rotate=_rotation(self._node)
+                content,
+                intake,
+                [entry.size for entry in table],
+                self._meeting.buffers,
+                rotate=_rotation(self._node),
+                on_kept=self._has_kept,
             )
             self._lists = ListBoard(content, self._store.contents.any_node, self._take_list, self._waits.help)
             self._total = sum(need.size for need in needs)
@@ -267,6 +273,7 @@ class FetchJob:
                     if found.missing:
                         swarm.add_stream(found.stream, found.missing, found.chunks)
                     self._unlisted -= 1
+                self._has_kept()
                 self._tell()
         self._copying = False
 
@@ -317,18 +324,21 @@ class FetchJob:
     async def _commit_now_and_then(self) -> None:
         last = trio.current_time()
         await self._is_open.wait()
-        while True:
-            await self._pause(0.05)
-            if self._intake is None:
-                continue
+        while self._intake is not None and self._swarm is not None:
             if self._is_complete():
                 await self._commit()
                 self._meeting.end()
                 return
+            with trio.move_on_after(_COMMIT_EVERY if self._intake.pending_bytes else _IDLE):
+                await self._kept.wait()
             due = trio.current_time() - last >= _COMMIT_EVERY
             if (due and self._intake.pending_bytes) or self._intake.pending_bytes >= _COMMIT_BYTES:
                 await self._commit()
                 last = trio.current_time()
+
+    def _has_kept(self) -> None:
+        self._kept.set()
+        self._kept = trio.Event()
 
     async def _commit(self) -> None:
         if self._intake is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -50,11 +50,19 @@ class Swarm:
         intake: Where to.
         sizes: Bytes of each of its files.
         buffers: Gets the buffers of chunks that are kept.
+        on_kept: Is called when more was kept.
         rotate: A number that differs between nodes, so that several fetchers begin at different places.
     """
 
     def __init__(
-        self, content: ContentId, intake: StoreIntake, sizes: Sequence[int], buffers: BufferPool, *, rotate: int
+        self,
+        content: ContentId,
+        intake: StoreIntake,
+        sizes: Sequence[int],
+        buffers: BufferPool,
+        *,
+        rotate: int,
+        on_kept: Callable[[], None] = lambda: None,
     ) -> None:
         self._content = content
         self._sizes = sizes
@@ -68,6 +76,7 @@ class Swarm:
         self._requests: dict[tuple[str, Want], trio.CancelScope] = {}
         self._dropped: set[str] = set()
         self._liars: dict[str, str] = {}
+        self._on_kept = on_kept
         self._keeper = Keeper(intake, self._take, buffers)
         self.received = 0
         """Bytes that were kept."""
@@ -218,6 +227,7 @@ class Swarm:
                 self._liars[peer] = f"sent a wrong chunk: chunk {index} of stream {stream}"
         for other, want in self._scheduler.cancelled():
             self._cancel(other, want)
+        self._on_kept()
         self._tell()
 
     def _tick(self) -> None:
