@@ -59,7 +59,8 @@ from samara.protocol.limits import (
 )
 
 if TYPE_CHECKING:
-    from samara.node.network.connection import MuxedConnection, MuxedStream
+    from samara.node.network.connection import MuxedConnection
+    from samara.node.network.muxed_stream import MuxedStream
 
 __all__ = ["Host", "open_host"]
 

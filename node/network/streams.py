@@ -12,7 +12,7 @@ from samara.protocol.errors import NetworkError, RemoteProtocolError
 from samara.protocol.multistream import Acceptor, Opener
 
 if TYPE_CHECKING:
-    from samara.node.network.connection import MuxedStream
+    from samara.node.network.muxed_stream import MuxedStream
 
 __all__ = ["HostStream", "accept_protocol", "open_protocol"]
 

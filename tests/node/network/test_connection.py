@@ -13,7 +13,8 @@ import trio
 
 from samara.node.network import connection as connection_module
 from samara.node.network.caps import Caps, TokenBucket
-from samara.node.network.connection import MuxedConnection, MuxedStream
+from samara.node.network.connection import MuxedConnection
+from samara.node.network.muxed_stream import MuxedStream
 from samara.node.network.tcp import TcpStream
 from samara.node.network.upgrade import Upgrader
 from samara.protocol import limits
