@@ -146,8 +146,8 @@ MAX_WRONG_PEERS: Final = 4096
 MAX_WINDOW: Final = 32 * MIB
 """Bytes that one peer may owe us: half a second of the fastest line, and what a session may hold in memory."""
 
-MAX_RUN_BYTES: Final = 16 * MIB
-"""Bytes of one run: two of them fill the largest window."""
+MAX_RUN_BYTES: Final = 4 * MIB
+"""Bytes of one run: what its holder reads at a time. A run that is a little longer costs two reads."""
 
 STALL_PATIENCE: Final = 15.0
 """Seconds without a byte until what a peer owes is asked of others; a peer that stalled before gets more."""

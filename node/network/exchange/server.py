@@ -60,6 +60,7 @@ from samara.protocol.limits import (
     MAX_RECORDS,
     MAX_RETRY_MS,
     MAX_ROOT_CHAIN,
+    MAX_RUN_BYTES,
     MAX_STREAM_CHUNKS,
     PROGRESS_RATE,
     PROGRESS_WINDOW,
@@ -77,7 +78,7 @@ _RECEIVE: Final = 16 << 10
 
 _NODE_BATCH: Final = 8
 
-_READ: Final = 4 << 20
+_READ: Final = MAX_RUN_BYTES
 """Bytes that are read at a time: enough for a disk to stream, and many times what a worker thread costs."""
 
 _SEND: Final = 1 << 20
