@@ -1,10 +1,15 @@
 """Fixtures that every folder of tests may use, and how properties are searched."""
 
 import os
+import signal
 
 from hypothesis import settings
 
 pytest_plugins = ["support.models"]
+
+# Begun in the background a shell lets us ignore it, and our children with us: then nothing can be interrupted in a test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # CI searches the same examples each time, so that a red run is about the change; elsewhere the search goes on.
 settings.register_profile("ci", derandomize=True, deadline=None)
