@@ -47,6 +47,7 @@ def places(disk: Path | None, only: str | None) -> Iterator[list[Place]]:
     with contextlib.ExitStack() as stack:
         found = []
         if only != "disk" and (memory := _memory(stack)):
+            _touch_memory(memory)
             found.append(Place("tmpfs", memory))
         on_disk = [disk] if disk else [Path(tempfile.gettempdir()), Path("/var/tmp")]
         if only != "tmpfs":
@@ -73,6 +74,15 @@ def _memory(stack: contextlib.ExitStack) -> Path | None:
             return folder
     print("skipped: tmpfs: there is none that is large enough, and none can be mounted")
     return None
+
+
+def _touch_memory(folder: Path) -> None:
+    """Use half of the memory once: a virtual machine may get it from its host only then, at a tenth of its speed."""
+    left = min(_available() // 2, shutil.disk_usage(folder).free // 2)
+    piece = bytes(16 * MIB)
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        while left > 0:
+            left -= file.write(piece)
 
 
 def _folder(stack: contextlib.ExitStack, parent: Path) -> Path:

@@ -7,7 +7,7 @@ from hypothesis import settings
 
 pytest_plugins = ["support.models"]
 
-# Begun in the background a shell lets us ignore it, and our children with us: then nothing can be interrupted in a test.
+# Begun in the background, a shell lets us ignore it, and our children with us: then no test can interrupt anything.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
