@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from support.scenarios import Library, Plan, play
+from support.scripts import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -16,10 +19,12 @@ def library() -> Iterator[Library]:
         yield library
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_all_is_well_in_the_end(library: Library, seed: int) -> None:
-    found = play(library, Plan.draw(seed))
-    assert not found.faults, f"replay it: scripts/simulate.py --seed {seed}"
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_all_is_well_in_the_end(first: int) -> None:
+    """Fifty worlds at a time, in processes of their own: on all cores, and not slowed by what measures coverage."""
+    script = [sys.executable, str(ROOT / "scripts/simulate.py"), "--first", str(first), "--seeds", "50", "--jobs", "2"]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_flash_crowd_shares_what_one_seeder_has(library: Library) -> None:
