@@ -394,14 +394,13 @@ class Contents:
                 shorts = _SHORTS.iter_unpack(chunks.entries)
                 yield from ((short, no, stream, index) for index, (short,) in enumerate(shorts))
 
-    def find_chunk(self, chunk: Digest) -> list[tuple[ContentId, int, int]]:
-        """Return where a chunk may be held: (content, stream, index). A hint: the bytes are verified by the reader."""
-        return self._find([chunk])[_short(chunk)][:_HINTS]
-
     def find_chunks(
         self, chunks: ChunkList, indexes: Sequence[int]
     ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
-        """Yield those of some chunks of a list that may be held, and where, as `find_chunk` does."""
+        """Yield those of some chunks of a list that may be held, and where: (content, stream, index).
+
+        It is a hint: the bytes are verified by the reader.
+        """
         for start in range(0, len(indexes), _ASKED_AT_ONCE):
             asked = indexes[start : start + _ASKED_AT_ONCE]
             places = self._find([chunks.hash(index) for index in asked])

@@ -30,7 +30,7 @@ from samara.node.store.watch import PlaceWatch
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import DiskFullError, StoreError
-from samara.protocol.ids import ContentId, digest
+from samara.protocol.ids import ContentId
 from samara.protocol.limits import MIB
 
 HALF = 4 * MIB
@@ -323,11 +323,14 @@ def test_a_chunk_that_lies_everywhere_is_looked_up_in_few_places(tmp_path: Path)
         for number in range(40):
             (zeros.parent / f"label-{number}").write_bytes(b"0\n")
         made = Source.publish(source, zeros.parent)
-        chunks = source.contents.chunk_list(made.content, 41)
+        chunks, label = source.contents.chunk_list(made.content, 41), source.contents.chunk_list(made.content, 1)
         assert chunks is not None
+        assert label is not None
         assert len(chunks) >= 40
-        assert [index for _, _, index in source.contents.find_chunk(chunks.hash(3))] == [0]
-        assert len(source.contents.find_chunk(digest(b"0\n"))) == 16
+        ((number, places),) = source.contents.find_chunks(chunks, [3])
+        assert (number, [index for _, _, index in places]) == (3, [0])
+        ((_, places),) = source.contents.find_chunks(label, [0])
+        assert len(places) == 16
 
 
 def test_lists_in_memory_are_bounded_by_their_chunks() -> None:
