@@ -75,7 +75,7 @@ def measure(alice: Cli, home: Path, link: str, size: int, rng: random.Random) ->
     seconds = time.monotonic() - (began or started)  # a small file may be half there when its first bytes are
     done = fetch.stop(signal.SIGKILL)
     if done.code != -signal.SIGKILL:
-        raise RuntimeError(f"the fetch ended before it was killed: {done}")
+        raise RuntimeError(f"the fetch ended before it was killed; take a larger --size: {done}")
     time.sleep(0.5)  # the seeder notices
     first = _sent(alice) - before
     committed = _committed(home, size)
@@ -113,7 +113,7 @@ def _committed(home: Path, size: int) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=512, help="MiB of the file")
+    parser.add_argument("--size", type=int, default=2048, help="MiB of the file")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--folder", help="where homes lie; default: a temporary folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
