@@ -30,6 +30,7 @@ async def connected(implementation: Callable[[], list[str]], dialler: str) -> As
         async with Foreign.started(command) as theirs, open_ours() as ours:
             if dialler == "theirs":
                 await theirs.do("dial", address=ours.address)
+                await ours.do("meet")
             else:
                 await ours.do("dial", address=theirs.address)
             yield ours, theirs
