@@ -15,7 +15,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final, final
 
 from samara.protocol.errors import NodeError
@@ -101,6 +101,43 @@ class ChunkList:
             IndexError: There is no such chunk.
         """
         return self._offsets[self._check(index)]
+
+    def lengths(self, first: int, count: int) -> list[int]:
+        """Return the bytes of each of `count` chunks from `first` on; fewer where the list ends."""
+        offsets = self._offsets[first : first + count + 1]
+        return [end - start for start, end in pairwise(offsets)]
+
+    def bytes_of(self, first: int, count: int) -> int:
+        """Return the bytes of `count` chunks from `first` on; fewer where the list ends."""
+        return self._offsets[min(first + count, len(self))] - self._offsets[first]
+
+    def fitting(self, first: int, count: int, most: int) -> int:
+        """Return how many of `count` chunks from `first` on have at most `most` bytes together."""
+        last = min(first + count, len(self))
+        return max(0, bisect_right(self._offsets, self._offsets[first] + most, first, last + 1) - 1 - first)
+
+    def count_right(self, data: memoryview, first: int, count: int) -> int:
+        """Return how many of `count` chunks from `first` on are right, up to the first that is not.
+
+        Args:
+            data: Their bytes, one after another; where it ends early, what is missing is not right.
+            first: The first of them.
+            count: How many.
+
+        Raises:
+            IndexError: There are not so many.
+        """
+        self._check(first)
+        self._check(first + count - 1)
+        base, size = self._offsets[first], _LEAF.size
+        entries = self._entries
+        start = 0
+        for index, offset in enumerate(self._offsets[first + 1 : first + count + 1], first):
+            end = offset - base
+            if digest(data[start:end]) != entries[index * size : index * size + 32]:
+                return index - first
+            start = end
+        return count
 
     def at(self, offset: int) -> int:
         """Return the index of the chunk that holds the byte at `offset`.

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
 
-__all__ = ["Availability", "Intake", "Library", "Records", "Run", "Shelf", "StreamNeed"]
+__all__ = ["Availability", "Intake", "Library", "Records", "Run", "Shelf", "Span", "StreamNeed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,20 @@ class Shelf(Protocol):
             room: Where the bytes may be put, at least `MAX_PAYLOAD`; without it memory is taken.
         """
         ...
+
+
+class Span(NamedTuple):
+    """Consecutive chunks of one file.
+
+    Attributes:
+        stream: Which file.
+        first: The index of the first chunk.
+        width: How many, ≥ 1.
+    """
+
+    stream: int
+    first: int
+    width: int
 
 
 @dataclass(frozen=True, slots=True)

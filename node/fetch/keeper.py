@@ -1,8 +1,8 @@
-"""Verifies and writes the chunks of one fetch: all that have come, in one call of one worker thread at a time.
+"""Verifies and writes the chunks of one fetch: all that have come, in one call of a worker thread.
 
-One thread, since writers of one file wait for each other in the system, spinning; all that have come, since a call
-costs as much as hashing 200 KB. What came is in memory until it is kept: the scheduler bounds it, for to it a chunk has
-not come before.
+Two calls at a time, so that one hashes while the other writes: writers of one file wait for each other. All that have
+come, since a call costs as much as hashing 200 KB. What came is in memory until it is kept: the scheduler bounds it,
+and to it a chunk has not come before.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from samara.node.network.exchange.pool import BufferPool
 from samara.node.store.intake import StoreIntake
 from samara.protocol import limits
 from samara.protocol.exchange.frames import Payload
+from samara.protocol.ports import Span
 from samara.protocol.scheduler import Want
 
 __all__ = ["Arrival", "Keeper"]
+
+_CALLS: Final = 2
 
 _AT_A_TIME: Final = 8 * limits.MIB
 """Bytes of one call: what is right is believed, and a peer asked again, after each."""
@@ -35,15 +38,23 @@ class Arrival:
         peer: Who sent them.
         want: What it was asked for.
         number: The number of the first in the run.
-        places: Stream and index of each.
+        spans: Which they are.
         data: Their bytes, one after another, not verified.
     """
 
     peer: str
     want: Want
     number: int
-    places: Sequence[tuple[int, int]]
+    spans: Sequence[Span]
     data: Payload
+
+    def chunk(self, number: int) -> tuple[int, int]:
+        """Return stream and index of one of them."""
+        for stream, first, width in self.spans:
+            if number < width:
+                return stream, first + number
+            number -= width
+        raise IndexError(number)
 
 
 @final
@@ -79,9 +90,15 @@ class Keeper:
         Raises:
             StoreError: The disk. What came and is not kept is lost.
         """
+        async with trio.open_nursery() as nursery:
+            for _ in range(_CALLS):
+                nursery.start_soon(self._keep_on)
+
+    async def _keep_on(self) -> None:
         while True:
             await self._has_some.wait()
-            batch = self._take()
+            if not (batch := self._take()):
+                continue
             kept = await trio.to_thread.run_sync(self._keep, batch)
             self.pending.subtract(arrival.peer for arrival in batch)
             self.pending += Counter()  # forgets who has none
@@ -100,7 +117,7 @@ class Keeper:
         return batch
 
     def _keep(self, batch: list[Arrival]) -> list[tuple[Arrival, int]]:
-        """Verify and write, neighbours together; blocks."""
-        batch.sort(key=lambda arrival: arrival.places[0])
-        right = self._intake.put_runs([(arrival.places, memoryview(arrival.data)) for arrival in batch])
+        """Verify and write, in the order of the files; blocks."""
+        batch.sort(key=lambda arrival: arrival.spans[0])
+        right = self._intake.put_runs([(arrival.spans, memoryview(arrival.data)) for arrival in batch])
         return list(zip(batch, right, strict=True))

@@ -195,7 +195,7 @@ class Swarm:
                     want.first,
                     want.count,
                     lambda number, count, data: self._keeper.post(
-                        Arrival(peer, want, number, self._scheduler.places(want, number, count), data)
+                        Arrival(peer, want, number, self._scheduler.spans(want, number, count), data)
                     ),
                 )
             except NotFoundError:
@@ -221,8 +221,8 @@ class Swarm:
                 size = self._scheduler.received_run(peer, arrival.want, arrival.number, right, now)
                 self.received += size
                 self.by_peer[peer] = self.by_peer.get(peer, 0) + size
-            if right < len(arrival.places):
-                stream, index = arrival.places[right]
+            if right < sum(span.width for span in arrival.spans):
+                stream, index = arrival.chunk(right)
                 self._scheduler.wrong(peer, stream, index, now)
                 self._liars[peer] = f"sent a wrong chunk: chunk {index} of stream {stream}"
         for other, want in self._scheduler.cancelled():

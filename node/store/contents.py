@@ -8,7 +8,6 @@ is right for as long as its content is held.
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import struct
 import threading
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
+from samara.node.store.bits import clear_runs, is_set
 from samara.node.store.files import is_empty
 from samara.node.store.index import Index
 from samara.node.store.stamps import Stamp
@@ -38,7 +38,7 @@ _ROWS_AT_ONCE: Final = 100_000
 """Chunks that are indexed in one transaction: less than a second in which nobody else can write."""
 
 _SHORTS: Final = struct.Struct(">q28x")
-"""Of each entry of a list the first 8 bytes of the hash, as `_short` has them."""
+"""Of each entry of a list the first 8 bytes of the hash."""
 
 _FILE: Final = "stream, state, bits, size, mtime, inode, checked"
 """The columns of a file; its stamp's mark is where the inode alone once was."""
@@ -48,12 +48,12 @@ _HINTS: Final = 16
 
 _FIND: Final = (
     'SELECT hash, content.id, stream, "index" FROM chunk JOIN content ON content.no = chunk.content'
-    " WHERE hash IN ({}) LIMIT ?"
+    " WHERE hash IN ({}) AND NOT (content = ? AND stream = ?) LIMIT ?"
 )
 """Where chunks may be; as many question marks are put in as chunks are looked for."""
 
-_ASKED_AT_ONCE: Final = 256
-"""Chunks that are looked for in one query: each query takes a lock."""
+_ASKED_AT_ONCE: Final = 900
+"""Chunks that are looked for in one query: each query takes a lock, and old ones of SQLite take 999 parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,13 @@ class HeldFile:
 
     def holds(self, chunk: int) -> bool:
         """Whether a chunk is committed."""
+        return self.bits is None or is_set(self.bits, chunk)
+
+    def holds_from(self, first: int, count: int) -> int:
+        """How many of `count` chunks from `first` on are committed, up to the first that is not."""
         if self.bits is None:
-            return True
-        return bool(self.bits[chunk >> 3] >> (chunk & 7) & 1)
+            return count
+        return next((start - first for start, _ in clear_runs(self.bits, first, count)), count)
 
 
 class Contents:
@@ -379,42 +383,55 @@ class Contents:
 
     def index_chunks(self, content: ContentId, streams: Iterable[int]) -> None:
         """Let the chunks of these streams be found by hash; of equal chunks of one stream few, the first among them."""
-        rows = self._chunk_rows(content, streams)
         # Few transactions, since each is a sync and there may be 100,000 small files; none so long that others wait.
-        while batch := sorted(itertools.islice(rows, _ROWS_AT_ONCE)):  # sorted: each page of the index is met once
-            first = [next(equal) for _, equal in itertools.groupby(batch, key=lambda row: row[:3])]
-            with self._index.write() as db:
-                db.executemany('INSERT OR IGNORE INTO chunk (hash, content, stream, "index") VALUES (?,?,?,?)', first)
+        batch: list[tuple[int, int, int, int]] = []
+        for rows in self._chunk_rows(content, streams):
+            batch += rows
+            if len(batch) >= _ROWS_AT_ONCE:
+                self._insert_chunks(batch)
+                batch = []
+        if batch:
+            self._insert_chunks(batch)
 
-    def _chunk_rows(self, content: ContentId, streams: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
+    def _insert_chunks(self, rows: list[tuple[int, int, int, int]]) -> None:
+        rows.sort()  # each page of the index is met once
+        with self._index.write() as db:
+            db.executemany('INSERT OR IGNORE INTO chunk (hash, content, stream, "index") VALUES (?,?,?,?)', rows)
+
+    def _chunk_rows(self, content: ContentId, streams: Iterable[int]) -> Iterator[list[tuple[int, int, int, int]]]:
         no = self.number(content)
         for stream in streams:
             chunks = self.chunk_list(content, stream)
-            if chunks is not None:
-                shorts = _SHORTS.iter_unpack(chunks.entries)
-                yield from ((short, no, stream, index) for index, (short,) in enumerate(shorts))
+            shorts = [] if chunks is None else _shorts(chunks)
+            for start in range(0, len(shorts), _ROWS_AT_ONCE):
+                some = shorts[start : start + _ROWS_AT_ONCE]
+                first = dict(zip(reversed(some), range(start + len(some) - 1, start - 1, -1), strict=True))
+                yield [(short, no, stream, index) for short, index in first.items()]
 
     def find_chunks(
-        self, chunks: ChunkList, indexes: Sequence[int]
+        self, chunks: ChunkList, indexes: Sequence[int], *, besides: tuple[ContentId, int] | None = None
     ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
         """Yield those of some chunks of a list that may be held, and where: (content, stream, index).
 
         It is a hint: the bytes are verified by the reader.
-        """
-        for start in range(0, len(indexes), _ASKED_AT_ONCE):
-            asked = indexes[start : start + _ASKED_AT_ONCE]
-            places = self._find([chunks.hash(index) for index in asked])
-            for index in asked:
-                if found := places[_short(chunks.hash(index))]:
-                    yield index, found[:_HINTS]
 
-    def _find(self, chunks: Sequence[Digest]) -> dict[int, list[tuple[ContentId, int, int]]]:
-        places: dict[int, list[tuple[ContentId, int, int]]] = {_short(chunk): [] for chunk in chunks}
-        query = _FIND.format(",".join("?" * len(places)))
-        rows = self._index.read.execute(query, (*places, _HINTS * len(places)))
-        for short, content, stream, index in rows:
-            places[short].append((ContentId(content), stream, index))
-        return places
+        Args:
+            chunks: The list.
+            indexes: Which of its chunks.
+            besides: A stream in which they are not looked for.
+        """
+        shorts = _shorts(chunks)
+        no, stream = (self.number(besides[0]), besides[1]) if besides else (0, 0)
+        for start in range(0, len(indexes), _ASKED_AT_ONCE):
+            asked = {shorts[index] for index in indexes[start : start + _ASKED_AT_ONCE]}
+            query = _FIND.format(",".join("?" * len(asked)))
+            rows = self._index.read.execute(query, (*asked, no, stream, _HINTS * len(asked)))
+            places: dict[int, list[tuple[ContentId, int, int]]] = {}
+            for short, content, found, index in rows:
+                places.setdefault(short, []).append((ContentId(content), found, index))
+            for index in indexes[start : start + _ASKED_AT_ONCE] if places else ():
+                if where := places.get(shorts[index]):
+                    yield index, where[:_HINTS]
 
 
 @final
@@ -452,8 +469,9 @@ def _weight(chunks: ChunkList) -> int:
     return len(chunks) + 8  # what a list costs that has hardly any chunk
 
 
-def _short(chunk: Digest) -> int:
-    return int.from_bytes(chunk[:8], "big", signed=True)
+def _shorts(chunks: ChunkList) -> list[int]:
+    """Return the first 8 bytes of the hash of each chunk, as the index has them."""
+    return [short for (short,) in _SHORTS.iter_unpack(chunks.entries)]
 
 
 def _held_file(place: Place, row: Sequence[object]) -> HeldFile:

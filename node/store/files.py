@@ -36,16 +36,13 @@ __all__ = [
     "sync_closed",
     "sync_data",
     "sync_folder",
-    "write_parts_at",
+    "write_at",
 ]
 
 _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-_PARTS: Final = 512
-"""Buffers of one call: systems take 1,024."""
-
 _SYNC_TOGETHER: Final = 8
 """Files from which on one sync of the whole filesystem costs less than one of each."""
 
@@ -98,29 +95,24 @@ def _pread_into(fd: int, buffer: memoryview, offset: int) -> int:
     return len(data)
 
 
-def write_parts_at(fd: int, parts: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
-    """Write buffers one after another, beginning at `offset`.
+def write_at(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Write all of `data`, beginning at `offset`.
 
     Raises:
         OSError: As the system says; see `os_errors`.
     """
-    rest = [memoryview(part) for part in parts if len(part)]
+    rest = memoryview(data)
     while rest:
-        done = _pwritev(fd, rest[:_PARTS], offset)
+        done = _pwrite(fd, rest, offset)
         offset += done
-        while rest and done >= len(rest[0]):
-            done -= len(rest.pop(0))
-        if done:
-            rest[0] = rest[0][done:]
+        rest = rest[done:]
 
 
-def _pwritev(fd: int, parts: list[memoryview], offset: int) -> int:
-    if hasattr(os, "pwritev"):
-        return os.pwritev(fd, parts, offset)
+def _pwrite(fd: int, data: memoryview, offset: int) -> int:
     if hasattr(os, "pwrite"):
-        return os.pwrite(fd, parts[0], offset)
-    os.lseek(fd, offset, os.SEEK_SET)
-    return os.write(fd, parts[0])
+        return os.pwrite(fd, data, offset)
+    os.lseek(fd, offset, os.SEEK_SET)  # Windows: each fd is used by one thread at a time there
+    return os.write(fd, data)
 
 
 def preallocate(fd: int, size: int) -> None:

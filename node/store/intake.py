@@ -11,14 +11,14 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from samara.node.store.adopting import Adopter
 from samara.node.store.contents import Contents, HeldFile, Place
 from samara.node.store.files import (
     ensure_folder,
@@ -26,30 +26,22 @@ from samara.node.store.files import (
     has_blocks,
     make_read_only,
     move_into_place,
-    open_for_writing,
     os_errors,
-    preallocate,
-    read_at,
-    remove_file,
     sync_data,
     sync_folder,
-    write_parts_at,
+    write_at,
 )
 from samara.node.store.reader import Reader, progress_path
-from samara.node.store.scan import scan_file
 from samara.node.store.smallfiles import SmallFiles
 from samara.node.store.stamps import Likeness, Stamp, stamp
+from samara.node.store.unfinished import OpenFiles, Unfinished
 from samara.protocol.chunklist import ChunkList, verify_list
-from samara.protocol.errors import ChunkError, DiskFullError, StoppedError, StoreError
-from samara.protocol.ids import ContentId, Digest, digest
+from samara.protocol.errors import ChunkError, DiskFullError, StoreError
+from samara.protocol.ids import ContentId, Digest
 from samara.protocol.paths import WORK_FOLDER
-from samara.protocol.ports import StreamNeed
-from samara.protocol.table import FileEntry
+from samara.protocol.ports import Span, StreamNeed
 
 __all__ = ["Room", "StoreIntake"]
-
-_MAX_OPEN: Final = 64
-"""Files of one intake that are open at once: systems allow 256 to 1,024 a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +55,6 @@ class Room:
 
     floor: int
     quota: int | None
-
-
-@dataclass(slots=True)
-class _File:
-    """One wanted file that is not complete."""
-
-    stream: int
-    entry: FileEntry
-    bits: bytearray
-    listed: bool = False
-    fd: int | None = None
-    missing: int = 0
-    taken: int = 0  # bytes that it has of the disk
-    pending: set[int] = field(default_factory=set)
-    writers: int = 0  # threads that are writing to `fd`: it must not be closed
-
-    @property
-    def small(self) -> bool:
-        """It has one chunk: it is written whole, and never open between two calls."""
-        return self.entry.is_single and self.entry.size > 0
 
 
 class StoreIntake:
@@ -119,13 +91,14 @@ class StoreIntake:
         self._place = place
         self._wanted = frozenset(wanted)
         self._doubted = doubted
-        self._cancelled = cancelled
         self._lock = threading.RLock()
-        self._written = threading.Condition(self._lock)  # a writer is done with its file
-        self._writing = threading.Lock()
-        self._files: dict[int, _File] = {}
+        self._committing = threading.Lock()
+        self._disk = (
+            threading.Lock()
+        )  # writers of one file wait for each other in the system, spinning: here they sleep
+        self._files: dict[int, Unfinished] = {}
         self._small = SmallFiles(place)
-        self._opened: OrderedDict[int, _File] = OrderedDict()  # those with a descriptor, the last used one last
+        self._open = OpenFiles(place)
         self.pending_bytes = 0
         """Bytes that were put and not committed."""
         self.planned = 0
@@ -133,9 +106,9 @@ class StoreIntake:
         with os_errors(f"cannot write to {place.root}"):
             ensure_folder(place.root, [WORK_FOLDER])
         try:
-            self._open(room)
+            self._begin_all(room, Adopter(contents, place, cancelled))
         except BaseException:
-            self._shut_all()
+            self._open.close()
             raise
 
     @property
@@ -154,7 +127,7 @@ class StoreIntake:
         with self._lock:
             return sum(file.entry.size - file.taken for file in self._files.values())
 
-    def _open(self, room: Room) -> None:
+    def _begin_all(self, room: Room, adopter: Adopter) -> None:
         known = self._contents.files(self._place)
         table = self._contents.table(self.content)
         for stream in sorted(self._wanted):
@@ -162,17 +135,17 @@ class StoreIntake:
             complete = held is not None and held.state == "complete"
             if held is not None and complete and not self._doubted and self._is_there(stream, held.stamp):
                 continue
-            entry = table[stream - 1]
-            if self._adopt(stream, entry, held if complete else None):
+            if (file := adopter.adopt(stream, table[stream - 1], held if complete else None)) is None:
                 continue
-            bits = held.bits if held and held.bits and progress_path(self._place, stream).exists() else None
-            self._files[stream] = _File(stream, entry, bytearray(bits or b""))
+            if held is not None and held.bits and not file.bits and progress_path(self._place, stream).exists():
+                file.bits = bytearray(held.bits)
+            self._files[stream] = file
         self._check_room(room, sum(held.stamp.size for held in known.values() if held.stream not in self._files))
         self._finish_files([file for file in self._files.values() if file.entry.size == 0])
         begun: dict[int, bytes] = {}
         for file in self._files.values():
             if (chunks := self._contents.chunk_list(self.content, file.stream)) is not None:
-                self._begin(file, chunks)
+                file.begin(len(chunks))
                 begun[file.stream] = bytes(file.bits)
         if begun:
             self._contents.set_partial(self._place, begun)
@@ -184,61 +157,6 @@ class StoreIntake:
         except OSError:
             return False
         return known.compare(status) is Likeness.SAME
-
-    def _adopt(self, stream: int, entry: FileEntry, known: HeldFile | None) -> bool:
-        """Take a file that is at its path already, if it is the right one; one of ours that is wrong is mended."""
-        target = self._target(stream)
-        if not os.path.lexists(target):
-            return False
-        different = StoreError(
-            f"{target} exists and is a different file", hint="Move it away, or choose another folder with --to."
-        )
-        if target.is_symlink() or not target.is_file():
-            raise different
-        progress = progress_path(self._place, stream)
-        with os_errors(f"cannot read {target}"), open(target, "rb", buffering=0) as file:
-            if progress.exists() and progress.samefile(target):  # a process died in the middle of its rename
-                remove_file(progress)  # before its stamp is taken: a link that goes changes the ctime
-            untouched = known is not None and known.stamp.compare(os.fstat(file.fileno())) is Likeness.SAME
-            now = stamp(file.fileno())
-            scanned = None
-            if now.size == entry.size:
-                scanned = scan_file(file.fileno(), entry.size, cancelled=self._cancelled)
-        if scanned is None or scanned.blake3 != entry.blake3:
-            # What a person changed in a folder of his own is his; what only rotted, or lies in the home, is ours.
-            if known is None or not (self._place.kind == "home" or (self._place.kind == "to" and untouched)):
-                raise different
-            self._files[stream] = self._take_back(stream, entry)
-            return True
-        if scanned.nodes and scanned.root == entry.root:
-            self._contents.add_nodes(self.content, stream, scanned.nodes)
-        self._contents.set_complete(self._place, {stream: now}, checked=True)
-        self._contents.index_chunks(self.content, [stream])
-        remove_file(progress)
-        return True
-
-    def _take_back(self, stream: int, entry: FileEntry) -> _File:
-        """Make a complete file one in progress again, and keep of it what is right."""
-        path = progress_path(self._place, stream)
-        file = _File(stream, entry, bytearray())
-        with os_errors(f"cannot mend {self._target(stream)}"):
-            ensure_folder(self._place.root, [WORK_FOLDER])
-            os.replace(self._target(stream), path)
-            chunks = self._contents.chunk_list(self.content, stream)
-            if chunks is not None:
-                file.bits = self._right_chunks(self._descriptor(file), chunks)
-        self._contents.set_partial(self._place, {stream: bytes(file.bits)})
-        return file
-
-    def _right_chunks(self, fd: int, chunks: ChunkList) -> bytearray:
-        bits = bytearray((len(chunks) + 7) // 8)
-        for index in range(len(chunks)):
-            if self._cancelled is not None and self._cancelled():
-                raise StoppedError("looking for what is right of a file was stopped")
-            data = memoryview(bytearray(chunks.length(index)))
-            if read_at(fd, data, chunks.offset(index)) == len(data) and digest(data) == chunks.hash(index):
-                bits[index >> 3] |= 1 << (index & 7)
-        return bits
 
     def _check_room(self, room: Room, complete: int) -> None:
         for file in self._files.values():
@@ -258,14 +176,13 @@ class StoreIntake:
                 hint="Run samara gc, or raise store.quota in config.toml.",
             )
 
-    def _taken(self, file: _File) -> int:
+    def _taken(self, file: Unfinished) -> int:
         """What a file has of the disk: all where blocks could be promised, else what was written for good."""
         with contextlib.suppress(OSError):
             if has_blocks(os.lstat(progress_path(self._place, file.stream)), file.entry.size):
                 return file.entry.size
         chunks = self._contents.chunk_list(self.content, file.stream) if file.bits else None
-        count = min(len(chunks), 8 * len(file.bits)) if chunks is not None else 0
-        return sum(chunks.length(i) for i in range(count) if chunks is not None and _is_set(file.bits, i))
+        return 0 if chunks is None else file.bytes_committed(chunks)
 
     # What is asked for
 
@@ -274,27 +191,23 @@ class StoreIntake:
         with self._lock:
             return [self._need(file) for file in self._files.values()]
 
-    def missing(self, stream: int) -> list[int]:
+    def missing(self, stream: int) -> Sequence[int]:
         """Return the chunks of a listed stream that are neither committed nor put, ascending."""
         with self._lock:
             file = self._files.get(stream)
             return [] if file is None else self._missing(file)
 
-    def _missing(self, file: _File) -> list[int]:
-        chunks = self._chunks(file)
-        count = len(chunks) if chunks is not None else 0
-        return [i for i in range(count) if not _is_set(file.bits, i) and i not in file.pending]
+    def _missing(self, file: Unfinished) -> Sequence[int]:
+        runs = [range(first, first + count) for first, count in file.absent(0, self._count(file))]
+        return runs[0] if len(runs) == 1 else [*itertools.chain(*runs)]
 
-    def _chunks(self, file: _File) -> ChunkList | None:
-        return self._contents.chunk_list(self.content, file.stream) if file.listed else None
+    def _count(self, file: Unfinished) -> int:
+        chunks = self._contents.chunk_list(self.content, file.stream) if file.listed else None
+        return len(chunks) if chunks is not None else 0
 
-    def _need(self, file: _File) -> StreamNeed:
-        chunks = self._chunks(file)
-        count = len(chunks) if chunks is not None else 0
-        entry = file.entry
-        return StreamNeed(
-            file.stream, entry.path, entry.size, entry.root, chunks is not None, count, self._missing(file)
-        )
+    def _need(self, file: Unfinished) -> StreamNeed:
+        count, entry = self._count(file), file.entry
+        return StreamNeed(file.stream, entry.path, entry.size, entry.root, count > 0, count, self._missing(file))
 
     def node(self, node: Digest) -> bytes | None:
         """Return a chunk-list node that is already held here, from this or any other content."""
@@ -312,16 +225,9 @@ class StoreIntake:
             if file is None:  # it was listed before, and is whole by now
                 entry = self._contents.table(self.content)[stream - 1]
                 return StreamNeed(stream, entry.path, entry.size, entry.root, True, len(chunks), [])
-            self._begin(file, chunks)
+            file.begin(len(chunks))
             self._contents.take_list(self._place, stream, nodes, chunks, bytes(file.bits))
             return self._need(file)
-
-    def _begin(self, file: _File, chunks: ChunkList) -> None:
-        length = (len(chunks) + 7) // 8
-        if len(file.bits) != length:
-            file.bits = bytearray(length)
-        file.missing = len(chunks) - int.from_bytes(file.bits, "little").bit_count()
-        file.listed = True
 
     def reuse(self, stream: int, budget: int) -> int:
         """Copy chunks of a listed stream that are held anywhere, up to about `budget` bytes.
@@ -336,7 +242,9 @@ class StoreIntake:
             return 0
         copied = 0
         holders: dict[tuple[ContentId, int], list[HeldFile]] = {}
-        for index, places in self._contents.find_chunks(chunks, missing):
+        elsewhere = len(self._contents.places(self.content)) > 1
+        besides = None if elsewhere else (self.content, stream)  # what nobody has needs no looking
+        for index, places in self._contents.find_chunks(chunks, missing, besides=besides):
             if copied >= budget:
                 break
             for where in places:
@@ -345,7 +253,7 @@ class StoreIntake:
                 if not any(held.holds(where[2]) for held in holders[where[:2]]):
                     continue  # this very file, for one
                 found = self._reader.read(*where, 1)
-                if found and digest(found[0]) == chunks.hash(index):
+                if found and chunks.count_right(found[0], index, 1):
                     self.put(stream, index, found[0])
                     copied += len(found[0])
                     break
@@ -360,14 +268,14 @@ class StoreIntake:
             ChunkError: The bytes are wrong; nothing was written.
             DiskFullError: No room; what is committed stays.
         """
-        if not self.put_runs([([(stream, index)], memoryview(data))])[0]:
+        if not self.put_runs([([Span(stream, index, 1)], memoryview(data))])[0]:
             raise ChunkError(f"chunk {index} of {self._target(stream)} is not what its list says")
 
-    def put_runs(self, runs: Sequence[tuple[Sequence[tuple[int, int]], memoryview]]) -> list[int]:
-        """Verify chunks, and write those that are right in their places, neighbours together.
+    def put_runs(self, runs: Sequence[tuple[Sequence[Span], memoryview]]) -> list[int]:
+        """Verify chunks, and write those that are right in their places.
 
         Args:
-            runs: Stream and index of chunks in a row, and their bytes, one after another.
+            runs: Chunks in a row, and their bytes, one after another.
 
         Returns:
             Of each run how many chunks, from its first on, were right; what follows them was not looked at.
@@ -377,36 +285,36 @@ class StoreIntake:
             StoreError: One of them is not wanted.
         """
         right: list[int] = []
-        parts: dict[int, dict[int, memoryview]] = {}
-        for places, data in runs:
-            chunks = self._verified(places, data)
-            for stream, index, part in chunks:
-                parts.setdefault(stream, {})[index] = part
-            right.append(len(chunks))
-        for stream, found in parts.items():
-            file = self._files.get(stream)
-            if file is None:  # in the end two peers may send the same chunk: the file is whole already
-                continue
-            if file.small:
-                self._write_small(file, found[0])
-            else:
-                self._write(file, self._list(stream), found)
+        found: list[tuple[Span, memoryview]] = []
+        for spans, data in runs:
+            verified = self._verified(spans, data)
+            found += verified
+            right.append(sum(span.width for span, _ in verified))
+        with self._disk:
+            for span, data in found:
+                self._write(span, data)
         return right
 
-    def _verified(self, places: Sequence[tuple[int, int]], data: memoryview) -> list[tuple[int, int, memoryview]]:
-        """Return stream, index and bytes of the chunks of a run that are right, up to the first that is not."""
-        found: list[tuple[int, int, memoryview]] = []
-        start = 0
-        for stream, index in places:
-            chunks = self._list(stream)
-            if not 0 <= index < len(chunks):
-                raise StoreError(f"chunk {index} of stream {stream} came that is not wanted")
-            part = data[start : start + chunks.length(index)]
-            if digest(part) != chunks.hash(index):
+    def _verified(self, spans: Sequence[Span], data: memoryview) -> list[tuple[Span, memoryview]]:
+        """Return the chunks of a run that are right, up to the first that is not, with their bytes."""
+        found: list[tuple[Span, memoryview]] = []
+        for span in spans:
+            chunks = self._list(span.stream)
+            if not 0 <= span.first < span.first + span.width <= len(chunks):
+                raise StoreError(f"chunks from {span.first} on of stream {span.stream} came that are not wanted")
+            count = chunks.count_right(data, span.first, span.width)
+            size = chunks.bytes_of(span.first, count)
+            if count:
+                found.append((Span(span.stream, span.first, count), data[:size]))
+            if count < span.width:
                 return found
-            found.append((stream, index, part))
-            start += len(part)
-        return found if start == len(data) else found[:-1]  # more than was asked for is wrong, too
+            data = data[size:]
+        if data and found:  # more than was asked for is wrong, too
+            (stream, first, count), last = found.pop()
+            if count > 1:
+                size = self._list(stream).bytes_of(first, count - 1)
+                found.append((Span(stream, first, count - 1), last[:size]))
+        return found
 
     def _list(self, stream: int) -> ChunkList:
         chunks = self._contents.chunk_list(self.content, stream) if stream in self._wanted else None
@@ -414,90 +322,39 @@ class StoreIntake:
             raise StoreError(f"a chunk of stream {stream} came that is not wanted")
         return chunks
 
-    def _write(self, file: _File, chunks: ChunkList, parts: dict[int, memoryview]) -> None:
+    def _write(self, span: Span, data: memoryview) -> None:
         """Write verified chunks, and let them be committed.
 
         What is there already is left alone: a file that is whole must not be touched, nor a descriptor that is another
         file's by now.
         """
+        file = self._files.get(span.stream)
+        if file is None:  # in the end two peers may send the same chunk: the file is whole already
+            return
+        chunks = self._list(span.stream)
         with os_errors(f"cannot write {file.entry.path}"):
             with self._lock:
-                todo = sorted(index for index in parts if not self._has(file, index))
-                if self._files.get(file.stream) is not file or not todo:
+                todo = list(file.absent(span.first, span.width))
+                if self._files.get(span.stream) is not file or not todo:
                     return
-                fd = self._descriptor(file)
-                file.writers += 1
+                fd = None if file.small else self._open.descriptor(file)
+                file.users += 1
+            written = 0
             try:
-                for run in _runs(todo):
-                    write_parts_at(fd, [parts[index] for index in run], chunks.offset(run[0]))
-            except BaseException:
-                self._end_write(file, None, ())
-                raise
-            self._end_write(file, chunks, todo)
-
-    def _write_small(self, file: _File, data: memoryview) -> None:
-        """Write a verified file of one chunk, as `_write` does."""
-        with os_errors(f"cannot write {file.entry.path}"):
-            with self._lock:
-                if self._files.get(file.stream) is not file or file.writers or self._has(file, 0):
-                    return
-                file.writers += 1
-            try:
-                self._small.write(file.stream, data)
-            except BaseException:
-                self._end_write(file, None, ())
-                raise
-            with self._lock:
-                file.writers -= 1
-                file.pending.add(0)
-                file.taken = file.entry.size
-                self.pending_bytes += file.entry.size
-                self._written.notify_all()
-
-    def _end_write(self, file: _File, chunks: ChunkList | None, written: Sequence[int]) -> None:
-        with self._lock:
-            file.writers -= 1
-            for index in written:
-                if chunks is not None and not self._has(file, index):
-                    length = chunks.length(index)
-                    file.pending.add(index)
-                    file.taken = min(file.taken + length, file.entry.size)
-                    self.pending_bytes += length
-            self._written.notify_all()
-
-    def _has(self, file: _File, index: int) -> bool:
-        return index in file.pending or _is_set(file.bits, index)
-
-    def _descriptor(self, file: _File) -> int:
-        with self._lock:
-            if file.fd is None:
-                self._make_way()
-                ensure_folder(self._place.root, [WORK_FOLDER])
-                file.fd = open_for_writing(progress_path(self._place, file.stream))
-                self._opened[file.stream] = file
-                preallocate(file.fd, file.entry.size)
-                if has_blocks(os.fstat(file.fd), file.entry.size):
-                    file.taken = file.entry.size
-            self._opened.move_to_end(file.stream)
-            return file.fd
-
-    def _make_way(self) -> None:
-        """Keep few files open: of small ones thousands may come between two commits."""
-        while len(self._opened) >= _MAX_OPEN:
-            idle = next((file for file in self._opened.values() if not file.writers), None)
-            if idle is None:
-                return
-            self._shut(idle)
-
-    def _shut(self, file: _File) -> None:
-        if file.fd is not None:
-            os.close(file.fd)
-            file.fd = None
-        self._opened.pop(file.stream, None)
-
-    def _shut_all(self) -> None:
-        for file in list(self._opened.values()):
-            self._shut(file)
+                for first, count in todo:
+                    start, size = chunks.bytes_of(span.first, first - span.first), chunks.bytes_of(first, count)
+                    if fd is None:
+                        self._small.write(file.stream, data)
+                    else:
+                        write_at(fd, data[start : start + size], chunks.offset(first))
+                    written += 1
+            finally:
+                with self._lock:
+                    for first, count in todo[:written]:
+                        size = chunks.bytes_of(first, count)
+                        file.wrote(first, count, size)
+                        self.pending_bytes += size
+                    file.users -= 1
 
     def commit(self) -> None:
         """Sync what was put, then record it; files that are whole move to their paths.
@@ -505,58 +362,52 @@ class StoreIntake:
         Raises:
             StoreError: The disk failed; what was not recorded is missing again.
         """
-        with self._writing:
+        with self._committing:
             with self._lock:
-                taken = {f.stream: (f, f.pending) for f in self._files.values() if f.pending}
-                for file, _ in taken.values():
-                    file.pending = set()
+                taken = [(file, file.take_written()) for file in self._files.values() if file.has_written]
                 self.pending_bytes = 0
             if not taken:
                 return
-            small = [file for file, _ in taken.values() if file.small]
-            large = [(file, indexes) for file, indexes in taken.values() if not file.small]
+            small = [file for file, _ in taken if file.small]
+            large = [(file, chunks) for file, chunks in taken if not file.small]
             with os_errors(f"cannot sync to {self._place.root}"):
                 for file, _ in large:
                     self._sync(file)
                 self._small.sync([file.stream for file in small])
             with self._lock:
-                for file, indexes in large:
+                for file, chunks in large:
                     self._drop_spoilt(file)
-                    for index in indexes:
-                        file.missing -= not _is_set(file.bits, index)
-                        file.bits[index >> 3] |= 1 << (index & 7)
+                    file.commit(chunks)
                 if large:
                     self._contents.set_partial(self._place, {f.stream: bytes(f.bits) for f, _ in large})
                 whole = [file for file, _ in large if not file.missing]
-                self._written.wait_for(lambda: not any(file.writers for file in whole))
                 self._finish_files(whole)
                 self._finish_small(small)
 
-    def _sync(self, file: _File) -> None:
+    def _sync(self, file: Unfinished) -> None:
         with self._lock:  # it may have been closed to make way, and must not be while it is synced
-            fd = self._descriptor(file)
-            file.writers += 1
+            fd = self._open.descriptor(file)
+            file.users += 1
         try:
             sync_data(fd)
         finally:
-            self._end_write(file, None, ())
+            with self._lock:
+                file.users -= 1
 
-    def _drop_spoilt(self, file: _File) -> None:
+    def _drop_spoilt(self, file: Unfinished) -> None:
         """A reader may have found a committed chunk wrong, and taken its bit away: then it is missing here too."""
         held = self._contents.file(self._place, file.stream)
         if held is None or held.bits is None or len(held.bits) != len(file.bits):
             return
-        lost = int.from_bytes(file.bits, "little") & ~int.from_bytes(held.bits, "little")
-        if lost:
-            file.bits[:] = (int.from_bytes(file.bits, "little") & ~lost).to_bytes(len(file.bits), "little")
-            file.missing += lost.bit_count()
+        if lost := int.from_bytes(file.bits, "little") & ~int.from_bytes(held.bits, "little"):
+            file.lose(lost)
 
-    def _finish_files(self, whole: Sequence[_File]) -> None:
+    def _finish_files(self, whole: Sequence[Unfinished]) -> None:
         stamps: dict[int, Stamp] = {}
         folders: set[Path] = set()
         with os_errors(f"cannot finish files in {self._place.root}"):
             for file in whole:
-                fd = self._descriptor(file)
+                fd = self._open.descriptor(file)
                 *parts, _name = file.entry.path.split("/")
                 folder = ensure_folder(self._place.root, parts)
                 folders |= {folder, *folder.parents[: len(parts)]}
@@ -564,17 +415,17 @@ class StoreIntake:
                 make_read_only(fd, progress)
                 move_into_place(progress, self._target(file.stream))
                 stamps[file.stream] = stamp(fd)
-                self._shut(file)
+                self._open.close([file])
             for folder in folders:
                 sync_folder(folder)
         self._record(whole, stamps)
 
-    def _finish_small(self, whole: Sequence[_File]) -> None:
+    def _finish_small(self, whole: Sequence[Unfinished]) -> None:
         with os_errors(f"cannot finish files in {self._place.root}"):
             stamps = self._small.finish((file.stream, file.entry) for file in whole)
         self._record(whole, stamps)
 
-    def _record(self, whole: Sequence[_File], stamps: dict[int, Stamp]) -> None:
+    def _record(self, whole: Sequence[Unfinished], stamps: dict[int, Stamp]) -> None:
         if stamps:
             self._contents.set_complete(self._place, stamps, checked=False)
             self._contents.index_chunks(self.content, [f.stream for f in whole if f.entry.is_single])
@@ -601,26 +452,9 @@ class StoreIntake:
         try:
             self.commit()
         finally:
-            with self._lock:
-                self._written.wait_for(lambda: not any(file.writers for file in self._opened.values()))
-                self._shut_all()
+            with self._disk, self._lock:
+                self._open.close()
 
     def _target(self, stream: int) -> Path:
         entry = self._contents.table(self.content)[stream - 1]
         return self._place.root.joinpath(*entry.path.split("/"))
-
-
-def _runs(indexes: Sequence[int]) -> Iterator[list[int]]:
-    """Cut ascending indexes into runs of neighbours."""
-    run: list[int] = []
-    for index in indexes:
-        if run and index != run[-1] + 1:
-            yield run
-            run = []
-        run.append(index)
-    if run:
-        yield run
-
-
-def _is_set(bits: bytearray, index: int) -> bool:
-    return bool(bits[index >> 3] >> (index & 7) & 1)

@@ -6,6 +6,7 @@ chunk in a file that Samara wrote loses its bit, so that it is fetched anew. Not
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from samara.node.store.stamps import Likeness
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import StoreError
-from samara.protocol.ids import ContentId, digest
+from samara.protocol.ids import ContentId
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Availability, Run
 
@@ -53,8 +54,9 @@ class Reader:
         if chunks is None or not 0 <= first < len(chunks):
             return None
         if stream == 0:
-            table = memoryview(self._contents.table_bytes(content))
-            return _slices(table, chunks, first, _run(chunks, first, count, _MAX_READ), 0)
+            table = memoryview(self._contents.table_bytes(content))[chunks.offset(first) :]
+            count = chunks.fitting(first, count, _MAX_READ)
+            return _cut(table, chunks, first, chunks.count_right(table, first, count))
         for held in self.held(content, stream):
             if held.holds(first) and (found := self._read_file(held, chunks, first, count)):
                 return found
@@ -73,9 +75,9 @@ class Reader:
             chunks = self._contents.chunk_list(content, stream)
             if chunks is None or (len(chunks) and first >= len(chunks)):
                 break
-            wanted = _run(chunks, first, count - len(lengths), len(room) - used)
+            wanted = chunks.fitting(first, count - len(lengths), len(room) - used) if len(chunks) else 0
             good = self._read_any(files.held(stream), chunks, first, wanted, room[used:]) if wanted else 0
-            lengths += [chunks.length(first + n) for n in range(good)]
+            lengths += chunks.lengths(first, good)
             used = sum(lengths)
             first += good
             if first < len(chunks):
@@ -132,18 +134,14 @@ class Reader:
         return [held for place in places if (held := self._contents.file(place, stream)) is not None]
 
     def _read_file(self, held: HeldFile, chunks: ChunkList, first: int, count: int) -> Sequence[memoryview] | None:
-        count = _run(chunks, first, count, _MAX_READ)
-        offset = chunks.offset(first)
-        room = memoryview(bytearray(chunks.offset(first + count - 1) + chunks.length(first + count - 1) - offset))
-        good = self._read_into(held, chunks, first, count, room)
-        starts = [chunks.offset(first + n) - offset for n in range(good)]
-        return [room[start : start + chunks.length(first + n)] for n, start in enumerate(starts)]
+        count = chunks.fitting(first, count, _MAX_READ)
+        room = memoryview(bytearray(chunks.bytes_of(first, count)))
+        return _cut(room, chunks, first, self._read_into(held, chunks, first, count, room))
 
     def _read_into(self, held: HeldFile, chunks: ChunkList, first: int, count: int, room: memoryview) -> int:
         """Read chunks into the beginning of `room`; return how many from `first` on are committed and right."""
-        count = next((n for n in range(1, count) if not held.holds(first + n)), count)
-        offset = chunks.offset(first)
-        length = chunks.offset(first + count - 1) + chunks.length(first + count - 1) - offset
+        count = held.holds_from(first, count)
+        length = chunks.bytes_of(first, count)
         try:
             fd = open_for_reading(self.path(held))
         except OSError as error:
@@ -153,14 +151,14 @@ class Reader:
             # One that is only doubtful is read: each chunk is hashed anyway.
             if held.state == "complete" and held.stamp.compare(os.fstat(fd)) is Likeness.CHANGED:
                 raise StoreError("it was changed")
-            if (got := read_at(fd, room[:length], offset)) != length:
+            if (got := read_at(fd, room[:length], chunks.offset(first))) != length:
                 raise StoreError(f"file ends {length - got} bytes early")
         except (OSError, StoreError) as error:
             self._spoilt(held, first, str(error))
             return 0
         finally:
             os.close(fd)
-        good = len(_slices(room, chunks, first, count, offset))
+        good = chunks.count_right(room, first, count)
         if good < count:
             self._spoilt(held, first + good, "its bytes are wrong")
         return good
@@ -206,15 +204,6 @@ class _Files:
         return [rows[stream] for rows in self._rows if stream in rows]
 
 
-def _run(chunks: ChunkList, first: int, count: int, most: int) -> int:
-    """How many chunks from `first` on fit into `most` bytes."""
-    count = min(count, len(chunks) - first)
-    start = chunks.offset(first) if count > 0 else 0
-    while count > 0 and chunks.offset(first + count - 1) + chunks.length(first + count - 1) - start > most:
-        count -= 1
-    return max(count, 0)
-
-
 def _pieces(room: memoryview, lengths: Sequence[int]) -> list[tuple[memoryview, int]]:
     """Cut what lies at the beginning of `room` into payloads, as few as can be."""
     pieces: list[tuple[memoryview, int]] = []
@@ -228,13 +217,7 @@ def _pieces(room: memoryview, lengths: Sequence[int]) -> list[tuple[memoryview, 
     return [*pieces, (room[start:end], count)]
 
 
-def _slices(data: memoryview, chunks: ChunkList, first: int, count: int, offset: int) -> list[memoryview]:
-    """Cut `data`, which begins at `offset` of the stream, into verified chunks; stops before the first wrong one."""
-    found = []
-    for index in range(first, first + count):
-        start = chunks.offset(index) - offset
-        piece = data[start : start + chunks.length(index)]
-        if digest(piece) != chunks.hash(index):
-            break
-        found.append(piece)
-    return found
+def _cut(data: memoryview, chunks: ChunkList, first: int, count: int) -> list[memoryview]:
+    """Cut the chunks at the beginning of `data` from each other."""
+    ends = list(itertools.accumulate(chunks.lengths(first, count)))
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -22,7 +22,7 @@ from samara.node.store.files import (
     move_into_place,
     sync_closed,
     sync_folder,
-    write_parts_at,
+    write_at,
 )
 from samara.node.store.reader import progress_path
 from samara.node.store.stamps import Stamp, StampTaker
@@ -54,7 +54,7 @@ class SmallFiles:
             ensure_folder(self._place.root, [WORK_FOLDER])
             fd = create_for_writing(path)
         try:
-            write_parts_at(fd, [data], 0)
+            write_at(fd, data, 0)
         finally:
             os.close(fd)
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, final
 
 from samara.protocol.errors import LocalProtocolError
 from samara.protocol.limits import MAX_CHUNK, MAX_STREAM_CHUNKS
+from samara.protocol.ports import Span
 
 __all__ = ["Ledger", "Segment"]
 
@@ -68,7 +69,7 @@ class Ledger:
         if stream in self._segments:
             raise LocalProtocolError(f"stream {stream} was added before")
         segments = list(_segments(stream, missing, len(self)))
-        sizes = array("I", [_length(stream, index, lengths(index)) for index in missing])
+        sizes = array("I", _lengths(stream, missing, lengths))
         self._segments[stream] = (len(self._positions), len(segments))
         for position, index, _width in segments:
             self._positions.append(position)
@@ -83,14 +84,13 @@ class Ledger:
         number = bisect_right(self._positions, position) - 1
         return self._streams[number], self._indexes[number] + position - self._positions[number]
 
-    def places(self, position: int, count: int) -> list[tuple[int, int]]:
-        """Return the (stream, index) at each of `count` positions from `position` on."""
+    def spans(self, position: int, count: int) -> list[Span]:
+        """Return what lies at `count` positions from `position` on."""
         number = bisect_right(self._positions, position) - 1
-        found: list[tuple[int, int]] = []
+        found: list[Span] = []
         while count:
             start, end = position - self._positions[number], min(self._end(number), position + count)
-            stream, index = self._streams[number], self._indexes[number] + start
-            found += [(stream, n) for n in range(index, index + end - position)]
+            found.append(Span(self._streams[number], self._indexes[number] + start, end - position))
             count -= end - position
             position, number = end, number + 1
         return found
@@ -148,7 +148,9 @@ def _segments(stream: int, missing: Sequence[int], position: int) -> Iterator[Se
         yield Segment(position, start, before + 1 - start)
 
 
-def _length(stream: int, index: int, length: int) -> int:
-    if not 1 <= length <= MAX_CHUNK:
+def _lengths(stream: int, missing: Sequence[int], lengths: Callable[[int], int]) -> list[int]:
+    found = list(map(lengths, missing))
+    if found and not 1 <= min(found) <= max(found) <= MAX_CHUNK:
+        index, length = next(pair for pair in zip(missing, found, strict=True) if not 1 <= pair[1] <= MAX_CHUNK)
         raise LocalProtocolError(f"chunk {index} of stream {stream} has {length} bytes")
-    return length
+    return found

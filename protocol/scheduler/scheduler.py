@@ -21,6 +21,7 @@ from typing import Final, final
 
 from samara.protocol.errors import LocalProtocolError
 from samara.protocol.limits import BAN_AFTER, MAX_OUTSTANDING, MAX_RETRY_MS
+from samara.protocol.ports import Span
 from samara.protocol.scheduler.board import Board
 from samara.protocol.scheduler.holdings import Holdings
 from samara.protocol.scheduler.ledger import Ledger
@@ -267,13 +268,13 @@ class Scheduler:
             self._settle(request, _bit(request, position))
         return outcome
 
-    def places(self, want: Want, number: int, count: int) -> list[tuple[int, int]]:
-        """Return the (stream, index) of `count` chunks of a want, from its chunk `number` on.
+    def spans(self, want: Want, number: int, count: int) -> list[Span]:
+        """Return what `count` chunks of a want are, from its chunk `number` on.
 
         Raises:
             LocalProtocolError: It was never given out.
         """
-        return self._ledger.places(self._ledger.position(want.stream, want.first) + number, count)
+        return self._ledger.spans(self._ledger.position(want.stream, want.first) + number, count)
 
     def received_run(self, peer: str, want: Want, number: int, count: int, now: float) -> int:
         """Take note of `count` whole chunks of a want, from its chunk `number` on, that were all verified.

@@ -49,7 +49,7 @@ from samara.protocol.errors import DiskFullError, NotFoundError, PeerRefusedErro
 from samara.protocol.exchange.messages import PROTOCOL
 from samara.protocol.ids import ContentId, Digest, ReleaseId, format_record
 from samara.protocol.limits import MIB
-from samara.protocol.ports import Availability, StreamNeed
+from samara.protocol.ports import Availability, Span, StreamNeed
 from samara.protocol.records import Visibility
 from samara.protocol.scheduler import Scheduler, Standing, Want
 
@@ -93,7 +93,7 @@ async def test_hashing_stops_when_its_caller_does(tmp_path: Path, what: str, mon
 
 
 async def test_looking_at_what_lies_in_the_way_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from samara.node.store import intake
+    from samara.node.store import adopting
 
     def scan(fd: int, size: int, *, cancelled: Callable[[], bool] | None = None) -> Any:
         assert cancelled is not None
@@ -102,7 +102,7 @@ async def test_looking_at_what_lies_in_the_way_can_be_stopped(tmp_path: Path, mo
     with give_home(tmp_path / "a") as source:
         made = make_source(source, tmp_path / "model", {"w.bin": MIB})
         opening = made.opening(source)
-    monkeypatch.setattr(intake, "scan_file", scan)
+    monkeypatch.setattr(adopting, "scan_file", scan)
     async with open_node(Home(tmp_path / "b"), NO_FLOOR, []) as node:
         (tmp_path / "to").mkdir()
         (tmp_path / "to/w.bin").write_bytes(bytes(MIB))
@@ -333,7 +333,7 @@ async def test_a_peer_does_not_stall_because_our_disk_is_slow(mock_clock: trio.t
     (want,) = swarm._scheduler.next_requests("peer", trio.current_time())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(swarm.keep)
-        swarm._keeper.post(Arrival("peer", want, 0, [(1, 0)], bytearray(10)))
+        swarm._keeper.post(Arrival("peer", want, 0, [Span(1, 0, 1)], bytearray(10)))
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(100)
         swarm._tick()

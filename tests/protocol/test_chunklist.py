@@ -274,3 +274,32 @@ def test_a_flat_list_has_no_chunk_beyond_its_ends(index: int) -> None:
             ask(index)
     with pytest.raises(IndexError):
         flat.at(index * MIB)
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=30),
+    st.data(),
+)
+def test_runs_of_a_flat_list_are_what_its_chunks_are(lengths: list[int], data: st.DataObject) -> None:
+    pieces = [bytes([number]) * length for number, length in enumerate(lengths)]
+    chunks = ChunkList(b"".join(digest(piece) + len(piece).to_bytes(4, "little") for piece in pieces))
+    first = data.draw(st.integers(0, len(pieces) - 1))
+    count = data.draw(st.integers(1, len(pieces) - first))
+    run = pieces[first : first + count]
+    assert chunks.lengths(first, count) == [len(piece) for piece in run]
+    assert chunks.lengths(first, 100) == [len(piece) for piece in pieces[first:]]
+    assert chunks.bytes_of(first, count) == sum(map(len, run))
+    assert chunks.bytes_of(first, 100) == sum(map(len, pieces[first:]))
+    most = data.draw(st.integers(0, 400))
+    assert chunks.fitting(first, count, most) == sum(1 for n in range(count) if sum(map(len, run[: n + 1])) <= most)
+
+    whole = bytearray(b"".join(run))
+    assert chunks.count_right(memoryview(whole), first, count) == count
+    assert chunks.count_right(memoryview(whole + b"more"), first, count) == count
+    place = data.draw(st.integers(0, len(whole) - 1))
+    before = sum(1 for n in range(count) if sum(map(len, run[: n + 1])) <= place)
+    assert chunks.count_right(memoryview(whole)[:place], first, count) == before
+    whole[place] ^= 1
+    assert chunks.count_right(memoryview(whole), first, count) == before
+    with pytest.raises(IndexError):
+        chunks.count_right(memoryview(whole), first, len(pieces) + 1)

@@ -127,7 +127,7 @@ class _Watch:
         self._lossy = lossy
         self._lock = threading.RLock()
         self._unsynced: dict[int, tuple[int, list[tuple[int, bytes]]]] = {}  # by inode: a descriptor, and what to write
-        self._pwritev = os.pwritev
+        self._pwrite = os.pwrite
         self.calls: Counter[str] = Counter()
 
     def install(self) -> None:
@@ -141,7 +141,7 @@ class _Watch:
         patched.fdatasync = self._around("sync", functools.partial(self._sync, os.fdatasync))
         patched_linux: Any = linux
         patched_linux.sync_filesystem = self._around("sync", functools.partial(self._sync_all, linux.sync_filesystem))
-        patched.pwritev = self._around("write", self._write, torn=self._half_write)
+        patched.pwrite = self._around("write", self._write, torn=self._half_write)
         patched.preadv = functools.partial(self._read, os.preadv)
         patched.open = self._opening(os.open)
         patched_files: Any = files
@@ -193,20 +193,18 @@ class _Watch:
 
     # A disk that loses what was not synced
 
-    def _write(self, fd: int, parts: Any, offset: int) -> int:
+    def _write(self, fd: int, data: memoryview, offset: int) -> int:
         if not self._lossy:
-            return self._pwritev(fd, parts, offset)
-        data = b"".join(parts)
+            return self._pwrite(fd, data, offset)
         with self._lock:
             inode = os.fstat(fd).st_ino
             if inode not in self._unsynced:
                 self._unsynced[inode] = (os.dup(fd), [])  # small files are closed before they are synced
-            self._unsynced[inode][1].append((offset, data))
+            self._unsynced[inode][1].append((offset, bytes(data)))
         return len(data)
 
-    def _half_write(self, fd: int, parts: Any, offset: int) -> None:
-        data = b"".join(parts)
-        self._pwritev(fd, [data[: len(data) // 2]], offset)
+    def _half_write(self, fd: int, data: memoryview, offset: int) -> None:
+        self._pwrite(fd, data[: len(data) // 2], offset)
 
     def _half_allocate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size // 2)
@@ -227,7 +225,7 @@ class _Watch:
     def _flush(self, inode: int) -> None:
         held, pieces = self._unsynced.pop(inode, (-1, []))
         for offset, data in pieces:
-            self._pwritev(held, [data], offset)
+            self._pwrite(held, data, offset)
         if pieces:
             os.close(held)
 

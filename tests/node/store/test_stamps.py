@@ -17,7 +17,7 @@ from support.contents import Source, give_home, make_source, take_all
 from support.mounts import image, mounted
 
 from samara.node import digests
-from samara.node.store import intake, stamps
+from samara.node.store import adopting, stamps
 from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness, Stamp, stamp
 from samara.node.store.store import Store
@@ -237,7 +237,7 @@ def test_a_stick_that_was_put_in_again_needs_no_second_look(
         def scan(*args: object, **more: object) -> None:
             raise AssertionError("it is hashed again")
 
-        monkeypatch.setattr(intake, "scan_file", scan)
+        monkeypatch.setattr(adopting, "scan_file", scan)
         taking = target.open_intake(*made.opening(source), None, tmp_path / "stick/to")
         assert taking.needs() == []
         target.close_intake(taking)

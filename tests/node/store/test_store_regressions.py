@@ -20,7 +20,7 @@ from support.contents import CrashableStore, Source, give_home, make_source, tak
 from samara.node import digests
 from samara.node.network.service import _shared
 from samara.node.operations.publish import PublishRequest, publish
-from samara.node.store import intake
+from samara.node.store import intake, unfinished
 from samara.node.store.contents import Contents, _Lists
 from samara.node.store.files import sync_folder
 from samara.node.store.publish import find_files
@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatc
 def test_a_crowd_of_small_files_keeps_few_open_and_costs_few_syncs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "_MAX_OPEN", 4)
+    monkeypatch.setattr(unfinished, "_MAX_OPEN", 4)
     rng = random.Random(7)
     for number in range(300):
         path = tmp_path / f"shards/{number % 3}/{number}.bin"
@@ -306,7 +306,7 @@ def test_a_crowd_of_small_files_keeps_few_open_and_costs_few_syncs(
         for need in needs:
             for index in need.missing:
                 taking.put(need.stream, index, made.chunk(source, need.stream, index))
-                assert len(taking._opened) <= 4
+                assert len(taking._open._files) <= 4
         before = len(commits)
         root = Path(taking.finish())
         assert len(commits) < before + 10

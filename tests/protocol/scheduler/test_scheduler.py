@@ -69,8 +69,7 @@ def test_files_that_follow_each_other_are_one_run(joined: bool) -> None:
     wants = scheduler.next_requests("ann", 0.0)
     assert max(want.count for want in wants) == (MAX_RUN if joined else 1)
     for want in wants:
-        places = scheduler.places(want, 0, want.count)
-        assert places == [(want.stream + n, 0) for n in range(want.count)]
+        assert scheduler.spans(want, 0, want.count) == [(want.stream + n, 0, 1) for n in range(want.count)]
 
 
 def test_a_run_is_received_in_pieces_and_counted_once() -> None:
