@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's name, random data, and a meter for CPU and memory of processes.
+"""What the benchmarks share: the machine's name, and a meter for CPU and memory of processes.
 
 CPU seconds and memory are those of whole process trees: a server's workers count as the server does.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["GIB", "MIB", "Meter", "cpu_seconds", "machine", "rss_anon", "tree", "write_random"]
+__all__ = ["GIB", "MIB", "Meter", "cpu_seconds", "machine", "rss_anon", "tree"]
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -35,14 +35,6 @@ def machine() -> str:
         pass
     system = f"{platform.system()} {platform.release()}"
     return f"{model}, {os.cpu_count()} cores, {system}, Python {platform.python_version()}"
-
-
-def write_random(path: Path, size: int) -> None:
-    """Write a file of random bytes."""
-    with path.open("wb") as file:
-        while size > 0:
-            file.write(os.urandom(min(size, 16 * MIB)))
-            size -= 16 * MIB
 
 
 def tree(pids: Iterable[int]) -> list[int]:

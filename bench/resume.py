@@ -25,7 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
 
-from measuring import MIB, machine, write_random  # noqa: E402 - its path is added above
+from contents import write_random  # noqa: E402 - its path is added above
+from measuring import MIB, machine  # noqa: E402
 from support.cli import Cli  # noqa: E402
 
 ALLOWED = 64 * MIB

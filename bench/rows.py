@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from contents import write_random, write_safetensors
 from goals import OURS
 from links import delayed, shaped
-from measuring import MIB, write_random
+from measuring import MIB
 from peers.base import LOOPBACK, TIMEOUT, Content, Figures, Peer, Seeder, Skipped, Wire, Yard
 from peers.http import Aria2, Curl
 from peers.ours import Samara, idle
@@ -205,6 +206,12 @@ def _file(times: float = 1.0, most: float = float("inf")) -> Callable[[Path, Sca
     return make
 
 
+def _model(folder: Path, scale: Scale) -> Path:
+    path = folder / "model.safetensors"
+    write_safetensors(path, scale.mib * MIB)
+    return path
+
+
 def _item(folder: Path, scale: Scale) -> Path:
     path = folder / "item.bin"
     path.write_bytes(os.urandom(1000))
@@ -227,6 +234,7 @@ ROWS = (
     Row(
         "single", "{mib} from one to one", (Samara(), _V1, _V2, _SECRET, Curl(), Aria2(), Rsync()), _file(), room=2.3
     ),
+    Row("model", "a model of {mib} from one to one", (Samara(), _V1, Curl()), _model, room=2.3),
     Row("large", "{large} from one to one", (Samara(), _V1, Curl()), _file(4), room=8.3),
     Row("swarm", "{mib} from one to four", (Samara(running=True), _V1, _V2, Curl(), Rsync()), _file(), 5.3, count=4),
     Row("resume", "{mib}, killed at half and done again", (Samara(), _V1, Curl()), _file(), room=2.3, killed=True),
