@@ -7,8 +7,9 @@ scripts/bench_setup.py installs the peers; what is not here is skipped by name. 
 namespaces). All traffic stays on loopback or in namespaces of its own. Every program runs the same number of times, in
 turn; figures are medians.
 
-Rows: single, model, large (with --large, or named), swarm, resume, many, item, slow, far, idle. Most are run twice: on tmpfs,
-where the programs themselves are seen, and on the disk of --folder, where all have synced when they count as done.
+Rows: single, model, large (with --large, or named), swarm, resume, many, item, slow, far, idle. Most are run twice: on
+tmpfs, where the programs themselves are seen, and on the disk of --folder, where all have synced when they count as
+done.
 A whole run at full size writes docs/bench.md and docs/bench.svg; a smaller one only with --docs.
 
 What Samara moves is encrypted and verified; of the others only curl's is encrypted, and libtorrent's where it says so.
