@@ -1,7 +1,7 @@
 """A swarm that comes and goes for a while: scripts/soak.py, shorter than by hand.
 
-`SAMARA_SOAK_MINUTES` says how long (default 2 of the minutes that CI has; for more than 3 run the script itself), and
-`SAMARA_SOAK_SEED` what is drawn.
+`SAMARA_SOAK_MINUTES` says how long (2 by hand, 5 in CI; for an hour run the script itself), and `SAMARA_SOAK_SEED` what
+is drawn.
 """
 
 from __future__ import annotations
