@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -28,6 +28,7 @@ from samara.node.store.files import (
 )
 from samara.node.store.reader import progress_path
 from samara.node.store.stamps import Stamp, StampTaker
+from samara.protocol.ids import sha256
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.table import FileTable
 
@@ -60,6 +61,7 @@ class SmallFiles:
         self._stamps = StampTaker()
         self._states = bytearray(len(table) + 1)  # of each stream; 0: it is none of them, or is complete
         self._written: list[int] = []
+        self._lies: set[int] = set()
         path = str(progress_path(place, 0))
         self._progress = path.removesuffix("0")  # with a stream's number it is that one's path
 
@@ -94,10 +96,16 @@ class SmallFiles:
         try:
             for stream, data in todo.items():
                 self._write(f"{self._progress}{stream}", data)
+                if sha256(data) != self._table.sha256(stream - 1):
+                    self._lies.add(stream)
                 written.append(stream)
         finally:
             size = self._wrote(written)
         return size
+
+    def lies(self, streams: Iterable[int]) -> set[int]:
+        """Return those of some files that were written and whose SHA-256 is not what the table states."""
+        return self._lies.intersection(streams)
 
     def take_written(self) -> list[int]:
         """Return the files that are to be committed now."""
@@ -119,8 +127,12 @@ class SmallFiles:
         """
         sync_closed(self._place.root, [f"{self._progress}{stream}" for stream in streams])
 
-    def move(self, streams: Iterable[int]) -> dict[int, Stamp]:
-        """Move synced files to their paths, sync the folders, and return their stamps by stream.
+    def move(self, streams: Iterable[int], folders: set[str]) -> dict[int, Stamp]:
+        """Move synced files to their paths, and return their stamps by stream.
+
+        Args:
+            streams: Which files.
+            folders: Gets the folders that are to be synced then.
 
         Raises:
             StoreError: Something is in the way.
@@ -135,8 +147,16 @@ class SmallFiles:
             target = f"{folder}{os.sep}{name}"
             move_into_place(f"{self._progress}{stream}", target)
             stamps[stream] = self._stamps.take(target)
-        sync_folders(self._place.root, {above for path, folder in made.items() for above in _up_to_root(folder, path)})
+        folders.update(above for path, folder in made.items() for above in _up_to_root(folder, path))
         return stamps
+
+    def sync_folders(self, folders: Collection[str]) -> None:
+        """Bring to the disk that files were moved into folders.
+
+        Raises:
+            OSError: As the system says.
+        """
+        sync_folders(self._place.root, folders)
 
     def finish(self, streams: Iterable[int]) -> None:
         """Let go of files that are recorded as complete."""
