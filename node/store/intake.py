@@ -39,7 +39,7 @@ from samara.node.store.stamps import Likeness, Stamp, stamp
 from samara.node.store.unfinished import OpenFiles, Unfinished
 from samara.protocol.chunklist import ChunkList, verify_list
 from samara.protocol.errors import ChunkError, DiskFullError, StoreError
-from samara.protocol.ids import ContentId, Digest, digest
+from samara.protocol.ids import ContentId, Digest
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Span, StreamNeed
 
@@ -105,8 +105,7 @@ class StoreIntake:
         self._files: dict[int, Unfinished] = {}
         self._small = SmallFiles(place, self._table, self._lock)
         self._open = OpenFiles(place)
-        self.pending_bytes = 0
-        """Bytes that were put and not committed."""
+        self._pending = 0  # of large files
         self.planned = 0
         """Bytes that the place will have when all that is wanted is there."""
         with os_errors(f"cannot write to {place.root}"):
@@ -132,6 +131,12 @@ class StoreIntake:
         """Bytes that it will still take from the disk."""
         with self._lock:
             return self._small.bytes_missing + sum(file.entry.size - file.taken for file in self._files.values())
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that were put and not committed."""
+        with self._lock:
+            return self._pending + self._small.bytes_pending
 
     @property
     def bytes_left(self) -> int:
@@ -380,9 +385,9 @@ class StoreIntake:
     def _right(self, span: Span, data: memoryview) -> tuple[int, int]:
         """Return how many of the chunks at the beginning of `data` are right, and how many bytes they have."""
         if span.stream in self._wanted and span[1:] == (0, 1):
-            size, whole, root = self._table.facts(span.stream - 1)
-            if whole == root and size:
-                return (1, size) if digest(data[:size]) == root else (0, 0)
+            size = self._small.check(span.stream, data)
+            if size is not None:
+                return int(size > 0), size
         chunks = self._list(span.stream)
         if not 0 <= span.first < span.first + span.width <= len(chunks):
             raise StoreError(f"chunks from {span.first} on of stream {span.stream} came that are not wanted")
@@ -397,9 +402,7 @@ class StoreIntake:
 
     def _write_small(self, files: Sequence[tuple[int, memoryview]]) -> None:
         with os_errors(f"cannot write to {self._place.root}"):
-            size = self._small.write(files)
-        with self._lock:
-            self.pending_bytes += size
+            self._small.write(files)
 
     def _write(self, span: Span, data: memoryview) -> None:
         """Write verified chunks, and let them be committed.
@@ -429,7 +432,7 @@ class StoreIntake:
                     for first, count in todo[:written]:
                         size = chunks.bytes_of(first, count)
                         file.wrote(first, count, size)
-                        self.pending_bytes += size
+                        self._pending += size
                     file.users -= 1
 
     def commit(self) -> None:
@@ -442,7 +445,7 @@ class StoreIntake:
             with self._lock:
                 large = [(file, file.take_written()) for file in self._files.values() if file.has_written]
                 small = self._small.take_written()
-                self.pending_bytes = 0
+                self._pending = 0
             try:
                 self._commit_large(large)
                 self._commit_small(small)

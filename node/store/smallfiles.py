@@ -28,7 +28,7 @@ from samara.node.store.files import (
 )
 from samara.node.store.reader import progress_path
 from samara.node.store.stamps import Stamp, StampTaker
-from samara.protocol.ids import sha256
+from samara.protocol.ids import digest, sha256
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.table import FileTable
 
@@ -50,11 +50,13 @@ class SmallFiles:
     Attributes:
         left: How many there are.
         bytes_missing: Bytes of those that are not written.
+        bytes_pending: Bytes of those that are written and to be committed.
     """
 
     def __init__(self, place: Place, table: FileTable, lock: threading.RLock) -> None:
         self.left = 0
         self.bytes_missing = 0
+        self.bytes_pending = 0
         self._place = place
         self._table = table
         self._lock = lock
@@ -81,11 +83,29 @@ class SmallFiles:
         """Say whether a file is wanted and not written."""
         return self._states[stream] == _MISSING
 
-    def write(self, files: Iterable[tuple[int, memoryview]]) -> int:
-        """Write files whole, those that are missing.
+    def check(self, stream: int, data: memoryview) -> int | None:
+        """Compare what came of a file with the table.
+
+        Args:
+            stream: Which file.
+            data: Its bytes, and perhaps what follows them.
 
         Returns:
-            The bytes that were written and are to be committed.
+            How many bytes are its own, 0 when they are wrong; None when it is no small file.
+        """
+        size, whole, root = self._table.facts(stream - 1)
+        if whole != root or not size:
+            return None
+        data = data[:size]
+        if digest(data) != root:
+            return 0
+        if sha256(data) != self._table.sha256(stream - 1):
+            with self._lock:
+                self._lies.add(stream)
+        return size
+
+    def write(self, files: Iterable[tuple[int, memoryview]]) -> None:
+        """Write files whole, those that are missing.
 
         Raises:
             StoreError: A link or something else than a file is in the way.
@@ -96,21 +116,19 @@ class SmallFiles:
         try:
             for stream, data in todo.items():
                 self._write(f"{self._progress}{stream}", data)
-                if sha256(data) != self._table.sha256(stream - 1):
-                    self._lies.add(stream)
                 written.append(stream)
         finally:
-            size = self._wrote(written)
-        return size
+            self._wrote(written)
 
     def lies(self, streams: Iterable[int]) -> set[int]:
-        """Return those of some files that were written and whose SHA-256 is not what the table states."""
+        """Return those of some files that are right, and whose SHA-256 is not what the table states."""
         return self._lies.intersection(streams)
 
     def take_written(self) -> list[int]:
         """Return the files that are to be committed now."""
         with self._lock:
             written, self._written = self._written, []
+            self.bytes_pending = 0
         return written
 
     def lose(self, streams: Iterable[int]) -> None:
@@ -169,14 +187,14 @@ class SmallFiles:
         self._states[stream] = _MISSING
         self.bytes_missing += self._table.facts(stream - 1)[0]
 
-    def _wrote(self, streams: list[int]) -> int:
+    def _wrote(self, streams: list[int]) -> None:
         size = sum(self._table.facts(stream - 1)[0] for stream in streams)
         with self._lock:
             for stream in streams:
                 self._states[stream] = _WRITTEN
             self._written += streams
             self.bytes_missing -= size
-        return size
+            self.bytes_pending += size
 
     def _write(self, path: str, data: memoryview) -> None:
         try:
