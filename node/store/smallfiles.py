@@ -125,11 +125,11 @@ class SmallFiles:
         return self._lies.intersection(streams)
 
     def take_written(self) -> list[int]:
-        """Return the files that are to be committed now."""
+        """Return the files that are to be committed now, ascending, so that those of a folder are together."""
         with self._lock:
             written, self._written = self._written, []
             self.bytes_pending = 0
-        return written
+        return sorted(written)
 
     def lose(self, streams: Iterable[int]) -> None:
         """Take note of files that were written and could not be committed."""
@@ -181,6 +181,7 @@ class SmallFiles:
         with self._lock:
             for stream in streams:
                 self._states[stream] = 0
+                self._lies.discard(stream)
                 self.left -= 1
 
     def _lack(self, stream: int) -> None:
