@@ -222,7 +222,8 @@ class FetchJob:
             # Opened is opened, whatever comes of the rest: `run` closes it.
             self._intake = intake
             sizes = await trio.to_thread.run_sync(table.sizes)
-            listed, unlisted = await trio.to_thread.run_sync(lambda: (intake.listed(), intake.unlisted()))
+            listed = await trio.to_thread.run_sync(intake.listed)
+            unlisted = await trio.to_thread.run_sync(intake.unlisted)
             total = await trio.to_thread.run_sync(lambda: intake.bytes_left)
             # From here on others look: nothing is awaited before all of it is true.
             self._unlisted = len(listed) + len(unlisted)

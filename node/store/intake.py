@@ -299,10 +299,11 @@ class StoreIntake:
         """
         small = self.missing_files(streams)
         found = self._contents.find_files(self.content, small)
-        copied = self._copy(((stream, 0, places) for stream, places in found), budget) if small else 0
-        elsewhere = len(self._contents.places(self.content)) > 1 if len(small) < len(streams) else False
-        for stream in streams:
-            chunks = self._contents.chunk_list(self.content, stream) if stream in self._files else None
+        copied = self._copy(((stream, 0, places) for stream, places in found), budget)
+        large = [stream for stream in streams if stream in self._files]
+        elsewhere = bool(large) and len(self._contents.places(self.content)) > 1
+        for stream in large:
+            chunks = self._contents.chunk_list(self.content, stream)
             if chunks is not None and copied < budget:
                 besides = None if elsewhere else (self.content, stream)  # what nobody has needs no looking
                 held = self._contents.find_chunks(chunks, self.missing(stream), besides=besides)
