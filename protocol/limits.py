@@ -184,6 +184,17 @@ MAX_STREAMS_PER_PEER: Final = 32
 UPGRADE_TIMEOUT: Final = 10.0
 """Seconds from an accepted socket to an authenticated, multiplexed connection, and for a stream's negotiation."""
 
+HALF_OPEN_PATIENCE: Final = 2.0
+"""Seconds that a handshake has until another may take its place: its two round trips over the slowest line. Those who
+sit there in silence could else keep others out for all of `UPGRADE_TIMEOUT`."""
+
+REFUSALS_A_SECOND: Final = 4000
+"""Sockets that are refused at the door: each costs some 20 microseconds. Those beyond wait in the system."""
+
+PLACE_LASTS: Final = 2.0
+"""Seconds for which an address has a place less from when it took it: who comes and goes, again and again, has others'
+handshakes wait. No honest peer dials more than eight times in as long."""
+
 HANDSHAKES_A_SECOND: Final = 100
 """Handshakes with those who dial us: each costs a millisecond. Those beyond wait, within `UPGRADE_TIMEOUT`."""
 

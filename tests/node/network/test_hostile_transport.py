@@ -18,6 +18,7 @@ from support.hosts import ECHO, MIB, ask, at, host, pair, receive_all, until
 from support.raw_attacks import ATTACKS, Target
 from support.raw_peer import HEADER_LINE, RawPeer, bare, data, negotiation, opening
 
+from samara.node.network import admission as admission_module
 from samara.node.network import host as host_module
 from samara.node.network import tcp as tcp_module
 from samara.node.network.host import Host
@@ -104,6 +105,46 @@ async def test_400_silent_sockets_of_50_addresses_leave_the_places_that_are_ours
         await until(lambda: others(target) == 1)
 
 
+async def pinged(address: str, source: str) -> bool:
+    """Whether a newcomer is let in, does its handshake, and is answered."""
+    with contextlib.suppress(EOFError, trio.BrokenResourceError):
+        async with RawPeer.dial(address, source=source) as peer:
+            await peer.send(header(Kind.PING, SYN, 0, 6))
+            return await pong(peer) == 6
+    return False
+
+
+async def test_400_silent_sockets_of_50_addresses_make_way_for_another_address_at_once() -> None:
+    async with attacked() as (target, address), contextlib.AsyncExitStack() as sockets:
+        for number in range(400):
+            await sockets.enter_async_context(await bare(address, f"127.0.1.{1 + number % 50}"))
+        await until(lambda: target._admission.used == int(limits.MAX_CONNECTIONS * limits.MAX_INBOUND_SHARE))
+        for number in range(20):
+            assert await pinged(address, f"127.0.2.{1 + number}")
+
+
+async def test_silent_sockets_make_way_after_a_while_for_one_of_their_own_address() -> None:
+    """And 400 of as many addresses for anybody: long before their time for the handshake is over."""
+    for flood in ([FOREIGN] * 400, [f"127.0.{1 + number // 200}.{1 + number % 200}" for number in range(400)]):
+        async with attacked() as (_, address), contextlib.AsyncExitStack() as sockets:
+            for source in flood:
+                await sockets.enter_async_context(await bare(address, source))
+            began = trio.current_time()
+            while not await pinged(address, flood[0]):  # noqa: ASYNC110 - it is refused until it is let in
+                await trio.sleep(0.1)
+            assert trio.current_time() - began < limits.UPGRADE_TIMEOUT - 1
+
+
+async def test_a_handshake_that_made_way_is_hung_up_on() -> None:
+    async with attacked() as (_, address), contextlib.AsyncExitStack() as sockets:
+        silent = [await sockets.enter_async_context(await bare(address, FOREIGN)) for _ in range(8)]
+        await trio.sleep(limits.HALF_OPEN_PATIENCE + 0.1)
+        assert await pinged(address, FOREIGN)
+        with trio.fail_after(5):
+            while await silent[0].receive_some():
+                pass
+
+
 @pytest.mark.parametrize("suite", [AES, CHACHA], ids=lambda suite: suite.protocol)
 async def test_what_is_cut_off_at_any_byte_ends_and_leaves_nothing(suite: Suite) -> None:
     """A whole visit, hung up on after each of its bytes in turn: negotiation, handshake, records, frames, a stream."""
@@ -147,7 +188,7 @@ async def test_a_handshake_at_a_byte_a_moment_is_given_up(begun: str, monkeypatc
 async def test_who_breaks_the_rules_has_a_place_less_and_its_neighbours_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(host_module, "PENALTY", 1.5)
+    monkeypatch.setattr(admission_module, "PENALTY", 1.5)
     async with attacked() as (target, address):
         for _ in range(limits.MAX_CONNECTIONS_PER_IP):
             async with RawPeer.dial(address, source=FOREIGN) as peer:
@@ -183,8 +224,8 @@ async def test_handshakes_are_answered_at_a_rate(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(host_module, "HANDSHAKES_A_SECOND", 10.0)
     async with attacked() as (_, address):
         began = trio.current_time()
-        for _ in range(10):
-            async with RawPeer.dial(address, source=FOREIGN):
+        for number in range(10):
+            async with RawPeer.dial(address, source=f"127.0.0.{2 + number}"):
                 pass
         assert trio.current_time() - began >= 0.8  # one tenth of a second's may come at once
 
