@@ -184,9 +184,9 @@ MAX_STREAMS_PER_PEER: Final = 32
 UPGRADE_TIMEOUT: Final = 10.0
 """Seconds from an accepted socket to an authenticated, multiplexed connection, and for a stream's negotiation."""
 
-HALF_OPEN_PATIENCE: Final = 2.0
-"""Seconds that a handshake has until another may take its place: its two round trips over the slowest line. Those who
-sit there in silence could else keep others out for all of `UPGRADE_TIMEOUT`."""
+HALF_OPEN_PATIENCE: Final = 3.0
+"""Seconds that a handshake has until another may take its place: two to wait until all who came before are answered,
+and its round trips. Those who sit there in silence could else keep others out for all of `UPGRADE_TIMEOUT`."""
 
 REFUSALS_A_SECOND: Final = 4000
 """Sockets that are refused at the door: each costs some 20 microseconds. Those beyond wait in the system."""
@@ -195,8 +195,9 @@ PLACE_LASTS: Final = 2.0
 """Seconds for which an address has a place less from when it took it: who comes and goes, again and again, has others'
 handshakes wait. No honest peer dials more than eight times in as long."""
 
-HANDSHAKES_A_SECOND: Final = 100
-"""Handshakes with those who dial us: each costs a millisecond. Those beyond wait, within `UPGRADE_TIMEOUT`."""
+HANDSHAKES_A_SECOND: Final = 50
+"""Handshakes with those who dial us: each costs two milliseconds, with all that is made for the connection and ends
+with it. Those beyond wait, within `UPGRADE_TIMEOUT`."""
 
 PINGS_A_SECOND: Final = 200
 """Pings of libp2p that are answered, of all peers: 32 bytes cost a tenth of a millisecond. Those beyond wait."""
@@ -262,6 +263,26 @@ FRAME_BYTES: Final = 64
 
 FRAME_CREDIT_A_SECOND: Final = 100
 """Frames that a connection earns by time: pings, windows and small messages of an honest peer are far fewer."""
+
+EFFORT_A_SECOND: Final = 25_000
+"""Units of effort that a node has for all connections that want more than theirs: a unit is some 3 microseconds, a
+frame's time, and so this is a twelfth of a processor."""
+
+EFFORT_FREE: Final = 600
+"""Units that a connection may be ahead: what its first streams cost. For who comes anew, again and again, it is not
+much more than the handshake."""
+
+EFFORT_FREE_A_SECOND: Final = 100
+"""Units that a connection has by time. A hundred of them together have less than a twentieth of a processor."""
+
+EFFORT_OF_A_STREAM: Final = 200
+"""Units that a stream of the peer's costs: a task, a negotiation, two writes."""
+
+EFFORT_OF_A_FEW_BYTES: Final = 16
+"""Units that a read or a write of less than `EFFORT_BYTES` costs, when it is not bulk that somebody waits for."""
+
+EFFORT_BYTES: Final = 4 * KIB
+"""Bytes either way that earn a unit: an honest peer that gets or gives chunks has a frame in 64 KiB or more."""
 
 KEEP_ALIVE: Final = 30.0
 """Seconds of silence after which a connection is pinged, and again after which it is dead."""

@@ -19,8 +19,10 @@ from support.raw_attacks import ATTACKS, Target
 from support.raw_peer import HEADER_LINE, RawPeer, bare, data, negotiation, opening
 
 from samara.node.network import admission as admission_module
+from samara.node.network import effort as effort_module
 from samara.node.network import host as host_module
 from samara.node.network import tcp as tcp_module
+from samara.node.network import upgrade as upgrade_module
 from samara.node.network.host import Host
 from samara.node.network.transport import PeerAddress, Stream
 from samara.protocol import limits
@@ -311,6 +313,86 @@ async def test_small_frames_that_carry_something_have_none() -> None:
                 got += len((await peer.frame())[-1])
         await peer.send(header(Kind.PING, SYN, 0, 5))
         assert await pong(peer) == 5
+
+
+@pytest.fixture
+def little_effort(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A node with little time for small frames; return its units a second."""
+    monkeypatch.setattr(upgrade_module, "EFFORT_A_SECOND", 1000)
+    monkeypatch.setattr(effort_module, "EFFORT_FREE", 400)
+    return 1000.0
+
+
+async def test_small_frames_are_read_as_fast_as_there_is_time_for_them(little_effort: float) -> None:
+    """And the bulk of an honest peer, of which `attacked` sees the end, is not."""
+    async with attacked() as (_, address), RawPeer.dial(address, source=FOREIGN) as peer:
+        await peer.send(opening(1))
+        began = trio.current_time()
+        await peer.send(header(Kind.WINDOW, 0, 1, 1) * 1600)
+        for number in (8, 9):  # the first may have been read with the rest
+            await peer.send(header(Kind.PING, SYN, 0, number))
+            assert await pong(peer) == number
+        seconds = trio.current_time() - began
+        assert seconds >= (1600 - 400 - seconds * limits.EFFORT_FREE_A_SECOND) / little_effort - 0.2
+
+
+async def test_who_drips_is_read_seldom_and_served(little_effort: float) -> None:
+    """Byte by byte, each a write of its own: what comes while the node rests is one read."""
+    async with attacked() as (target, address), RawPeer.dial(address, source=FOREIGN) as peer:
+        await peer.send(negotiation(1, ECHO))
+        reads = 0
+        await until(lambda: len(target._links) == 2)
+        (link,) = (link for links in target._links.values() for link in links if link.remote.host == FOREIGN)
+        receive = link.muxed.tcp.receive_into
+
+        async def counted(buffer: memoryview) -> int:
+            nonlocal reads
+            reads += 1
+            return await receive(buffer)
+
+        link.muxed.tcp.receive_into = counted  # type: ignore[method-assign]
+        began = trio.current_time()
+        dripping = peer.seal(data(1, bytes(1000) + b"the end", FIN))
+        for byte in dripping:
+            await peer.stream.send_all(bytes([byte]))
+            await trio.lowlevel.checkpoint()
+        while not (await peer.frame())[-1].endswith(b"the end"):
+            pass
+        most = 400 + (trio.current_time() - began) * (little_effort + limits.EFFORT_FREE_A_SECOND)
+        assert reads < most / limits.EFFORT_OF_A_FEW_BYTES + 10 < len(dripping)
+
+
+async def test_streams_are_given_as_fast_as_there_is_time_for_them(little_effort: float) -> None:
+    async with attacked() as (_, address), RawPeer.dial(address, source=FOREIGN) as peer:
+        began = trio.current_time()
+        for number in range(1, 20, 2):
+            await peer.send(negotiation(number, ECHO) + data(number, b"one after the other"))
+            while (await peer.frame())[-1] != b"one after the other":
+                pass
+        seconds = trio.current_time() - began
+        most = 400 + little_effort * 0.1 + seconds * (little_effort + limits.EFFORT_FREE_A_SECOND)
+        assert most >= 9 * limits.EFFORT_OF_A_STREAM
+
+
+async def test_a_handshake_that_drips_is_read_seldom(little_effort: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to its end all the same: nobody is refused for a slow line."""
+    reads = 0
+    receive = tcp_module.TcpStream.receive_some
+
+    async def counted(self: tcp_module.TcpStream, most: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return await receive(self, most)
+
+    async with attacked() as (_, address):
+        monkeypatch.setattr(tcp_module.TcpStream, "receive_some", counted)
+        began = trio.current_time()
+        async with RawPeer.dial(address, source=FOREIGN, drip=0.001) as peer:
+            seconds = trio.current_time() - began
+            await peer.send(header(Kind.PING, SYN, 0, 4))
+            assert await pong(peer) == 4
+        most = 400 + seconds * (little_effort + limits.EFFORT_FREE_A_SECOND)
+        assert reads < most / limits.EFFORT_OF_A_FEW_BYTES + 10
 
 
 async def test_pings_whose_answers_nobody_reads_have_an_end() -> None:

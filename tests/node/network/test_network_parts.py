@@ -108,7 +108,7 @@ async def test_after_a_while_the_oldest_makes_way_for_anybody(autojump_clock: tr
     for number in range(8):
         door.dial(f"10.0.0.{number}")
         await trio.sleep(0.1)
-    await trio.sleep(HALF_OPEN_PATIENCE - 0.7)
+    await trio.sleep(HALF_OPEN_PATIENCE - 0.65)
     door.dial("10.0.1.1")
     door.dial("10.0.1.2")
     with pytest.raises(NetworkError):
