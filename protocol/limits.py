@@ -46,7 +46,9 @@ MAX_FILE: Final = (1 << 53) - 1
 # Records (specs/records.md)
 
 MAX_RECORD_PAYLOAD: Final = 768 * KIB
-"""Bytes of a record's payload: in base64, with its envelope, it stays under 1 MiB."""
+"""Bytes of a record's payload: three quarters of `MAX_ENVELOPE`, so that nothing which fits into an envelope in base64
+is too long for its own place. What is around it, and its signatures, need room as well, up to 175 KB by those limits:
+the envelope's own binds first, and who seals more is told so. A smaller one here would refuse what fits."""
 
 MAX_ENVELOPE: Final = MIB
 """Bytes of a DSSE envelope."""
