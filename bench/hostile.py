@@ -6,10 +6,10 @@ One node in a process of its own sends bulk to an honest peer, which looks at it
 like it) is attacked, then under that attack itself. Another process attacks, from `--peers` connections at a time,
 eight to a loopback address. The decoy shows what attackers take by being on the same processors; the ratio is that of
 the speed under attack to the speed beside the decoy. Each speed is the best of `ROUNDS`: on a machine that others use,
-too, the best wanders least, and by a third still. Printed beside are what of the node's CPU time in these rounds
-the transfer would have needed alone (share; the longer others hold up a transfer, the smaller), the CPU seconds of the
-node for each second under attack when it does nothing else (cost; a node has one thread, and 1 - cost is what the
-attack leaves of it), and by how much its memory grew.
+too, the best wanders least, and by a third still. Printed beside are what of the node's CPU time in these rounds the
+transfer needed beside the decoy (share; the longer others hold up a transfer, the smaller), the CPU seconds of the node
+for each second under attack when it does nothing else (cost; a node has one thread, and 1 - cost is what the attack
+leaves of it), and by how much its memory grew.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Suffered:
         alone: MB/s of the honest peer without it.
         beside: MB/s while another node is attacked so.
         under: MB/s with it.
-        share: CPU seconds of the node that the transfer takes alone, of those that passed while it ran under attack.
+        share: CPU seconds of the node for the transfer beside a decoy, of those that passed while it ran under attack.
         cost: CPU seconds of the node for each second under attack, when it does nothing else.
         memory: Most MiB of memory that the node had more than at rest.
     """
@@ -155,11 +155,11 @@ async def suffer(name: str, said: argparse.Namespace) -> Suffered:
     with AttackedNode() as node:
         async with open_host(seed=b"\1" * 32) as honest:
             await transfer(honest, node, 8)
-            alone, needed = await rounds(honest, node, said.mib)
+            alone, _ = await rounds(honest, node, said.mib)
             idle = node.memory()
             with AttackedNode() as decoy, stormed(name, decoy.address, said.peers):
                 await trio.sleep(WARM_UP)
-                beside, _ = await rounds(honest, node, said.mib)
+                beside, needed = await rounds(honest, node, said.mib)
             with stormed(name, node.address, said.peers):
                 await trio.sleep(WARM_UP)
                 async with trio.open_nursery() as nursery:

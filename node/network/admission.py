@@ -64,7 +64,13 @@ class Place:
         self._give_back()
 
     def settle(self) -> None:
-        """Take note that the peer has shown who it is: it stays."""
+        """Take note that the peer has shown who it is: it stays.
+
+        Raises:
+            NetworkError: The place is another's by now.
+        """
+        if not self._held:  # a handshake that ends in this very moment is not cancelled any more
+            raise NetworkError("it made way for another")
         self._admission.settled(self)
 
     def make_way(self) -> None:

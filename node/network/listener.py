@@ -17,7 +17,7 @@ import trio
 
 from samara.node.network.tcp import end_of, family_of
 from samara.protocol.addresses import Address
-from samara.protocol.errors import NetworkError
+from samara.protocol.errors import NetworkError, SamaraError
 from samara.protocol.limits import REFUSALS_A_SECOND
 
 __all__ = ["Listener", "listen_tcp"]
@@ -84,7 +84,7 @@ class Listener:
             try:
                 accepted.setblocking(False)
                 take(accepted, end_of(name))
-            except NetworkError as error:
+            except SamaraError as error:
                 _log.debug("refused a connection: %s", error.message)
                 accepted.close()
                 refused += 1

@@ -146,13 +146,13 @@ def family_of(address: Address) -> int:
     return socket.AF_INET if address.kind == "ip4" else socket.AF_INET6
 
 
-def end_of(name: tuple[Any, ...]) -> Address:
-    """Return the address in a socket's name.
+def end_of(name: tuple[Any, ...] | None) -> Address:
+    """Return the address in a socket's name; some systems have none for a peer that hung up already.
 
     Raises:
         NetworkError: It has none.
     """
-    if len(name) < 2:
+    if not name or len(name) < 2:
         raise NetworkError("a socket without an IP address")
     return from_ip(str(name[0]), int(name[1]))
 

@@ -129,6 +129,8 @@ async def test_who_has_shown_who_it_is_stays(autojump_clock: trio.abc.Clock) -> 
     assert door.admission.used == 8
     with pytest.raises(NetworkError):
         door.dial("10.0.0.3")
+    with pytest.raises(NetworkError, match="made way"):
+        silent.settle()  # its handshake was over just then
 
 
 @pytest.mark.parametrize(("most", "scarce"), [({"per_ip": 2}, "8.8.8.8"), ({"per_subnet": 2}, "8.8.8.9")])
