@@ -119,6 +119,7 @@ class MuxedConnection:
         """Return the next stream that the peer opens, or None when the connection has ended."""
         async for stream in self._openings:
             if not stream.ended:
+                self._effort.stream()
                 return stream
         return None
 
@@ -223,6 +224,7 @@ class MuxedConnection:
         buffer[:end] = self._early.rest
         while True:
             while (size := opener.size(buffer[start:end])) is not None and size <= end - start:
+                await self._rest()
                 self._open(buffer[start : start + size], scratch)
                 start += size
             if start == end:
@@ -234,9 +236,7 @@ class MuxedConnection:
                 self._was_read = trio.Event()
                 with self._reading.pause():
                     await self._was_read.wait()
-            if self._effort.in_debt:
-                with self._reading.pause():
-                    await self._effort.rest()
+            await self._rest()
             count = await self._receive(buffer[end : end + (_RECEIVE if self._bulk else _RECEIVE_SMALL)])
             if not count:
                 return
@@ -245,6 +245,12 @@ class MuxedConnection:
             now = trio.current_time()
             self.session.passed(now - self._heard)
             self._heard = now
+
+    async def _rest(self) -> None:
+        """Let others have their turns, if this peer has had more than its own."""
+        if self._effort.in_debt:
+            with self._reading.pause():
+                await self._effort.rest()
 
     async def _receive(self, buffer: memoryview) -> int:
         """Read what there is, as far as the caps let it pass; return how many bytes, 0 at the end.
@@ -303,7 +309,7 @@ class MuxedConnection:
                 pass  # the writer has failed, and the reader has not heard of it yet
             case StreamOpened(number):
                 stream = self._streams[number] = MuxedStream(self, number, limits.STREAM_WINDOW)
-                self._effort.stream()
+                self._effort.frames(limits.STREAM_CREDIT)
                 self._opened.send_nowait(stream)
             case Ended(number):
                 if (stream := self._streams.get(number)) is not None:

@@ -49,7 +49,7 @@ class Effort:
         self._left -= count
 
     def stream(self) -> None:
-        """Take note of a stream that the peer opened."""
+        """Take note of a stream that the peer opened and is served on."""
         self._left -= EFFORT_OF_A_STREAM
 
     def moved(self, count: int, *, bulk: bool = False) -> None:
