@@ -277,6 +277,9 @@ much more than the handshake."""
 EFFORT_FREE_A_SECOND: Final = 100
 """Units that a connection has by time. A hundred of them together have less than a twentieth of a processor."""
 
+EFFORT_OF_AN_OPENING: Final = 25
+"""Units that a frame which opens a stream costs more than another, whatever becomes of the stream."""
+
 EFFORT_OF_A_STREAM: Final = 200
 """Units that a stream of the peer's costs: a task, a negotiation, two writes."""
 

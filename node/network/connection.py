@@ -309,7 +309,7 @@ class MuxedConnection:
                 pass  # the writer has failed, and the reader has not heard of it yet
             case StreamOpened(number):
                 stream = self._streams[number] = MuxedStream(self, number, limits.STREAM_WINDOW)
-                self._effort.frames(limits.STREAM_CREDIT)
+                self._effort.frames(limits.EFFORT_OF_AN_OPENING)
                 self._opened.send_nowait(stream)
             case Ended(number):
                 if (stream := self._streams.get(number)) is not None:
