@@ -26,8 +26,14 @@ _log = logging.getLogger(__name__)
 _ASK_AGAIN: Final = 20.0
 """Seconds until the DHT, and those who were named, are asked again: peers come and go in minutes."""
 
-_FIRST_PAUSE: Final = 1.5 * MATES_SPACING
-"""Seconds from the first question for mates to the second; those who began at one time knew nobody yet."""
+_SETTLE: Final = 0.5
+"""Seconds in a session until the first question for mates: its other end knows by then who began at the same time."""
+
+_FIRST_PAUSE: Final = 1.25 * MATES_SPACING
+"""Seconds from the first question for mates to the second."""
+
+_LOOK: Final = 0.25
+"""Seconds between two looks at who asks us for the content, and at whose turn it is to be asked for mates."""
 
 
 def parse_peer(multiaddr: str) -> PeerAddress:
@@ -153,11 +159,11 @@ class Finder:
             await self._offer(askers, found)
             self._turns = {p: turn for p, turn in self._turns.items() if p in self._present or turn.at > now}
             for peer in self._present:
-                turn = self._turns.setdefault(peer, _Turn(now))
+                turn = self._turns.setdefault(peer, _Turn(now + _SETTLE))
                 if turn.at <= now:
                     turn.at, turn.pause = now + turn.pause, min(2 * turn.pause, MATES_AGAIN)
                     nursery.start_soon(self._ask_for_mates, peer, self._content, found)
-            await trio.sleep(MATES_SPACING)
+            await trio.sleep(_LOOK)
 
     async def _ask_for_mates(self, peer: str, content: ContentId, found: trio.MemorySendChannel[PeerAddress]) -> None:
         try:

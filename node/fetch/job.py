@@ -177,11 +177,12 @@ class FetchJob:
         swarm, lists = self._swarm, self._lists
         if swarm is None or lists is None:
             return
+        network = await self._node.network()
         wrong = self._store.catalog.wrong_counts().get(client.peer, 0)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lists.fetch_from, client)
-                await swarm.fetch_from(client, wrong_before=wrong)
+                await swarm.fetch_from(client, own=network.host.peer, wrong_before=wrong)
         except BaseExceptionGroup as group:
             raise _first(group) from None
 

@@ -66,6 +66,7 @@ class Swarm:
     ) -> None:
         self._content = content
         self._sizes = sizes
+        self._began = trio.current_time()
         self._next = 0  # the stream in which a run goes on beyond what was added last; 0 when it cannot
         self._scheduler = Scheduler(rotate=rotate)
         self._streams: dict[int, int] = {}
@@ -135,8 +136,13 @@ class Swarm:
                 await timing.wait()
             self._tick()
 
-    async def fetch_from(self, client: ExchangeClient, *, wrong_before: int) -> None:
+    async def fetch_from(self, client: ExchangeClient, *, own: str, wrong_before: int) -> None:
         """Fetch from one peer until cancelled.
+
+        Args:
+            client: The session with it.
+            own: Our peer id, by which it knows us.
+            wrong_before: Wrong chunks that it sent in other fetches.
 
         Raises:
             WrongChunkError: It sent a wrong chunk.
@@ -145,6 +151,7 @@ class Swarm:
             NetworkError: It went away or stalls.
         """
         peer = client.peer
+        self._scheduler.know_as(own)
         allowed = client.opened.max_outstanding - 1  # one place is kept for asking what it has
         if not self._scheduler.add_peer(peer, trio.current_time(), wrong=wrong_before, max_requests=max(allowed, 1)):
             raise PeerRefusedError(f"{peer} sent wrong bytes before", code=0)
@@ -170,19 +177,23 @@ class Swarm:
             self._tell()
 
     async def _keep_asking_what_it_has(self, client: ExchangeClient) -> None:
+        was_partial = False
         while True:
             files = len(self._sizes)
             bits = await client.files_bits(self._content, files=files)
             whole = int.from_bytes(bits, "little").bit_count() >= files
-            self._scheduler.set_files(client.peer, None if whole else bits)  # of files that are added later, too
+            was_partial = was_partial or not whole
+            # Who is seen to get it stays a mate when it has it all: it is asked before those who have had it.
+            self._scheduler.set_files(client.peer, bits if was_partial else None)
             self._call(client.peer)
             await self._ask_for_parts(client, bits, trio.current_time() + (_LOOK_AGAIN if whole else self._pause()))
 
     def _pause(self) -> float:
-        """Return the seconds until a mate has something new that is worth a look: a twentieth of what is to come."""
+        """Return the seconds until a mate has something worth a look: a twentieth of what was, or is to come."""
         look = self._scheduler.look()
         rate = sum(peer.rate or 0.0 for peer in look.peers.values())
-        return min(_LOOK_AGAIN, max(_LOOK_SOON, look.bytes_missing / rate / 20 if rate else 1.0))
+        to_come = look.bytes_missing / rate if rate else math.inf
+        return min(_LOOK_AGAIN, max(_LOOK_SOON, min(trio.current_time() - self._began, to_come) / 20))
 
     async def _ask_for_parts(self, client: ExchangeClient, whole: bytes, until: float) -> None:
         """Ask once what it has of each file that it does not hold whole, and of those that are added until a moment."""

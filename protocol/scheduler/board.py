@@ -5,6 +5,9 @@ What is given out, or claimed by more, only raises the truth, so bounds are corr
 before; what lowers the truth (work given back, a peer that leaves) lowers the bounds at once. A search is then a `find`
 of the lowest bound in a bytearray, and a look at one page.
 
+A board may be *divided*: of whom that claims everything, only those chunks are found then that are ours, or that a peer
+in part claims too. The others are *reserved*: for fetchers who are to get them and to pass them on.
+
 It knows positions, not streams; and claims, not peers.
 
 Source: specs/scheduler.md, "Choice".
@@ -12,12 +15,16 @@ Source: specs/scheduler.md, "Choice".
 
 from __future__ import annotations
 
-from typing import Final, final
+from collections.abc import Callable
+from typing import Final, TypeAlias, final
 
 from samara.protocol.limits import MAX_RUN
 from samara.protocol.scheduler.pages import FULL, PAGE, SHIFT, Page, lowest
 
-__all__ = ["Board", "Claims"]
+__all__ = ["Board", "Claims", "Ours"]
+
+Ours: TypeAlias = Callable[[int, int], int]
+"""Says which of so many positions, from one on, are ours, as bits."""
 
 _NOTHING: Final = 255
 """Bound of a page in which there is nothing free for a peer."""
@@ -64,6 +71,9 @@ class Board:
         self._is_open = bytearray()  # 1 for each page that has something free
         self._claims: list[Claims] = []
         self._everything = 0  # how many claims have `rest`
+        self._has_holes = False  # one that has `rest` lacks something all the same
+        self._ours: Ours | None = None
+        self._our_masks: dict[int, int] = {}  # by page, as far as they were needed
         self._start = 0
         self._drawn = 0  # how many positions were known when the start was drawn
         self._size = 0
@@ -105,8 +115,11 @@ class Board:
         if gained := changed & new:
             page.add(gained)
             self._lower(claims, number)
+            if self._ours is not None:  # what was reserved may be so no more
+                self._lower_all(number, 0 if self._has_holes else self._everything + 1)
         if lost := changed & old:
             page.subtract(lost)
+            self._has_holes = self._has_holes or claims.rest != 0
             for other in self._claims:
                 other.bound[number] = _FEWER[other.bound[number]]
                 other.level = min(other.level, other.bound[number])
@@ -114,6 +127,40 @@ class Board:
     def holds(self, claims: Claims, position: int, width: int) -> int:
         """Return which of `width` positions from `position` on, all in one page, are claimed, as bits."""
         return (claims.have[position >> SHIFT] >> (position & _OFFSET)) & ((1 << width) - 1)
+
+    def count(self, claims: Claims) -> int:
+        """Return how many of the known positions are claimed."""
+        return sum((have & page.known).bit_count() for have, page in zip(claims.have, self._pages, strict=True))
+
+    # Division
+
+    def divide(self, ours: Ours | None) -> None:
+        """Reserve what is not ours, and what nobody in part claims; or nothing any more, without `ours`."""
+        self._ours = ours
+        self._our_masks = {}
+        for number in range(len(self._pages)):
+            self._lower_all(number, 0 if self._has_holes else self._everything)
+
+    @property
+    def is_divided(self) -> bool:
+        """Something may be reserved."""
+        return self._ours is not None
+
+    def _ours_of(self, number: int) -> int:
+        if self._ours is None:
+            return FULL
+        if (mask := self._our_masks.get(number)) is None:
+            mask = self._our_masks[number] = self._ours(number << SHIFT, self._pages[number].known.bit_length())
+        return mask
+
+    def _askable(self, claims: Claims, number: int) -> int:
+        """Return the free chunks of a page that a peer claims, without those that are reserved."""
+        page = self._pages[number]
+        mask = page.free & claims.have[number]
+        if self._ours is None or not claims.rest or not mask:
+            return mask
+        ours = self._ours_of(number)
+        return mask & ~(page.at_most(0, mask & ~ours, self._everything))
 
     # Chunks
 
@@ -135,6 +182,7 @@ class Board:
             page.begin(mask, self._everything)
             page.starts |= is_start << offset
             is_start = False
+            self._our_masks.pop(number, None)
             self._reopen(number)
 
     def take(self, position: int, count: int) -> None:
@@ -190,18 +238,20 @@ class Board:
                 claims.level = min(claims.bound, default=_NOTHING)
                 continue
             page = self._pages[number]
-            mask = page.free & claims.have[number]
+            mask = self._askable(claims, number)
             if not mask:
                 claims.bound[number] = _NOTHING
                 continue
             rarest, copies = page.rarest(mask)
             bound = claims.bound[number] = min(copies, _MOST)
             if bound <= claims.level:
+                if self._ours is not None and claims.rest:  # none of it is another's: it is read forwards
+                    return self._run(claims, number, mask, rarest, max(copies, self._everything))
                 if (number, rarest >> (claims.cursor & _OFFSET) & 1) != (claims.cursor >> SHIFT, 1):
                     number = self._jump(claims, number, copies)
                     mask = self._pages[number].free & claims.have[number]
                     rarest, _ = self._pages[number].rarest(mask)
-                return self._run(claims, number, mask, rarest, copies)
+                return self._run(claims, number, mask, rarest, 2 * copies)
         return None
 
     def move_on(self, claims: Claims, position: int) -> None:
@@ -229,12 +279,12 @@ class Board:
         number = claims.bound.find(claims.level, start)
         return number if number >= 0 else claims.bound.find(claims.level, 0, start)
 
-    def _run(self, claims: Claims, number: int, mask: int, rarest: int, copies: int) -> tuple[int, int]:
+    def _run(self, claims: Claims, number: int, mask: int, rarest: int, most: int) -> tuple[int, int]:
         page = self._pages[number]
         offset = claims.cursor & _OFFSET if number == claims.cursor >> SHIFT else 0
         ahead = rarest >> offset
         offset = offset + lowest(ahead) if ahead else lowest(rarest)
-        run = page.at_most(offset, (mask >> offset) & _RUN, 2 * copies)
+        run = page.at_most(offset, (mask >> offset) & _RUN, most)
         run &= ~((page.starts >> (offset + 1)) << 1)
         return (number << SHIFT) + offset, lowest(~run)
 
@@ -249,6 +299,13 @@ class Board:
         self._is_open[number] = 1
         for claims in self._claims:
             self._lower(claims, number)
+
+    def _lower_all(self, number: int, copies: int) -> None:
+        """Let those who claim everything look again at a page, where nothing has fewer copies than this."""
+        for claims in self._claims:
+            if claims.rest:
+                claims.bound[number] = min(claims.bound[number], copies, _MOST)
+                claims.level = min(claims.level, claims.bound[number])
 
     @staticmethod
     def _lower(claims: Claims, number: int) -> None:

@@ -43,6 +43,11 @@ class Holdings:
         """It said that it holds everything."""
         return self._everything
 
+    @property
+    def is_partial(self) -> bool:
+        """It said what it holds, and it is not everything."""
+        return not self._everything and (self._files is not None or bool(self._parts))
+
     def set_files(self, bits: bytes | None) -> None:
         """Take which files it holds whole: bit n − 1 is stream n; None: everything."""
         if bits is None:

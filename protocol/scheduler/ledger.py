@@ -44,11 +44,13 @@ class Ledger:
     Attributes:
         lengths: Bytes of the chunk at each position.
         bytes: Their sum.
+        longest: The most of one.
     """
 
     def __init__(self) -> None:
         self.lengths = array("I")
         self.bytes = 0
+        self.longest = 0
         self._positions = array("Q")
         self._indexes = array("I")
         self._streams = array("I")
@@ -78,6 +80,7 @@ class Ledger:
             self._streams.append(stream)
         self.lengths.extend(sizes)
         self.bytes += sum(sizes)
+        self.longest = max(self.longest, max(sizes, default=0))
         return iter(segments)
 
     def add_files(self, streams: Sequence[int], sizes: Sequence[int]) -> int:
@@ -98,6 +101,7 @@ class Ledger:
         self._streams.extend(streams)
         self.lengths.extend(sizes)
         self.bytes += sum(sizes)
+        self.longest = max(self.longest, max(sizes, default=0))
         return position
 
     def place(self, position: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 Numbers only: no chunk is known here. The clock is an argument (`now`, seconds, any origin, never backwards).
 
-Invariants: the window lies between `START_WINDOW` and `MAX_WINDOW`; standing moves only along `TRANSITIONS`.
+Invariants: the window lies between `least` and `MAX_WINDOW`; standing moves only along `TRANSITIONS`.
 
 Source: specs/scheduler.md, "Window" and "Stalls, failures and wrong chunks".
 """
@@ -23,13 +23,16 @@ from samara.protocol.limits import (
     UNPROVEN_CHUNKS,
 )
 
-__all__ = ["PATIENCE", "REST", "START_WINDOW", "TRANSITIONS", "Pace", "Standing", "Step"]
+__all__ = ["PATIENCE", "REST", "START_WINDOW", "TRANSITIONS", "Pace", "Standing", "Step", "least_window"]
 
 START_WINDOW: Final = UNPROVEN_CHUNKS * MAX_CHUNK
 """Bytes: one chunk on the line while the next is asked for, whatever their size."""
 
 REST: Final = 5.0
 """Seconds in which a peer that stalled is not asked; its work goes to others first."""
+
+_SHORT: Final = MAX_CHUNK // 4
+"""Bytes of a short chunk: where none is longer, a window that is counted in chunks is no smaller than for these."""
 
 _SLACK: Final = 0.5
 """Seconds of work that lie ready at the peer beyond the round trip: a disk that seeks, a loop that is late."""
@@ -95,6 +98,7 @@ class Pace:
         standing: How far it is relied on.
         window: Bytes that it may owe.
         rate: Bytes a second; None until one sample was taken.
+        least: Bytes below which the window does not fall.
         round_trip: Seconds from a want to its first byte; None until one was seen.
     """
 
@@ -107,6 +111,7 @@ class Pace:
         "_moved",
         "_peak",
         "_sent",
+        "least",
         "rate",
         "round_trip",
         "standing",
@@ -114,6 +119,7 @@ class Pace:
     )
 
     def __init__(self, now: float) -> None:
+        self.least = START_WINDOW
         self.standing = Standing.UNPROVEN
         self.window = START_WINDOW
         self.rate: float | None = None
@@ -208,4 +214,9 @@ class Pace:
         """Return the bandwidth-delay product with some slack; without a rate, slow start goes on."""
         if self.rate is None:
             return MAX_WINDOW
-        return max(START_WINDOW, min(MAX_WINDOW, int(self._peak * ((self.round_trip or 0.0) + _SLACK))))
+        return max(self.least, min(MAX_WINDOW, int(self._peak * ((self.round_trip or 0.0) + _SLACK))))
+
+
+def least_window(longest: int) -> int:
+    """Return the bytes that even a slow peer may owe, where no chunk is longer than `longest` bytes; 0: unknown."""
+    return min(START_WINDOW, UNPROVEN_CHUNKS * max(longest, _SHORT)) if longest else START_WINDOW

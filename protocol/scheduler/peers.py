@@ -57,11 +57,15 @@ class Peer:
         pace: Its speed, window and clocks.
         holdings: What it claims.
         max_requests: How many wants its session takes at a time.
+        since: When it came (seconds).
         requests: Its open requests, oldest first.
         owed_bytes: Bytes that it owes, moot ones included.
         owed_chunks: Chunks that it owes.
+        count: Chunks that it was seen to claim.
+        grown: When it was first seen to have as much as it has (seconds), as far as anybody looked.
         misses: Wants in a row that it could not or would not answer.
         rests_until: When it may be asked again (seconds), or None.
+        is_slow: It does not keep up: nothing is left to it that it could get and pass on.
         looks_again: When it may look again for others' work to help with (seconds), or None.
     """
 
@@ -69,10 +73,14 @@ class Peer:
     pace: Pace
     holdings: Holdings
     max_requests: int
+    since: float
     requests: dict[Want, Request] = field(default_factory=dict)
     owed_bytes: int = 0
     owed_chunks: int = 0
+    count: int = -1
+    grown: float = 0.0
     misses: int = 0
+    is_slow: bool = False
     rests_until: float | None = None
     looks_again: float | None = None
 
@@ -82,10 +90,24 @@ class Peer:
             return False
         return self.room() > 0 and self.pace.window - self.owed_bytes >= self.pace.window // 4
 
-    def is_lively(self, now: float) -> bool:
-        """Say whether it is proven, not at rest, and has not kept us waiting just now."""
+    def is_awake(self, now: float) -> bool:
+        """Say whether it is not at rest, and has not kept us waiting just now."""
         rests = self.rests_until is not None and now < self.rests_until
-        return self.pace.is_proven and not rests and (not self.requests or self.pace.silence(now) < _LIVELY)
+        return not rests and (not self.requests or self.pace.silence(now) < _LIVELY)
+
+    def is_lively(self, now: float) -> bool:
+        """Say whether it is awake, and proven."""
+        return self.pace.is_proven and self.is_awake(now)
+
+    def grows_to(self, count: int, now: float) -> int:
+        """Take note of how many chunks it claims now, and return it."""
+        if count > self.count:
+            self.count, self.grown = count, now
+        return count
+
+    def looks_later(self, now: float) -> bool:
+        """Say whether it has looked just now for work that is not its own."""
+        return self.looks_again is not None and now < self.looks_again
 
     def room(self) -> int:
         """Return the bytes that it may be asked for now, as long as it has requests and chunks left."""

@@ -7,7 +7,8 @@ it passes on `cancelled()`, and gives new wants to those who are `ready`; it cal
 Invariants: a chunk is free, asked or kept; whoever is asked claims it; it is asked of a second peer only when no free
 chunk is claimed by anybody, and of each further one only for twice the gain; nobody is asked for more than its window
 has room for; a want is one run; when all is kept, nobody owes anything that is not cancelled. The calls
-alone decide every answer: no clock, no chance.
+alone decide every answer: no clock, no chance. What a seeder is not asked for since mates are to bring it costs seconds
+of a whole fetch at most (`Hope`).
 
 It never verifies, writes, dials or waits; it knows no content id, hash or file name.
 
@@ -16,6 +17,7 @@ Source: specs/scheduler.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
@@ -23,7 +25,9 @@ from samara.protocol.errors import LocalProtocolError
 from samara.protocol.limits import BAN_AFTER, MAX_OUTSTANDING, MAX_RETRY_MS
 from samara.protocol.ports import Span
 from samara.protocol.scheduler.board import Board
+from samara.protocol.scheduler.division import Division
 from samara.protocol.scheduler.holdings import Holdings
+from samara.protocol.scheduler.hope import Hope
 from samara.protocol.scheduler.ledger import Ledger
 from samara.protocol.scheduler.news import (
     Event,
@@ -36,7 +40,7 @@ from samara.protocol.scheduler.news import (
     Verdict,
     Want,
 )
-from samara.protocol.scheduler.pace import REST, Pace, Standing
+from samara.protocol.scheduler.pace import REST, START_WINDOW, Pace, Standing, least_window
 from samara.protocol.scheduler.peers import Peer, Request, positions
 
 __all__ = ["Scheduler"]
@@ -45,9 +49,18 @@ _GAIN: Final = 0.25
 """Seconds that a second copy of a chunk must save, and each further one twice as much as the one before it; also how
 often an idle peer looks for such work."""
 
+_SEEDER_GAIN: Final = 4 * _GAIN
+"""The same where a peer that holds everything is asked for what mates owe: others wait for its line, too."""
+
 _SPARING: Final = 0.5
 """A peer that holds everything is spared when mates together are at least so much as quick: it has others to serve who
 have nobody else, and it may be the only one."""
+
+_KEEPS_UP: Final = 0.25
+"""A mate is waited for that says that it has at least so much of what we have: it says so seconds late."""
+
+_GRACE: Final = 3.0
+"""Seconds until a mate must have shown that it keeps up, and for which one is waited for that gets nothing more."""
 
 _MISSES: Final = 4
 """Wants in a row that a peer claimed and does not answer, until nothing that it claims is believed."""
@@ -66,6 +79,9 @@ class Scheduler:
 
     def __init__(self, *, rotate: int = 0) -> None:
         self._ledger = Ledger()
+        self._division = Division(self._ledger)
+        self._divides_anew = False
+        self._hope = Hope()
         self._board = Board(rotate)
         self._peers: dict[str, Peer] = {}
         self._asked: dict[int, tuple[Request, ...]] = {}  # position → the requests by which it is due
@@ -122,9 +138,11 @@ class Scheduler:
         self._chunks_missing += more
         self._bytes_missing += size
         for peer in self._peers.values():
+            peer.is_slow = False
             if not peer.holdings.everything:
                 for stream in streams:
                     peer.holdings.added(stream)
+        self._divides_anew = True
 
     def put_back(self, stream: int, index: int) -> None:
         """Want a chunk again that was received and could not be kept; void when it is still missing.
@@ -148,6 +166,10 @@ class Scheduler:
 
     # Who is there
 
+    def know_as(self, own: str) -> None:
+        """Take our own peer id, by which mates know what is ours; without it nothing is divided."""
+        self._division.own = own
+
     def add_peer(self, peer: str, now: float, *, wrong: int = 0, max_requests: int = MAX_OUTSTANDING) -> bool:
         """Take a new peer; it claims nothing yet.
 
@@ -168,7 +190,7 @@ class Scheduler:
         self._wrong[peer] = max(wrong, self._wrong.get(peer, 0))
         if peer in self._excluded or self._wrong[peer] >= BAN_AFTER:
             return False
-        self._peers[peer] = Peer(peer, Pace(now), Holdings(self._ledger, self._board), max(1, max_requests))
+        self._peers[peer] = Peer(peer, Pace(now), Holdings(self._ledger, self._board), max(1, max_requests), now)
         return True
 
     def remove_peer(self, peer: str) -> None:
@@ -176,6 +198,7 @@ class Scheduler:
         if (who := self._peers.pop(peer, None)) is not None:
             self._take_back_all(who)
             who.holdings.leave()
+            self._divides_anew = True
 
     def set_files(self, peer: str, bits: bytes | None) -> None:
         """Take which files a peer holds whole.
@@ -186,6 +209,7 @@ class Scheduler:
         """
         if (who := self._peers.get(peer)) is not None:
             who.holdings.set_files(bits)
+            self._divides_anew = True
 
     def set_availability(self, peer: str, stream: int, bits: bytes | None) -> None:
         """Take which chunks of a stream a peer holds; the stream may be added later.
@@ -197,6 +221,7 @@ class Scheduler:
         """
         if (who := self._peers.get(peer)) is not None:
             who.holdings.set_part(stream, bits)
+            self._divides_anew = True
 
     # What to ask
 
@@ -209,15 +234,22 @@ class Scheduler:
         who = self._peers.get(peer)
         if who is None or self._chunks_missing == 0 or not who.may_be_asked(now):
             return []
+        if self._divides_anew:
+            self._divide()
         wants: list[Want] = []
         while (room := who.room()) > 0:
             found = self._board.find(who.holdings.claims)
-            if found is None:
-                return wants + self._help(who, now)
-            position, count = found
-            if self._is_spared(who, position, now):
-                who.looks_again = now + _GAIN
+            if found is not None and who.holdings.everything:
+                self._hope.go_on(now)
+            if found is None or self._is_spared(who, found[0], now):
+                if self._takes_over(who, now):
+                    continue
+                if found is None and not self._waits(who, now):
+                    return wants + self._help(who, now)
+                if not who.looks_later(now):
+                    who.looks_again = now + _GAIN
                 break
+            position, count = found
             count = self._fit(position, min(count, who.chunks_left()), min(room, who.pace.run_bytes), room)
             if count == 0:
                 break
@@ -242,13 +274,55 @@ class Scheduler:
         if not who.holdings.everything or who.holdings.claims.level <= self._board.wholes or who.pace.rate is None:
             return False
         rate = sum(
-            mate.pace.rate or 0.0
+            # What is proven and has no rate yet sent all that it was asked for sooner than a rate can be measured.
+            math.inf if mate.pace.rate is None else mate.pace.rate
             for mate in self._peers.values()
             if not mate.holdings.everything
             and mate.is_lively(now)
-            and self._board.holds(mate.holdings.claims, position, 1)
+            and (mate.requests or self._board.holds(mate.holdings.claims, position, 1))
         )
         return rate >= _SPARING * who.pace.rate
+
+    # What mates are to bring
+
+    def _divide(self) -> None:
+        """Divide among those who fetch too, as long as they are not fewer than those who hold everything."""
+        self._divides_anew = False
+        partial = [peer for peer in self._peers.values() if peer.holdings.is_partial]
+        members = frozenset(peer.name for peer in partial if not peer.is_slow)
+        if len(partial) < self._board.wholes or not self._division.own:
+            members = frozenset()
+        least = least_window(self._ledger.longest)
+        for peer in self._peers.values():
+            peer.pace.least = least if members or peer.holdings.is_partial else START_WINDOW
+        if members != self._division.members:
+            self._division.share_with(members)
+            self._board.divide(self._division.ours if members else None)
+
+    def _takes_over(self, who: Peer, now: float) -> bool:
+        """Where a peer that holds everything has nothing more of ours: leave no more to mates who do not keep up.
+
+        Returns:
+            Whether more is ours now.
+        """
+        if not self._board.is_divided or not who.holdings.everything or who.looks_later(now):
+            return False
+        enough = _KEEPS_UP * (len(self._ledger) - self._chunks_missing)
+        members = [self._peers[name] for name in self._division.members]
+        for mate in members:
+            count = mate.grows_to(self._board.count(mate.holdings.claims), now)
+            has_enough = count >= enough or now < mate.since + _GRACE
+            keeps_up = mate.is_awake(now) and has_enough and now < mate.grown + _GRACE
+            mate.is_slow = not keeps_up or self._hope.is_lost(now)
+        self._divide()
+        return len(self._division.members) < len(members)
+
+    def _waits(self, who: Peer, now: float) -> bool:
+        """Say whether a peer is asked for nothing now since mates will bring it; not for long in vain."""
+        if not self._board.is_divided or not who.holdings.everything or not self._board.is_free_somewhere():
+            return False
+        self._hope.wait(now, who.pace.rate or 0.0)
+        return True
 
     # What came of it
 
@@ -285,6 +359,8 @@ class Scheduler:
             who.misses = 0
             who.pace.delivered(size, now)
         outcome = self._keep(peer, position)
+        if outcome is Outcome.ACCEPTED and who is not None and not who.holdings.everything:
+            self._hope.brought(size)
         if who is not None and (request := who.carries(position)) is not None:
             self._settle(request, _bit(request, position))
         return outcome
@@ -314,6 +390,8 @@ class Scheduler:
             who.pace.delivered(sum(self._ledger.lengths[start : start + count]), now)
         for position in range(start, start + count):
             self._keep(peer, position)
+        if who is not None and not who.holdings.everything:
+            self._hope.brought(before - self._bytes_missing)
         if who is not None and (request := who.requests.get(want)) is not None:
             self._settle(request, request.owed & ((1 << count) - 1) << number)
         return before - self._bytes_missing
@@ -343,6 +421,7 @@ class Scheduler:
         if who.misses >= _MISSES:
             who.holdings.clear()
             who.misses = 0
+            self._divides_anew = True
         else:
             who.holdings.lacks(request.position, owed if reason is Failure.REFUSED else owed & -owed)
 
@@ -436,12 +515,12 @@ class Scheduler:
 
     def _help(self, peer: Peer, now: float) -> list[Want]:
         """Ask an idle peer for what will come last from others (specs/scheduler.md, "End")."""
-        if (peer.looks_again is not None and now < peer.looks_again) or self._board.is_free_somewhere():
+        if peer.looks_later(now) or self._board.is_free_somewhere():
             return []
         times = {p: p.finish_in(now) for p in self._peers.values() if p.requests and p is not peer}
         wants: list[Want] = []
         for other in sorted(times, key=lambda p: -times[p]):
-            if times[other] < peer.would_take(0, now) + _GAIN:
+            if times[other] < peer.would_take(0, now) + self._least_gain(peer):
                 break  # those that follow are sooner done
             for request in reversed(other.requests.values()):
                 while (run := self._copyable(peer, request, times, now)) is not None:
@@ -473,7 +552,10 @@ class Scheduler:
         if peer in asked:
             return False
         least = min(times[other] for other in asked)
-        return least >= peer.would_take(size, now) + _GAIN * 2.0 ** (len(asked) - 1)
+        return least >= peer.would_take(size, now) + self._least_gain(peer) * 2.0 ** (len(asked) - 1)
+
+    def _least_gain(self, peer: Peer) -> float:
+        return _SEEDER_GAIN if self._board.is_divided and peer.holdings.everything else _GAIN
 
     # Settling
 

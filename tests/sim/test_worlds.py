@@ -32,3 +32,11 @@ def test_a_flash_crowd_shares_what_one_seeder_has(library: Library) -> None:
     found = play(library, plan)
     assert not found.faults, "replay it: scripts/simulate.py --seed 1 --crowd 25"
     assert found.seconds < plan.alone / 2, "they do not share"
+
+
+def test_a_slow_seeder_sends_little_more_than_one_copy(library: Library) -> None:
+    plan = Plan.behind(1, 4, 4e6)
+    found = play(library, plan)
+    assert not found.faults
+    assert found.seeded < 1.2
+    assert found.seconds < 1.5 * plan.size / 4e6

@@ -66,8 +66,11 @@ _SHAPES: Final[tuple[dict[str, int], ...]] = (
     {f"shard-{n}.bin": 120_000 + 1000 * n for n in range(5)},
     {f"many/{n:02}.txt": 3000 + 997 * n for n in range(24)},
     {"a.bin": 900_000, "empty": 0, "b/c.bin": 300_000},
+    {"large.bin": 40_000_000},
 )
-"""Contents, as paths and sizes: some 12 to 24 chunks, of 3 to 256 KiB."""
+"""Contents, as paths and sizes: some 12 to 24 chunks, of 3 to 256 KiB; the last one is not drawn, and has 600."""
+
+_DRAWN: Final = len(_SHAPES) - 1
 
 _PUBLISHED: Final = "2026-01-01T00:00:00Z"
 
@@ -160,6 +163,13 @@ class Plan:
     def crowd(cls, seed: int, count: int) -> Plan:
         """Draw a world in which so many come at once for what one has."""
         return _draw_crowd(seed, random.Random(f"{seed}/crowd"), count, friends=5)
+
+    @classmethod
+    def behind(cls, seed: int, count: int, rate: float) -> Plan:
+        """Return a plan in which some fetch much at once, behind one seeder that sends `rate` bytes a second."""
+        members = [Member("s1", "seeder", rate, 1e7)]
+        members += [Member(f"f{n}", "fetcher", 1e7, 1e7) for n in range(1, count + 1)]
+        return cls(seed, "crowd", _DRAWN, tuple(members), {}, (0.02, 0.005), (), False, 0.05, 20)
 
     @property
     def size(self) -> int:
@@ -272,7 +282,7 @@ def _draw_swarm(seed: int, rng: random.Random) -> Plan:
     mishaps = tuple(_draw_mishap(rng, members) for _ in range(rng.choice((0, 1, 2, 4, 6))))
     slow = rng.choice((0.0, 0.0, 0.004, 0.1))
     named = rng.random() < 0.5
-    return Plan(seed, "swarm", rng.randrange(len(_SHAPES)), members, liars, _lines(rng), mishaps, named, slow, 99)
+    return Plan(seed, "swarm", rng.randrange(_DRAWN), members, liars, _lines(rng), mishaps, named, slow, 99)
 
 
 def _draw_mishap(rng: random.Random, members: tuple[Member, ...]) -> Mishap:
@@ -292,7 +302,7 @@ def _draw_lone(seed: int, rng: random.Random) -> Plan:
     seeder = Member("s1", "seeder", _rate(rng, 1e5, 6e5), 1e6)
     fetchers = [Member(f"f{n}", "fetcher", _rate(rng, 1e5, 1e6), _rate(rng, 3e5, 2e6))
                 for n in range(1, rng.randint(2, 5) + 1)]  # fmt: skip
-    return Plan(seed, "lone", rng.randrange(len(_SHAPES)), (seeder, *fetchers), {}, _lines(rng), (), False,
+    return Plan(seed, "lone", rng.randrange(_DRAWN), (seeder, *fetchers), {}, _lines(rng), (), False,
                 rng.choice((0.0, 0.004)), 99)  # fmt: skip
 
 
@@ -312,7 +322,7 @@ def _draw_crowd(seed: int, rng: random.Random, count: int | None = None, friends
         )
         for n in range(1, count + 1)
     ]
-    return Plan(seed, "crowd", rng.randrange(len(_SHAPES)), (seeder, *fetchers), {}, _lines(rng), (),
+    return Plan(seed, "crowd", rng.randrange(_DRAWN), (seeder, *fetchers), {}, _lines(rng), (),
                 rng.random() < 0.5, 0.0, friends)  # fmt: skip
 
 

@@ -65,6 +65,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.scheduler = Scheduler(rotate=0x1234_5678)
+        self.divides = False
         self.now = 0.0
         self.peers: dict[str, ModelPeer] = {}
         self.wrong: dict[str, int] = {}
@@ -74,8 +75,11 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # What is wanted and who is there
 
-    @initialize(is_small=st.booleans())
-    def begin_near_the_end(self, is_small: bool) -> None:
+    @initialize(is_small=st.booleans(), divides=st.booleans())
+    def begin_near_the_end(self, is_small: bool, divides: bool = False) -> None:
+        self.divides = divides
+        if divides:  # what others who fetch are to bring is asked of a seeder last
+            self.scheduler.know_as("us")
         if is_small:  # two holders of a few chunks: second copies come soon
             self.add_stream(1, {0, 1, 2, 3})
             for name in PEERS[:2]:
@@ -147,6 +151,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         peer = self.peers[name]
         if wants:
             assert self.now >= peer.rests_until
+        elif self.divides and peer.everything:
+            may_look_again = bool(peer.wants) or self.scheduler.timer() is not None
+            assert may_look_again or not self.free() & peer.held, "what was left to others is forgotten"
         elif not peer.wants and self.now >= peer.rests_until:
             assert not self.free() & peer.held, "an idle peer was not asked for what it holds"
         for want in wants:
@@ -172,7 +179,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         claimed = set().union(*(other.held for other in self.peers.values()))
         if chunks[0] in free:
             assert set(chunks) <= free
-            assert self.copies(chunks[0]) == min(map(self.copies, free & peer.held)), "a rarer one was passed over"
+            fewest = min(map(self.copies, free & peer.held))
+            is_reserved = self.divides and peer.everything
+            assert is_reserved or self.copies(chunks[0]) == fewest, "a rarer one was passed over"
         else:
             assert not free & claimed, "a second copy while something is free"
             assert not set(chunks) & free
