@@ -17,6 +17,7 @@ __all__ = ["fetch_command"]
 @click.option(
     "--include", metavar="GLOB", multiple=True, help="Only files whose path or name matches; may be repeated."
 )
+@click.option("--quant", metavar="LABEL", default="", help="Only this quantization, with the files that belong to it.")
 @click.option("--to", metavar="DIR", default="", help="Put the files into DIR instead of the home.")
 @click.option("--peer", metavar="MULTIADDR", multiple=True, help="Ask this peer first: /ip4/…/tcp/…/p2p/…")
 @click.option("--dry-run", is_flag=True, help="Only say what it would cost, file by file.")
@@ -24,7 +25,14 @@ __all__ = ["fetch_command"]
               help="Give up when nobody has it for so long; 0 never does.")  # fmt: skip
 @json_option
 def fetch_command(
-    ref: str, include: tuple[str, ...], to: str, peer: tuple[str, ...], dry_run: bool, patience: float, as_json: bool
+    ref: str,
+    include: tuple[str, ...],
+    quant: str,
+    to: str,
+    peer: tuple[str, ...],
+    dry_run: bool,
+    patience: float,
+    as_json: bool,
 ) -> None:
     """Fetch the release that REF names; every byte is verified.
 
@@ -33,9 +41,10 @@ def fetch_command(
     \b
     samara fetch samara:bagaaihra…?p=/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…
     samara fetch alice/tiny-chat --to ./models
+    samara fetch REF --quant Q4_K_M
     samara fetch REF --include "*.gguf" --dry-run
     """  # noqa: D301 - click wants the character, not the two
-    request = FetchRequest(ref, absolute(to) if to else "", include, peer, patience)
+    request = FetchRequest(ref, absolute(to) if to else "", include, peer, patience, quant)
     if dry_run:
         with show_events(quiet=as_json) as report:
             cost = call(DRY_RUN, request, report)

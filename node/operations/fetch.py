@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from samara.node.fetch.cost import CostJob, FileCost
-from samara.node.fetch.goal import goal_of
-from samara.node.fetch.queue import FetchRequest
+from samara.node.fetch.goal import FetchRequest, goal_of
 from samara.node.operations.base import Operation, Report
 from samara.protocol.ids import format_record
 
@@ -96,7 +95,7 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
 
 
 async def _dry_run(node: Node, request: FetchRequest, report: Report) -> DryRun:
-    goal = goal_of(node.store, request.ref, request.peers, request.include, request.to)
+    goal = goal_of(node.store, request)
     job = CostJob(node, goal, report, patience=request.patience or None)
     verified = await job.measure()
     needed = sum(cost.needed for cost in job.costs)

@@ -15,8 +15,8 @@ import trio.testing
 from support.contents import give_home
 
 from samara.node.fetch import queue
-from samara.node.fetch.goal import FetchOutcome, Goal
-from samara.node.fetch.queue import FetchQueue, FetchRequest
+from samara.node.fetch.goal import FetchOutcome, FetchRequest, Goal
+from samara.node.fetch.queue import FetchQueue
 from samara.node.network.allowance import Allowance
 from samara.node.operations.queries import QUEUE, QueueRequest
 from samara.node.settings import NetworkSettings
