@@ -30,6 +30,7 @@ class FetchRequest:
         peers: Multiaddrs with `/p2p/…` of peers to ask first.
         patience: Seconds with nobody who has it until it is given up; 0 never gives up.
         quantization: Label of the one quantization that is wanted, with what belongs to it; empty for all.
+        encode: `never` takes chunks as they are alone; empty does as the node's settings say.
     """
 
     ref: str
@@ -38,6 +39,7 @@ class FetchRequest:
     peers: tuple[str, ...] = ()
     patience: float = 30.0
     quantization: str = ""
+    encode: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Goal:
         quantization: Its label, when of several only one is wanted; empty for all.
         to: Folder to put it into; None for the home.
         discreet: Nobody but `peers` is to be asked: the link says that the release is not public.
+        encode: `never` takes chunks as they are alone; empty does as the node's settings say.
     """
 
     release: ReleaseId | None
@@ -65,6 +68,7 @@ class Goal:
     to: Path | None
     discreet: bool = False
     quantization: str = ""
+    encode: str = ""
 
     def wanted(self, table: FileTable) -> list[int]:
         """Return the streams that are wanted.
@@ -103,6 +107,7 @@ class FetchOutcome:
         release: The release's id.
         path: Where it lies.
         received: Bytes of chunks that came from peers and were kept.
+        moved: Bytes of the payloads in which they came.
         reused: Bytes that were copied from what was held.
         seconds: How long it took.
         peers: Bytes by peer.
@@ -111,6 +116,7 @@ class FetchOutcome:
     release: ReleaseId
     path: str
     received: int
+    moved: int
     reused: int
     seconds: float
     peers: dict[str, int] = field(default_factory=dict)
@@ -127,7 +133,9 @@ def goal_of(store: Store, request: FetchRequest) -> Goal:
     named = tuple(parse_peer(peer) for peer in request.peers)
     folder = Path(request.to) if request.to else None
 
-    anything = Goal(None, None, None, None, named, request.include, folder, quantization=request.quantization)
+    anything = Goal(
+        None, None, None, None, named, request.include, folder, quantization=request.quantization, encode=request.encode
+    )
     try:
         # A name says "the newest", which only peers know; an id, or the beginning of one, may be known here.
         known = None if "/" in ref else find_release(store, ref)

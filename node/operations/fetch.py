@@ -39,6 +39,7 @@ class Fetched:
         path: Where it lies.
         bytes: Bytes of all its files.
         received: Bytes of chunks that came from peers.
+        moved: Bytes that they took on the way, encoded.
         reused: Bytes that were held already and copied.
         seconds: How long it took.
         peers: Who gave how much, most first.
@@ -50,6 +51,7 @@ class Fetched:
     path: str
     bytes: int
     received: int
+    moved: int
     reused: int
     seconds: float
     peers: tuple[PeerShare, ...]
@@ -87,6 +89,7 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
         outcome.path,
         held.bytes if held else 0,
         outcome.received,
+        outcome.moved,
         outcome.reused,
         round(outcome.seconds, 3),
         tuple(shares),

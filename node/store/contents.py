@@ -10,16 +10,15 @@ from __future__ import annotations
 import functools
 import os
 import struct
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Final
 
 from samara.node.store.bits import clear_runs, is_set
 from samara.node.store.files import is_empty
 from samara.node.store.index import Index
+from samara.node.store.recent import Recent
 from samara.node.store.stamps import Stamp
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList, ListVerifier
@@ -122,7 +121,7 @@ class Contents:
         self._index = index
         self._homes = homes.absolute()
         self.table = functools.lru_cache(maxsize=_CACHED_TABLES)(self._table)
-        self._lists = _Lists(_CACHED_CHUNKS)
+        self._lists: Recent[tuple[ContentId, int], ChunkList] = Recent(_CACHED_CHUNKS, _weight)
 
     @property
     def writable(self) -> bool:
@@ -181,7 +180,7 @@ class Contents:
         """Keep a verified list, let its chunks be found, and record the file as begun."""
         with self._index.write():
             self.add_lists(place.content, {stream: nodes})
-            self._lists.keep(place.content, stream, chunks)
+            self._lists.put((place.content, stream), chunks)
             self.set_partial(place, {stream: bits})
             if len(chunks) <= _ROWS_AT_ONCE:
                 self.index_chunks(place.content, [stream])
@@ -213,9 +212,9 @@ class Contents:
 
     def chunk_list(self, content: ContentId, stream: int) -> ChunkList | None:
         """Return the chunk list of a stream, or None when its nodes are not all held."""
-        found = self._lists.get(content, stream)
+        found = self._lists.get((content, stream))
         if found is None and (found := self._list(content, stream)) is not None:
-            self._lists.keep(content, stream, found)
+            self._lists.put((content, stream), found)
         return found
 
     def _list(self, content: ContentId, stream: int) -> ChunkList | None:
@@ -281,7 +280,7 @@ class Contents:
                 db.execute(f"DELETE FROM {table} WHERE content = ?", (no,))  # noqa: S608
             db.execute("DELETE FROM content WHERE no = ?", (no,))
         self.table.cache_clear()
-        self._lists.forget(content)
+        self._lists.forget(lambda key: key[0] == content)
 
     def files(self, place: Place, first: int = 1, last: int = limits.MAX_FILES) -> dict[int, HeldFile]:
         """Return the recorded files of a place by stream, from one stream to another."""
@@ -408,6 +407,12 @@ class Contents:
                 first = dict(zip(reversed(some), range(start + len(some) - 1, start - 1, -1), strict=True))
                 yield [(short, no, stream, index) for short, index in first.items()]
 
+    def find_chunk(self, chunk: Digest) -> list[tuple[ContentId, int, int]]:
+        """Return where a chunk may be held: content, stream, index; a hint, as of `find_chunks`."""
+        short = int.from_bytes(chunk[:8], "big", signed=True)
+        rows = self._index.read.execute(_FIND.format("?"), (short, 0, 0, _HINTS))
+        return [(ContentId(content), stream, index) for _, content, stream, index in rows]
+
     def find_chunks(
         self, chunks: ChunkList, indexes: Sequence[int], *, besides: tuple[ContentId, int] | None = None
     ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
@@ -432,37 +437,6 @@ class Contents:
             for index in indexes[start : start + _ASKED_AT_ONCE] if places else ():
                 if where := places.get(shorts[index]):
                     yield index, where[:_HINTS]
-
-
-@final
-class _Lists:
-    """The chunk lists that were used last, as many as have `most` chunks together. Threads may share it."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._chunks = 0
-        self._lists: OrderedDict[tuple[ContentId, int], ChunkList] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, content: ContentId, stream: int) -> ChunkList | None:
-        with self._lock:
-            found = self._lists.get((content, stream))
-            if found is not None:
-                self._lists.move_to_end((content, stream))
-            return found
-
-    def keep(self, content: ContentId, stream: int, chunks: ChunkList) -> None:
-        with self._lock:
-            if (content, stream) not in self._lists:
-                self._lists[content, stream] = chunks
-                self._chunks += _weight(chunks)
-            while self._chunks > self._most and len(self._lists) > 1:
-                self._chunks -= _weight(self._lists.popitem(last=False)[1])
-
-    def forget(self, content: ContentId) -> None:
-        with self._lock:
-            for key in [key for key in self._lists if key[0] == content]:
-                self._chunks -= _weight(self._lists.pop(key))
 
 
 def _weight(chunks: ChunkList) -> int:

@@ -286,7 +286,7 @@ async def all_say_no(node: Node, seeder: Node, release: ReleaseId, made: Source)
                 with pytest.raises(NotFoundError):
                     await client.availability(content, stream)
                 with pytest.raises(NotFoundError):
-                    await client.chunks(content, stream, 0, 1, lambda number, count, data: None)
+                    await client.chunks(content, stream, 0, 1, lambda chunk, data: None)
 
 
 @in_time

@@ -84,6 +84,7 @@ async def fetch(
     to: Path | None = None,
     include: Sequence[str] = (),
     quantization: str = "",
+    encode: str = "",
     patience: float = 10.0,
 ) -> Fetched:
     """Fetch by the operation that every door calls."""
@@ -94,6 +95,7 @@ async def fetch(
         peers=tuple(peer if isinstance(peer, str) else address(peer) for peer in peers),
         patience=patience,
         quantization=quantization,
+        encode=encode,
     )
     fetched: Fetched = await node.run(FETCH, request, heard or Heard())
     return fetched
