@@ -21,7 +21,7 @@ from samara.node import digests
 from samara.node.network.service import _shared
 from samara.node.operations.publish import PublishRequest, publish
 from samara.node.store import intake, unfinished
-from samara.node.store.contents import Contents, _Lists
+from samara.node.store.contents import Contents, _Kept, _weight
 from samara.node.store.files import sync_folder
 from samara.node.store.publish import find_files
 from samara.node.store.scan import scan_file
@@ -334,7 +334,7 @@ def test_a_chunk_that_lies_everywhere_is_looked_up_in_few_places(tmp_path: Path)
 
 
 def test_lists_in_memory_are_bounded_by_their_chunks() -> None:
-    lists = _Lists(1000)
+    lists = _Kept[ChunkList](1000, _weight)
     contents = [ContentId(bytes([n]) * 32) for n in range(50)]
     for content in contents:
         lists.keep(content, 1, ChunkList(b"".join(bytes(32) + (1).to_bytes(4, "little") for _ in range(92))))
