@@ -28,6 +28,7 @@ from samara.protocol.errors import (
 )
 from samara.protocol.ids import format_record
 from samara.protocol.ports import Intake, Records
+from samara.protocol.table import FileTable
 from samara.sneakernet.exporting import export_release
 from samara.sneakernet.importing import Entry, import_release, list_releases
 from samara.sneakernet.steps import Cancelled, Step, Watch
@@ -235,7 +236,7 @@ class _StoreTo:
         self.close_intake = store.close_intake
 
     def open_intake(
-        self, records: Records, table_nodes: Sequence[bytes], table: bytes, wanted: Sequence[int] | None
+        self, records: Records, table_nodes: Sequence[bytes], table: FileTable, wanted: Sequence[int] | None
     ) -> Intake:
         return self._store.open_intake(records, table_nodes, table, wanted, self._to)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
+from samara.protocol.table import FileTable
 
 __all__ = [
     "RAW_ALONE",
@@ -230,11 +231,11 @@ class Intake(Protocol):
         """Return the chunks of a listed stream that are neither committed nor put, ascending."""
         ...
 
-    def reuse(self, stream: int, budget: int) -> int:
-        """Copy chunks of a listed stream that are held anywhere in the store, up to about `budget` bytes.
+    def reuse(self, streams: Sequence[int], budget: int) -> int:
+        """Copy chunks of listed streams that are held anywhere in the store, up to about `budget` bytes.
 
         Returns:
-            Bytes copied; 0 when nothing more of it is held. What was copied is believed after the next `commit`.
+            Bytes copied; 0 when nothing more of them is held. What was copied is believed after the next `commit`.
         """
         ...
 
@@ -276,14 +277,14 @@ class Library(Protocol):
         ...
 
     def open_intake(
-        self, records: Records, table_nodes: Sequence[bytes], table: bytes, wanted: Sequence[int] | None
+        self, records: Records, table_nodes: Sequence[bytes], table: FileTable, wanted: Sequence[int] | None
     ) -> Intake:
         """Begin, or go on with, the intake of a release.
 
         Args:
             records: Its records; they are verified here.
             table_nodes: The nodes of the file table's chunk list, in any order.
-            table: The bytes of the file table.
+            table: The file table.
             wanted: Streams that are wanted, or None for all.
 
         Raises:

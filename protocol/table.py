@@ -21,7 +21,7 @@ from samara.protocol.ids import ContentId, Digest, digest, sha256
 from samara.protocol.limits import MAX_CHUNK, MAX_FILE, MAX_FILES, MAX_PATH, MAX_TABLE
 from samara.protocol.paths import check_path, check_set
 
-__all__ = ["FileEntry", "FileTable", "content_id", "list_table", "verify_table"]
+__all__ = ["FileEntry", "FileTable", "check_table", "content_id", "list_table", "verify_table"]
 
 _MAGIC: Final = b"samaraFT"
 _VERSION: Final = 1
@@ -111,7 +111,7 @@ class FileTable:
         if size != total:
             raise TableError(f"a file table that states {total} bytes and whose files add up to {size}")
         table = cls(data, starts, total)
-        check_set(entry.path for entry in table)
+        check_set(_name_at(data, start).decode() for start in starts)
         return table
 
     def encode(self) -> bytes:
@@ -132,9 +132,35 @@ class FileTable:
         Raises:
             IndexError: There is no such file.
         """
+        return _entry_at(self._data, self._start(index))
+
+    def path(self, index: int) -> str:
+        """Return the path of file `index`, counted from 0.
+
+        Raises:
+            IndexError: There is no such file.
+        """
+        return _name_at(self._data, self._start(index)).decode()
+
+    def facts(self, index: int) -> tuple[int, Digest, Digest]:
+        """Return size, BLAKE3 and root of file `index`, counted from 0: what an entry says, at a fifth of its cost.
+
+        Raises:
+            IndexError: There is no such file.
+        """
+        start = self._start(index)
+        (length,) = _NAME.unpack_from(self._data, start)
+        size, blake3, _sha256, root = _FACTS.unpack_from(self._data, start + _NAME.size + length)
+        return size, blake3, root
+
+    def sizes(self) -> array[int]:
+        """Return the bytes of each file."""
+        return array("Q", (self.facts(index)[0] for index in range(len(self))))
+
+    def _start(self, index: int) -> int:
         if not 0 <= index < len(self._starts):
             raise IndexError(f"file {index} of {len(self._starts)}")
-        return _entry_at(self._data, self._starts[index])
+        return self._starts[index]
 
     def __iter__(self) -> Iterator[FileEntry]:
         return (_entry_at(self._data, start) for start in self._starts)
@@ -176,16 +202,25 @@ def content_id(table: FileTable) -> ContentId:
     return ContentId(list_table(table.encode()).root)
 
 
+def check_table(table: FileTable, content: ContentId) -> None:
+    """Check that a table is the one that a content id names.
+
+    Raises:
+        TableError: It is another one, or not cut into chunks by profile 1, so that the same bytes had two ids.
+    """
+    if content_id(table) != content:
+        raise TableError("a file table that is not the one its content id names")
+
+
 def verify_table(data: bytes, content: ContentId) -> FileTable:
     """Parse the table of a content, as it came from outside.
 
     Raises:
-        TableError: Not a canonical table, or not cut into chunks by profile 1, so that the same bytes had two ids.
+        TableError: Not a canonical table, or not the one of this content (`check_table`).
         PathError: A path is unsafe, or two clash.
     """
     table = FileTable.decode(data)
-    if content_id(table) != content:
-        raise TableError("a file table that is not the one its content id names")
+    check_table(table, content)
     return table
 
 
@@ -195,11 +230,11 @@ def _walk(data: bytes, count: int) -> tuple[array[int], int]:
     at, total, before = _HEAD.size, 0, b""
     for _ in range(count):
         end = _end_of(data, at)
-        name = _name_at(data, at)
+        name = data[at + _NAME.size : end - _FACTS.size]
         if name <= before:
             raise TableError("a file table that is not sorted by path, or with a path twice")
         starts.append(at)
-        total += _check_entry(data, at)
+        total += _check_entry(name, *_FACTS.unpack_from(data, end - _FACTS.size))
         at, before = end, name
     if at != len(data):
         raise TableError(f"a file table with {len(data) - at} bytes after its last entry")
@@ -218,21 +253,21 @@ def _end_of(data: bytes, at: int) -> int:
     return end
 
 
-def _check_entry(data: bytes, at: int) -> int:
+def _check_entry(name: bytes, size: int, blake3: bytes, sha: bytes, root: bytes) -> int:
     """Check that an entry's path is safe and its facts can be true; return its size."""
     try:
-        entry = _entry_at(data, at)
+        path = name.decode()
     except UnicodeDecodeError:
         raise PathError("a path that is not UTF-8") from None
-    check_path(entry.path)
-    if entry.size > MAX_FILE:
-        raise TableError(f"a file of {entry.size} bytes: at most {MAX_FILE}")
-    empty = (entry.blake3 == EMPTY_DIGEST, entry.sha256 == _EMPTY_SHA256, entry.root == EMPTY_DIGEST)
-    if empty != (entry.size == 0,) * 3:
-        raise TableError(f"the size and the hashes of {entry.path!a} contradict each other")
-    if entry.size > MAX_CHUNK and entry.is_single:
-        raise TableError(f"{entry.path!a} is too large to be one chunk, as its root says")
-    return entry.size
+    check_path(path)
+    if size > MAX_FILE:
+        raise TableError(f"a file of {size} bytes: at most {MAX_FILE}")
+    empty = (blake3 == EMPTY_DIGEST, sha == _EMPTY_SHA256, root == EMPTY_DIGEST)
+    if empty != (size == 0,) * 3:
+        raise TableError(f"the size and the hashes of {path!a} contradict each other")
+    if size > MAX_CHUNK and root == blake3:
+        raise TableError(f"{path!a} is too large to be one chunk, as its root says")
+    return size
 
 
 def _encode(entry: FileEntry) -> bytes:

@@ -190,8 +190,8 @@ def import_release(
     with stick.open(split(names.nodes, commit.nodes, commit.part_size)) as file:
         nodes = _NodeReader(file, commit.nodes)
         table_nodes = nodes.fill(table_list := ListVerifier.for_table(verified.release.content), "the file table")
-        table_bytes, table = _read_table(stick, names, verified, table_list.chunks())
-        intake = library.open_intake(records, table_nodes, table_bytes, None)
+        table = _read_table(stick, names, verified, table_list.chunks())
+        intake = library.open_intake(records, table_nodes, table, None)
         try:
             files = FileNames(names, table, commit.part_size)
             return _Import(stick, intake, verified, table, files, nodes, Steps(on_progress, cancelled)).run()
@@ -230,9 +230,7 @@ def _read_records(stick: Stick, label: str) -> tuple[Commit, Records, VerifiedRe
     return commit, records, verify_release(records, expected=commit.release)
 
 
-def _read_table(
-    stick: Stick, names: ReleaseNames, verified: VerifiedRelease, chunks: ChunkList
-) -> tuple[bytes, FileTable]:
+def _read_table(stick: Stick, names: ReleaseNames, verified: VerifiedRelease, chunks: ChunkList) -> FileTable:
     size = stick.size(names.table)
     if size != chunks.size:
         raise TableError(f"{stick.where(names.table)} has {size} bytes, {chunks.size} are due")
@@ -241,7 +239,7 @@ def _read_table(
     table = verify_table(data, verified.release.content)
     verified.check_table(data)
     verified.check_facts(content=verified.release.content, total=table.size, files=len(table))
-    return data, table
+    return table
 
 
 class _NodeReader:
@@ -326,7 +324,7 @@ class _Import:
             need = self._intake.add_list(need.stream, nodes)
         missing = sum(chunks.length(index) for index in need.missing)
         self._steps.add(need.size - missing, need.path)
-        while copied := self._intake.reuse(need.stream, _REUSE_BYTES):
+        while copied := self._intake.reuse([need.stream], _REUSE_BYTES):
             self._reused += copied
             self._count(copied, need.path)
         entry = self._table[need.stream - 1]

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -38,7 +38,7 @@ from samara.protocol.ids import digest
 from samara.protocol.noise.identity import Identity
 from samara.protocol.ports import RAW_ALONE, Accepts, StreamNeed
 from samara.protocol.records import VerifiedRelease
-from samara.protocol.table import verify_table
+from samara.protocol.table import FileTable, verify_table
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -50,24 +50,25 @@ _COMMIT_EVERY: Final = 1.0
 _COMMIT_BYTES: Final = 64 * limits.MIB
 _REPORT_EVERY: Final = 0.25
 _IDLE: Final = 1.0
-_STREAMS_AT_ONCE: Final = 256
+_STREAMS_AT_ONCE: Final = 1024
+_LISTS_AT_ONCE: Final = 256
 
 
 @dataclass(slots=True)
-class _Listed:
-    """A file whose list is here; `nodes` are to be kept yet, None when they are."""
-
-    need: StreamNeed
-    nodes: Sequence[bytes] | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Ready:
-    """A file of which all that is held has been copied."""
+    """Files of which all that is held has been copied.
 
-    stream: int
-    missing: Sequence[int]
-    chunks: ChunkList
+    Attributes:
+        count: How many.
+        small: Those of one chunk that is missing.
+        sizes: Their bytes.
+        large: Others of which something is missing: the stream, what is missing, and its list.
+    """
+
+    count: int = 0
+    small: Sequence[int] = ()
+    sizes: Sequence[int] = ()
+    large: list[tuple[int, Sequence[int], ChunkList]] = field(default_factory=list)
 
 
 class FetchJob:
@@ -98,7 +99,8 @@ class FetchJob:
         self._is_open = trio.Event()
         self._table: SharedTable | None = None
         self._lists: ListBoard | None = None
-        self._listed: deque[_Listed] = deque()
+        self._came: deque[tuple[int, Sequence[bytes]]] = deque()  # by stream, to be kept
+        self._listed: deque[int] = deque()  # streams whose lists are here, to be begun
         self._has_listed = trio.Event()
         self._begun = trio.Event()  # a peer begins to give
         self._kept = trio.Event()  # more of it is here
@@ -145,7 +147,7 @@ class FetchJob:
         verified = self._learning.verified
         if verified is not None and self._store.contents.has(content := verified.release.content):
             nodes = self._store.contents.nodes(content, 0)
-            await self._open(nodes, self._store.contents.table_bytes(content))
+            await self._open(nodes, functools.partial(self._store.contents.table, content))
             await self._begin_listed()
 
     async def _finish(self) -> FetchOutcome:
@@ -206,44 +208,45 @@ class FetchJob:
         if self._table is None:
             self._table = SharedTable(verified.release.content, self._store.contents.any_node)
         await self._table.fetch_from(client)
-        await self._open(self._table.nodes(), self._table.data())
+        data = self._table.data()
+        verified.check_table(data)
+        await self._open(self._table.nodes(), functools.partial(verify_table, data, verified.release.content))
 
-    async def _open(self, nodes: Sequence[bytes], table_bytes: bytes) -> None:
+    async def _open(self, nodes: Sequence[bytes], read_table: Callable[[], FileTable]) -> None:
         """Open the intake and hand out what is missing. Only the first call does anything."""
         async with self._opening:
             verified, records = self._learning.verified, self._learning.records
             if self._intake is not None or verified is None or records is None:
                 return
-            verified.check_table(table_bytes)
             content = verified.release.content
-            table = await trio.to_thread.run_sync(verify_table, table_bytes, content)
-            wanted = self._goal.wanted(table)
-            self._wanted_bytes = sum(table[stream - 1].size for stream in wanted)
+            table = await trio.to_thread.run_sync(read_table)
+            wanted = await trio.to_thread.run_sync(self._goal.wanted, table)
             opened = functools.partial(self._store.open_intake, cancelled=is_cancelled)
-            intake = await trio.to_thread.run_sync(opened, records, nodes, table_bytes, wanted, self._goal.to)
+            intake = await trio.to_thread.run_sync(opened, records, nodes, table, wanted, self._goal.to)
             # Opened is opened, whatever comes of the rest: `run` closes it.
             self._intake = intake
-            needs = await trio.to_thread.run_sync(intake.needs)
+            sizes = await trio.to_thread.run_sync(table.sizes)
+            listed, unlisted = await trio.to_thread.run_sync(lambda: (intake.listed(), intake.unlisted()))
             # From here on others look: nothing is awaited before all of it is true.
-            self._unlisted = len(needs)
+            self._unlisted = len(listed) + len(unlisted)
+            self._wanted_bytes = sum(sizes[stream - 1] for stream in wanted)
             self._swarm = Swarm(
                 content,
                 intake,
-                [entry.size for entry in table],
+                sizes,
                 self._meeting.buffers,
                 rotate=_rotation(self._node),
                 on_kept=self._has_kept,
                 accepts=self._accepts(verified),
             )
             self._lists = ListBoard(content, self._store.contents.any_node, self._take_list, self._waits.help)
-            self._total = sum(need.size for need in needs)
+            self._total = intake.bytes_left
             self._meeting.gain()
             self._is_open.set()
-            for need in needs:
-                if need.listed:
-                    self._take_list(need, None)
-                else:
-                    self._lists.add(need, self._store.contents.verifier(content, need.stream))
+            self._listed.extend(listed)
+            self._has_listed.set()
+            for need in unlisted:
+                self._lists.add(need, self._store.contents.verifier(content, need.stream))
         if self._is_complete():
             self._meeting.end()
 
@@ -253,9 +256,9 @@ class FetchJob:
 
     # --- lists ---
 
-    def _take_list(self, need: StreamNeed, nodes: Sequence[bytes] | None) -> None:
+    def _take_list(self, need: StreamNeed, nodes: Sequence[bytes]) -> None:
         self._meeting.gain()
-        self._listed.append(_Listed(need, nodes))
+        self._came.append((need.stream, nodes))
         self._has_listed.set()
 
     async def _begin_as_listed(self) -> None:
@@ -272,37 +275,49 @@ class FetchJob:
     async def _begin_listed(self) -> None:
         """Copy what is held of the files whose lists are here, and let the swarm fetch the rest."""
         intake, swarm = self._intake, self._swarm
-        while intake is not None and swarm is not None and self._listed:
+        while intake is not None and swarm is not None and (self._listed or self._came):
             self._copying = True
-            batch = [self._listed.popleft() for _ in range(min(len(self._listed), _STREAMS_AT_ONCE))]
-            while batch:
-                ready = await trio.to_thread.run_sync(self._copy_held, intake, batch)
+            parts = await trio.to_thread.run_sync(self._next_parts, intake)
+            while parts:
+                ready = await trio.to_thread.run_sync(self._copy_held, intake, parts)
                 self._meeting.gain()
-                for found in ready:
-                    if found.missing:
-                        swarm.add_stream(found.stream, found.missing, found.chunks)
-                    self._unlisted -= 1
+                if ready.small:
+                    swarm.add_small(ready.small, ready.sizes)
+                for stream, missing, chunks in ready.large:
+                    swarm.add_stream(stream, missing, chunks)
+                self._unlisted -= ready.count
                 self._has_kept()
                 self._tell()
         self._copying = False
 
-    def _copy_held(self, intake: StoreIntake, batch: list[_Listed]) -> list[_Ready]:
-        """Keep lists and copy what is held, one step of it; return the files that are ready. Blocks."""
-        ready: list[_Ready] = []
+    def _next_parts(self, intake: StoreIntake) -> list[Sequence[int]]:
+        """Keep the lists that came; return the next streams to begin: small files together, others one by one."""
+        streams = [self._listed.popleft() for _ in range(min(len(self._listed), _STREAMS_AT_ONCE))]
+        for stream, nodes in [self._came.popleft() for _ in range(min(len(self._came), _LISTS_AT_ONCE))]:
+            intake.add_list(stream, nodes)
+            streams.append(stream)
+        small = intake.small(streams)
+        parts: list[Sequence[int]] = [[stream] for stream in sorted(set(streams).difference(small))]
+        return [small, *parts] if small else parts
+
+    def _copy_held(self, intake: StoreIntake, parts: list[Sequence[int]]) -> _Ready:
+        """Copy what is held of files, one step of it; take out the parts that are ready, and return them. Blocks."""
+        ready = _Ready()
         copied = 0
-        while batch and copied < _REUSE_STEP:
-            need, nodes = batch[0].need, batch[0].nodes
-            if nodes is not None:
-                intake.add_list(need.stream, nodes)
-                batch[0].nodes = None
-            if step := intake.reuse(need.stream, _REUSE_STEP - copied):
+        while parts and copied < _REUSE_STEP:
+            if step := intake.reuse(parts[0], _REUSE_STEP - copied):
                 copied += step
                 self._reused += step
                 continue
-            chunks = self._store.contents.chunk_list(intake.content, need.stream)
-            if chunks is not None:
-                ready.append(_Ready(need.stream, intake.missing(need.stream), chunks))
-            del batch[0]
+            streams = parts.pop(0)
+            ready.count += len(streams)
+            if small := intake.missing_files(streams):
+                ready.small, ready.sizes = small, [intake.size(stream) for stream in small]
+                continue
+            for stream in streams:
+                missing, chunks = intake.missing(stream), self._store.contents.chunk_list(intake.content, stream)
+                if missing and chunks is not None:
+                    ready.large.append((stream, missing, chunks))
         if intake.pending_bytes >= _COMMIT_BYTES:
             intake.commit()
         return ready

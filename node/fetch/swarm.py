@@ -107,6 +107,22 @@ class Swarm:
         self._order.append(stream)
         self._scheduler.add_stream(stream, missing, chunks.length, joined=stream == self._next and missing[0] == 0)
         self._next = self._after(stream) if missing[-1] == len(chunks) - 1 else 0
+        self._added()
+
+    def add_small(self, streams: Sequence[int], sizes: Sequence[int]) -> None:
+        """Want files of one chunk, ascending, whose bytes are given."""
+        first, joined = 0, streams[0] == self._next
+        for number, stream in enumerate(streams):
+            if number > first and stream != self._next:
+                self._scheduler.add_files(streams[first:number], sizes[first:number], joined=joined)
+                first, joined = number, False
+            self._next = self._after(stream)
+        self._scheduler.add_files(streams[first:], sizes[first:], joined=joined)
+        self._streams.update(zip(streams, itertools.repeat(1)))
+        self._order += streams
+        self._added()
+
+    def _added(self) -> None:
         self._new_streams.set()
         self._new_streams = trio.Event()
         self._tell()
@@ -186,7 +202,8 @@ class Swarm:
                 if waiting.cancelled_caught:
                     return
             stream = self._order[number]
-            if not whole[(stream - 1) >> 3] >> ((stream - 1) & 7) & 1:
+            is_whole = whole[(stream - 1) >> 3] >> ((stream - 1) & 7) & 1
+            if not is_whole and self._streams[stream] > 1:  # of one chunk nobody holds a part
                 with contextlib.suppress(NotFoundError):
                     found = await client.availability(self._content, stream, chunks=self._streams[stream])
                     self._scheduler.set_availability(client.peer, stream, found.bits)
@@ -267,6 +284,8 @@ class Swarm:
 
     def _after(self, stream: int) -> int:
         """Return the file after a stream in which a run goes on, or 0 at the end."""
+        if stream < len(self._sizes) and self._sizes[stream]:
+            return stream + 1
         return next((number for number in range(stream + 1, len(self._sizes) + 1) if self._sizes[number - 1]), 0)
 
     def _call(self, peer: str) -> None:

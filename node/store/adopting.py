@@ -14,11 +14,10 @@ from typing import final
 
 from samara.node.store.bits import row, set_run
 from samara.node.store.contents import Contents, HeldFile, Place
-from samara.node.store.files import ensure_folder, open_for_reading, os_errors, read_at, remove_file
+from samara.node.store.files import ensure_folder, is_empty, open_for_reading, os_errors, read_at, remove_file
 from samara.node.store.reader import progress_path
 from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness, stamp
-from samara.node.store.unfinished import Unfinished
 from samara.protocol.errors import StoppedError, StoreError
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.table import FileEntry
@@ -40,9 +39,17 @@ class Adopter:
         self._contents = contents
         self._place = place
         self._cancelled = cancelled
+        self._bare: dict[str, bool] = {}
 
-    def adopt(self, stream: int, entry: FileEntry, known: HeldFile | None) -> Unfinished | None:
-        """Take the file at a stream's path.
+    def is_free(self, path: str) -> bool:
+        """Say whether nothing lies at a path; in a folder that is empty, or not there, it is not looked for."""
+        parent = path.rpartition("/")[0]
+        if (bare := self._bare.get(parent)) is None:
+            bare = self._bare[parent] = is_empty(self._place.root.joinpath(*parent.split("/")))
+        return bare or not os.path.lexists(self._place.root.joinpath(*path.split("/")))
+
+    def adopt(self, stream: int, entry: FileEntry, known: HeldFile | None) -> bytearray | None:
+        """Take the file that lies at a stream's path.
 
         Args:
             stream: Its number.
@@ -50,15 +57,14 @@ class Adopter:
             known: How it is recorded, when it is as a complete one.
 
         Returns:
-            None when it is right and recorded as complete; else what is still to be done for it.
+            None when it is right and recorded as complete; else one bit for each of its chunks, set when that is right:
+            it is one in progress again.
 
         Raises:
             StoreError: It is a different file, and not ours.
             StoppedError: `cancelled` said so.
         """
         target = self._place.root.joinpath(*entry.path.split("/"))
-        if not os.path.lexists(target):
-            return Unfinished(stream, entry)
         different = StoreError(
             f"{target} exists and is a different file", hint="Move it away, or choose another folder with --to."
         )
@@ -77,7 +83,7 @@ class Adopter:
             # What a person changed in a folder of his own is his; what only rotted, or lies in the home, is ours.
             if known is None or not (self._place.kind == "home" or (self._place.kind == "to" and untouched)):
                 raise different
-            return self._take_back(stream, entry, target)
+            return self._take_back(stream, target)
         if scanned.nodes and scanned.root == entry.root:
             self._contents.add_nodes(self._place.content, stream, scanned.nodes)
         self._contents.set_complete(self._place, {stream: now}, checked=True)
@@ -85,16 +91,15 @@ class Adopter:
         remove_file(progress)
         return None
 
-    def _take_back(self, stream: int, entry: FileEntry, target: Path) -> Unfinished:
-        """Make a complete file one in progress again, and keep of it what is right."""
+    def _take_back(self, stream: int, target: Path) -> bytearray:
+        """Make a complete file one in progress again, and return what is right of it."""
         path = progress_path(self._place, stream)
-        file = Unfinished(stream, entry)
         with os_errors(f"cannot mend {target}"):
             ensure_folder(self._place.root, [WORK_FOLDER])
             os.replace(target, path)
-            file.bits = self._right_chunks(path, stream)
-        self._contents.set_partial(self._place, {stream: bytes(file.bits)})
-        return file
+            bits = self._right_chunks(path, stream)
+        self._contents.set_partial(self._place, {stream: bytes(bits)})
+        return bits
 
     def _right_chunks(self, path: Path, stream: int) -> bytearray:
         chunks = self._contents.chunk_list(self._place.content, stream)

@@ -7,13 +7,13 @@ is right for as long as its content is held.
 
 from __future__ import annotations
 
-import functools
+import itertools
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, final
 
 from samara.node.store.bits import clear_runs, is_set
 from samara.node.store.files import is_empty
@@ -78,8 +78,8 @@ class Place:
         return os.path.isdir(self.root) and (self.kind == "home" or not is_empty(self.root))
 
 
-@dataclass(frozen=True, slots=True)
-class HeldFile:
+@final
+class HeldFile(NamedTuple):
     """A file of a place.
 
     Attributes:
@@ -120,7 +120,7 @@ class Contents:
     def __init__(self, index: Index, homes: Path) -> None:
         self._index = index
         self._homes = homes.absolute()
-        self.table = functools.lru_cache(maxsize=_CACHED_TABLES)(self._table)
+        self._tables: Recent[ContentId, FileTable] = Recent(_CACHED_TABLES)
         self._lists: Recent[tuple[ContentId, int], ChunkList] = Recent(_CACHED_CHUNKS, _weight)
 
     @property
@@ -130,16 +130,16 @@ class Contents:
 
     # Tables and lists
 
-    def add(self, content: ContentId, table: bytes, nodes: Sequence[bytes]) -> int:
-        """Keep a verified file table and the nodes of its list; return the content's number in the index."""
-        parsed = FileTable.decode(table)
+    def add(self, content: ContentId, table: FileTable, nodes: Sequence[bytes]) -> int:
+        """Keep a content's file table and the nodes of its list; return the content's number in the index."""
         with self._index.write() as db:
             db.execute(
                 'INSERT OR IGNORE INTO content (id, bytes, files, "table") VALUES (?,?,?,?)',
-                (content, parsed.size, len(parsed), table),
+                (content, table.size, len(table), table.encode()),
             )
             (no,) = db.execute("SELECT no FROM content WHERE id = ?", (content,)).fetchone()
             self._insert_nodes(int(no), 0, nodes)
+        self._tables.put(content, table)
         return int(no)
 
     def has(self, content: ContentId) -> bool:
@@ -162,8 +162,13 @@ class Contents:
         query = 'SELECT "table" FROM content WHERE no = ?'
         return bytes(self._index.read.execute(query, (self.number(content),)).fetchone()[0])
 
-    def _table(self, content: ContentId) -> FileTable:
-        return FileTable.decode(self.table_bytes(content))
+    def table(self, content: ContentId) -> FileTable:
+        """Return the file table."""
+        found = self._tables.get(content)
+        if found is None:
+            found = FileTable.decode(self.table_bytes(content))
+            self._tables.put(content, found)
+        return found
 
     def add_nodes(self, content: ContentId, stream: int, nodes: Sequence[bytes]) -> None:
         """Keep the verified nodes of a stream's list."""
@@ -279,7 +284,7 @@ class Contents:
             for table in ("node", "chunk"):
                 db.execute(f"DELETE FROM {table} WHERE content = ?", (no,))  # noqa: S608
             db.execute("DELETE FROM content WHERE no = ?", (no,))
-        self.table.cache_clear()
+        self._tables.forget(lambda key: key == content)
         self._lists.forget(lambda key: key[0] == content)
 
     def files(self, place: Place, first: int = 1, last: int = limits.MAX_FILES) -> dict[int, HeldFile]:
@@ -398,8 +403,13 @@ class Contents:
             db.executemany('INSERT OR IGNORE INTO chunk (hash, content, stream, "index") VALUES (?,?,?,?)', rows)
 
     def _chunk_rows(self, content: ContentId, streams: Iterable[int]) -> Iterator[list[tuple[int, int, int, int]]]:
-        no = self.number(content)
+        no, table = self.number(content), self.table(content)
         for stream in streams:
+            size, whole, root = table.facts(stream - 1)
+            if whole == root:  # a list of its own would cost as much as the file
+                if size:
+                    yield [(_short(root), no, stream, 0)]
+                continue
             chunks = self.chunk_list(content, stream)
             shorts = [] if chunks is None else _shorts(chunks)
             for start in range(0, len(shorts), _ROWS_AT_ONCE):
@@ -426,17 +436,35 @@ class Contents:
             besides: A stream in which they are not looked for.
         """
         shorts = _shorts(chunks)
+        return self._find(((index, shorts[index]) for index in indexes), besides)
+
+    def find_files(
+        self, content: ContentId, streams: Sequence[int]
+    ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
+        """Yield those of some files of one chunk that may be held as a chunk, and where, as `find_chunks` does.
+
+        Args:
+            content: Of which content.
+            streams: The files.
+        """
+        table = self.table(content)
+        return self._find(((stream, _short(table.facts(stream - 1)[2])) for stream in streams), None)
+
+    def _find(
+        self, wanted: Iterator[tuple[int, int]], besides: tuple[ContentId, int] | None
+    ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
+        """Yield where chunks may be, by the numbers that came with the first 8 bytes of their hashes."""
         no, stream = (self.number(besides[0]), besides[1]) if besides else (0, 0)
-        for start in range(0, len(indexes), _ASKED_AT_ONCE):
-            asked = {shorts[index] for index in indexes[start : start + _ASKED_AT_ONCE]}
+        while part := list(itertools.islice(wanted, _ASKED_AT_ONCE)):
+            asked = {short for _, short in part}
             query = _FIND.format(",".join("?" * len(asked)))
             rows = self._index.read.execute(query, (*asked, no, stream, _HINTS * len(asked)))
             places: dict[int, list[tuple[ContentId, int, int]]] = {}
             for short, content, found, index in rows:
                 places.setdefault(short, []).append((ContentId(content), found, index))
-            for index in indexes[start : start + _ASKED_AT_ONCE] if places else ():
-                if where := places.get(shorts[index]):
-                    yield index, where[:_HINTS]
+            for number, short in part if places else ():
+                if where := places.get(short):
+                    yield number, where[:_HINTS]
 
 
 def _weight(chunks: ChunkList) -> int:
@@ -446,6 +474,10 @@ def _weight(chunks: ChunkList) -> int:
 def _shorts(chunks: ChunkList) -> list[int]:
     """Return the first 8 bytes of the hash of each chunk, as the index has them."""
     return [short for (short,) in _SHORTS.iter_unpack(chunks.entries)]
+
+
+def _short(name: Digest) -> int:
+    return int.from_bytes(name[:8], "big", signed=True)
 
 
 def _held_file(place: Place, row: Sequence[object]) -> HeldFile:

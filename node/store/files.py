@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,7 @@ __all__ = [
     "sync_closed",
     "sync_data",
     "sync_folder",
+    "sync_folders",
     "write_at",
 ]
 
@@ -44,7 +45,7 @@ _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _SYNC_TOGETHER: Final = 8
-"""Files from which on one sync of the whole filesystem costs less than one of each."""
+"""Files or folders from which on one sync of the whole filesystem costs less than one of each."""
 
 _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
@@ -159,30 +160,49 @@ def sync_data(fd: int) -> None:
     os.fsync(fd)
 
 
-def sync_closed(root: Path, paths: Sequence[Path]) -> None:
+def sync_closed(root: Path, paths: Sequence[str]) -> None:
     """Bring the data of closed files below `root` to the disk: many by one sync of their filesystem, where it can be.
 
     Raises:
         OSError: As the system says; none of them may be believed then.
     """
-    if len(paths) >= _SYNC_TOGETHER and sys.platform.startswith("linux"):
-        from samara.node.store import linux
-
-        fd = os.open(root, os.O_RDONLY)
-        try:
-            linux.sync_filesystem(fd)
-            return
-        except OSError as error:
-            if error.errno not in _CANNOT_SYNC:
-                raise
-        finally:
-            os.close(fd)
+    if _sync_together(root, len(paths)):
+        return
     for path in paths:
         fd = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
         try:
             sync_data(fd)
         finally:
             os.close(fd)
+
+
+def sync_folders(root: Path, folders: Collection[str]) -> None:
+    """Bring the entries of folders below `root` to the disk, as `sync_closed` does with files.
+
+    Raises:
+        OSError: As the system says.
+    """
+    if not _sync_together(root, len(folders)):
+        for folder in folders:
+            sync_folder(Path(folder))
+
+
+def _sync_together(root: Path, count: int) -> bool:
+    """Sync the whole filesystem if it costs less than to sync so many of it; return whether that could be."""
+    if count < _SYNC_TOGETHER or not sys.platform.startswith("linux"):
+        return False
+    from samara.node.store import linux
+
+    fd = os.open(root, os.O_RDONLY)
+    try:
+        linux.sync_filesystem(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -233,7 +253,7 @@ def ensure_folder(root: Path, parts: Sequence[str]) -> Path:
     return folder
 
 
-def open_for_reading(path: Path) -> int:
+def open_for_reading(path: Path | str) -> int:
     """Open a file for positioned reads; a pipe that somebody put in its place does not block the thread.
 
     Raises:
@@ -262,7 +282,7 @@ def open_for_writing(path: Path) -> int:
         return os.open(path, flags, 0o644)
 
 
-def create_for_writing(path: Path) -> int:
+def create_for_writing(path: str) -> int:
     """Create a file that will be read-only when it is closed, never through a link; what lay there is replaced.
 
     Raises:
@@ -272,8 +292,8 @@ def create_for_writing(path: Path) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY, 0o444)
     except FileExistsError:
-        os.close(open_for_writing(path))  # it is ours, and a plain file
-        remove_file(path)
+        os.close(open_for_writing(Path(path)))  # it is ours, and a plain file
+        remove_file(Path(path))
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY, 0o444)
 
 
@@ -286,7 +306,7 @@ def make_read_only(fd: int, path: Path) -> None:
             path.chmod(stat.S_IREAD)
 
 
-def move_into_place(source: Path, target: Path | str) -> None:
+def move_into_place(source: Path | str, target: Path | str) -> None:
     """Rename `source` to `target` unless something is there.
 
     Raises:
@@ -300,9 +320,9 @@ def move_into_place(source: Path, target: Path | str) -> None:
     except (OSError, NotImplementedError):  # no hard links here: FAT, some phones
         if os.path.lexists(target):
             raise StoreError(f"{target} exists already", hint="Move it away and run the same command again.") from None
-        source.rename(target)
+        os.rename(source, target)
     else:
-        source.unlink()
+        os.unlink(source)
 
 
 def remove_file(path: Path) -> None:

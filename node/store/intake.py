@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import os
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ from samara.node.store.unfinished import OpenFiles, Unfinished
 from samara.protocol.chunklist import ChunkList, verify_list
 from samara.protocol.encodings import codec
 from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, StoreError
-from samara.protocol.ids import ContentId, Digest
+from samara.protocol.ids import ContentId, Digest, digest
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Span, StreamNeed
 
@@ -100,8 +101,9 @@ class StoreIntake:
         self._disk = (
             threading.Lock()
         )  # writers of one file wait for each other in the system, spinning: here they sleep
+        self._table = contents.table(place.content)
         self._files: dict[int, Unfinished] = {}
-        self._small = SmallFiles(place)
+        self._small = SmallFiles(place, self._table, self._lock)
         self._open = OpenFiles(place)
         self.pending_bytes = 0
         """Bytes that were put and not committed."""
@@ -129,23 +131,24 @@ class StoreIntake:
     def unallocated(self) -> int:
         """Bytes that it will still take from the disk."""
         with self._lock:
-            return sum(file.entry.size - file.taken for file in self._files.values())
+            return self._small.bytes_missing + sum(file.entry.size - file.taken for file in self._files.values())
+
+    @property
+    def bytes_left(self) -> int:
+        """Bytes of the wanted files that are not complete."""
+        with self._lock:
+            small = sum(self._table.facts(stream - 1)[0] for stream in self._small)
+            return small + sum(file.entry.size for file in self._files.values())
 
     def _begin_all(self, room: Room, adopter: Adopter) -> None:
         known = self._contents.files(self._place)
-        table = self._contents.table(self.content)
         for stream in sorted(self._wanted):
-            held = known.get(stream)
-            complete = held is not None and held.state == "complete"
-            if held is not None and complete and not self._doubted and self._is_there(stream, held.stamp):
-                continue
-            if (file := adopter.adopt(stream, table[stream - 1], held if complete else None)) is None:
-                continue
-            if held is not None and held.bits and not file.bits and progress_path(self._place, stream).exists():
-                file.bits = bytearray(held.bits)
-            self._files[stream] = file
-        self._check_room(room, sum(held.stamp.size for held in known.values() if held.stream not in self._files))
-        self._finish_files([file for file in self._files.values() if file.entry.size == 0])
+            self._begin(stream, known.get(stream), adopter)
+        held = sum(file.stamp.size for file in known.values() if not self._is_wanted(file.stream))
+        self._check_room(room, held)
+        empty = [stream for stream in self._small if not self._table.facts(stream - 1)[0]]
+        self._write_small([(stream, memoryview(b"")) for stream in empty])
+        self._finish_small(self._small.take_written())  # there is nothing to sync
         begun: dict[int, bytes] = {}
         for file in self._files.values():
             if (chunks := self._contents.chunk_list(self.content, file.stream)) is not None:
@@ -154,6 +157,28 @@ class StoreIntake:
         if begun:
             self._contents.set_partial(self._place, begun)
         self._finish_files([file for file in self._files.values() if file.bits and not file.missing])
+
+    def _begin(self, stream: int, held: HeldFile | None, adopter: Adopter) -> None:
+        """Want a file, unless it is complete."""
+        complete = held if held is not None and held.state == "complete" else None
+        if complete is not None and not self._doubted and self._is_there(stream, complete.stamp):
+            return
+        bits: bytearray | None = bytearray()
+        if not adopter.is_free(self._table.path(stream - 1)):
+            bits = adopter.adopt(stream, self._table[stream - 1], complete)
+        if bits is None:
+            return
+        _size, whole, root = self._table.facts(stream - 1)
+        if whole == root:
+            self._small.want(stream)
+            return
+        if held is not None and held.bits and not bits and progress_path(self._place, stream).exists():
+            bits = bytearray(held.bits)
+        self._files[stream] = Unfinished(stream, self._table[stream - 1], bits)
+
+    def _is_wanted(self, stream: int) -> bool:
+        """Say whether a file is wanted and not complete."""
+        return stream in self._files or stream in self._small
 
     def _is_there(self, stream: int, known: Stamp) -> bool:
         try:
@@ -166,7 +191,7 @@ class StoreIntake:
         for file in self._files.values():
             file.taken = self._taken(file)
         needed = self.unallocated
-        self.planned = complete + sum(file.entry.size for file in self._files.values())
+        self.planned = complete + self.bytes_left
         free = free_bytes(self._place.root) - room.floor
         if needed > free:
             raise DiskFullError(
@@ -193,13 +218,39 @@ class StoreIntake:
     def needs(self) -> list[StreamNeed]:
         """Return the wanted files that are not complete, by stream."""
         with self._lock:
-            return [self._need(file) for file in self._files.values()]
+            return [self._need(stream) for stream in sorted([*self._small, *self._files])]
+
+    def listed(self) -> Sequence[int]:
+        """Return the streams of those whose chunk lists are here, ascending: of small files all."""
+        with self._lock:
+            return array("I", sorted([*self._small, *(n for n, file in self._files.items() if file.listed)]))
+
+    def unlisted(self) -> list[StreamNeed]:
+        """Return those whose chunk lists are not here, by stream."""
+        with self._lock:
+            return [self._need(stream) for stream, file in self._files.items() if not file.listed]
 
     def missing(self, stream: int) -> Sequence[int]:
         """Return the chunks of a listed stream that are neither committed nor put, ascending."""
         with self._lock:
+            if self._small.is_missing(stream):
+                return range(1)
             file = self._files.get(stream)
             return [] if file is None else self._missing(file)
+
+    def small(self, streams: Iterable[int]) -> list[int]:
+        """Return those of some streams that are small files and not complete."""
+        with self._lock:
+            return [stream for stream in streams if stream in self._small]
+
+    def size(self, stream: int) -> int:
+        """Return the bytes of a file."""
+        return self._table.facts(stream - 1)[0]
+
+    def missing_files(self, streams: Iterable[int]) -> list[int]:
+        """Return those of some streams that are small files and were not put."""
+        with self._lock:
+            return [stream for stream in streams if self._small.is_missing(stream)]
 
     def _missing(self, file: Unfinished) -> Sequence[int]:
         runs = [range(first, first + count) for first, count in file.absent(0, self._count(file))]
@@ -209,9 +260,10 @@ class StoreIntake:
         chunks = self._contents.chunk_list(self.content, file.stream) if file.listed else None
         return len(chunks) if chunks is not None else 0
 
-    def _need(self, file: Unfinished) -> StreamNeed:
-        count, entry = self._count(file), file.entry
-        return StreamNeed(file.stream, entry.path, entry.size, entry.root, count > 0, count, self._missing(file))
+    def _need(self, stream: int) -> StreamNeed:
+        entry, file = self._table[stream - 1], self._files.get(stream)
+        count = self._count(file) if file is not None else 1
+        return StreamNeed(stream, entry.path, entry.size, entry.root, count > 0, count, self.missing(stream))
 
     def node(self, node: Digest) -> bytes | None:
         """Return a chunk-list node that is already held here, from this or any other content."""
@@ -226,29 +278,37 @@ class StoreIntake:
         chunks = verify_list(self._contents.verifier(self.content, stream), nodes)
         with self._lock:
             file = self._files.get(stream)
-            if file is None:  # it was listed before, and is whole by now
-                entry = self._contents.table(self.content)[stream - 1]
-                return StreamNeed(stream, entry.path, entry.size, entry.root, True, len(chunks), [])
+            if file is None:  # it is small, or was listed before and is whole by now
+                entry = self._table[stream - 1]
+                missing = self.missing(stream)
+                return StreamNeed(stream, entry.path, entry.size, entry.root, True, len(chunks), missing)
             file.begin(len(chunks))
             self._contents.take_list(self._place, stream, nodes, chunks, bytes(file.bits))
-            return self._need(file)
+            return self._need(stream)
 
-    def reuse(self, stream: int, budget: int) -> int:
-        """Copy chunks of a listed stream that are held anywhere, up to about `budget` bytes.
+    def reuse(self, streams: Sequence[int], budget: int) -> int:
+        """Copy chunks of listed streams that are held anywhere, up to about `budget` bytes.
 
         Returns:
-            Bytes copied; 0 when nothing more of it is held.
+            Bytes copied; 0 when nothing more of them is held.
         """
-        file = self._files.get(stream)
-        missing = self.missing(stream)
-        chunks = self._contents.chunk_list(self.content, stream)
-        if file is None or chunks is None:
-            return 0
+        small = self.missing_files(streams)
+        found = self._contents.find_files(self.content, small)
+        copied = self._copy(((stream, 0, places) for stream, places in found), budget) if small else 0
+        elsewhere = len(self._contents.places(self.content)) > 1 if len(small) < len(streams) else False
+        for stream in streams:
+            chunks = self._contents.chunk_list(self.content, stream) if stream in self._files else None
+            if chunks is not None and copied < budget:
+                besides = None if elsewhere else (self.content, stream)  # what nobody has needs no looking
+                held = self._contents.find_chunks(chunks, self.missing(stream), besides=besides)
+                copied += self._copy(((stream, index, places) for index, places in held), budget - copied)
+        return copied
+
+    def _copy(self, found: Iterable[tuple[int, int, Sequence[tuple[ContentId, int, int]]]], budget: int) -> int:
+        """Copy chunks, given by stream and index and where each may be, up to about `budget` bytes."""
         copied = 0
         holders: dict[tuple[ContentId, int], list[HeldFile]] = {}
-        elsewhere = len(self._contents.places(self.content)) > 1
-        besides = None if elsewhere else (self.content, stream)  # what nobody has needs no looking
-        for index, places in self._contents.find_chunks(chunks, missing, besides=besides):
+        for stream, index, places in found:
             if copied >= budget:
                 break
             for where in places:
@@ -256,10 +316,9 @@ class StoreIntake:
                     holders[where[:2]] = self._reader.held(*where[:2])
                 if not any(held.holds(where[2]) for held in holders[where[:2]]):
                     continue  # this very file, for one
-                found = self._reader.read(*where, 1)
-                if found and chunks.count_right(found[0], index, 1):
-                    self.put(stream, index, found[0])
-                    copied += len(found[0])
+                held = self._reader.read(*where, 1)
+                if held and self.put_runs([([Span(stream, index, 1)], held[0])])[0]:
+                    copied += len(held[0])
                     break
         return copied
 
@@ -314,19 +373,17 @@ class StoreIntake:
             found += verified
             right.append(sum(span.width for span, _ in verified))
         with self._disk:
+            self._write_small([(span.stream, data) for span, data in found if span.stream in self._small])
             for span, data in found:
-                self._write(span, data)
+                if span.stream in self._files:  # in the end two peers may send the same chunk: it may be whole already
+                    self._write(span, data)
         return right
 
     def _verified(self, spans: Sequence[Span], data: memoryview) -> list[tuple[Span, memoryview]]:
         """Return the chunks of a run that are right, up to the first that is not, with their bytes."""
         found: list[tuple[Span, memoryview]] = []
         for span in spans:
-            chunks = self._list(span.stream)
-            if not 0 <= span.first < span.first + span.width <= len(chunks):
-                raise StoreError(f"chunks from {span.first} on of stream {span.stream} came that are not wanted")
-            count = chunks.count_right(data, span.first, span.width)
-            size = chunks.bytes_of(span.first, count)
+            count, size = self._right(span, data)
             if count:
                 found.append((Span(span.stream, span.first, count), data[:size]))
             if count < span.width:
@@ -339,11 +396,29 @@ class StoreIntake:
                 found.append((Span(stream, first, count - 1), last[:size]))
         return found
 
+    def _right(self, span: Span, data: memoryview) -> tuple[int, int]:
+        """Return how many of the chunks at the beginning of `data` are right, and how many bytes they have."""
+        if span.stream in self._wanted and span[1:] == (0, 1):
+            size, whole, root = self._table.facts(span.stream - 1)
+            if whole == root and size:
+                return (1, size) if digest(data[:size]) == root else (0, 0)
+        chunks = self._list(span.stream)
+        if not 0 <= span.first < span.first + span.width <= len(chunks):
+            raise StoreError(f"chunks from {span.first} on of stream {span.stream} came that are not wanted")
+        count = chunks.count_right(data, span.first, span.width)
+        return count, chunks.bytes_of(span.first, count)
+
     def _list(self, stream: int) -> ChunkList:
         chunks = self._contents.chunk_list(self.content, stream) if stream in self._wanted else None
         if chunks is None:
             raise StoreError(f"a chunk of stream {stream} came that is not wanted")
         return chunks
+
+    def _write_small(self, files: Sequence[tuple[int, memoryview]]) -> None:
+        with os_errors(f"cannot write to {self._place.root}"):
+            size = self._small.write(files)
+        with self._lock:
+            self.pending_bytes += size
 
     def _write(self, span: Span, data: memoryview) -> None:
         """Write verified chunks, and let them be committed.
@@ -352,7 +427,7 @@ class StoreIntake:
         file's by now.
         """
         file = self._files.get(span.stream)
-        if file is None:  # in the end two peers may send the same chunk: the file is whole already
+        if file is None:
             return
         chunks = self._list(span.stream)
         with os_errors(f"cannot write {file.entry.path}"):
@@ -360,16 +435,13 @@ class StoreIntake:
                 todo = list(file.absent(span.first, span.width))
                 if self._files.get(span.stream) is not file or not todo:
                     return
-                fd = None if file.small else self._open.descriptor(file)
+                fd = self._open.descriptor(file)
                 file.users += 1
             written = 0
             try:
                 for first, count in todo:
                     start, size = chunks.bytes_of(span.first, first - span.first), chunks.bytes_of(first, count)
-                    if fd is None:
-                        self._small.write(file.stream, data)
-                    else:
-                        write_at(fd, data[start : start + size], chunks.offset(first))
+                    write_at(fd, data[start : start + size], chunks.offset(first))
                     written += 1
             finally:
                 with self._lock:
@@ -387,25 +459,34 @@ class StoreIntake:
         """
         with self._committing:
             with self._lock:
-                taken = [(file, file.take_written()) for file in self._files.values() if file.has_written]
+                large = [(file, file.take_written()) for file in self._files.values() if file.has_written]
+                small = self._small.take_written()
                 self.pending_bytes = 0
-            if not taken:
-                return
-            small = [file for file, _ in taken if file.small]
-            large = [(file, chunks) for file, chunks in taken if not file.small]
+            try:
+                self._commit_large(large)
+                self._commit_small(small)
+            except BaseException:
+                self._small.lose(stream for stream in small if stream in self._small)
+                raise
+
+    def _commit_large(self, taken: Sequence[tuple[Unfinished, int]]) -> None:
+        if not taken:
+            return
+        with os_errors(f"cannot sync to {self._place.root}"):
+            for file, _ in taken:
+                self._sync(file)
+        with self._lock:
+            for file, chunks in taken:
+                self._drop_spoilt(file)
+                file.commit(chunks)
+            self._contents.set_partial(self._place, {file.stream: bytes(file.bits) for file, _ in taken})
+            self._finish_files([file for file, _ in taken if not file.missing])
+
+    def _commit_small(self, streams: Sequence[int]) -> None:
+        if streams:
             with os_errors(f"cannot sync to {self._place.root}"):
-                for file, _ in large:
-                    self._sync(file)
-                self._small.sync([file.stream for file in small])
-            with self._lock:
-                for file, chunks in large:
-                    self._drop_spoilt(file)
-                    file.commit(chunks)
-                if large:
-                    self._contents.set_partial(self._place, {f.stream: bytes(f.bits) for f, _ in large})
-                whole = [file for file, _ in large if not file.missing]
-                self._finish_files(whole)
-                self._finish_small(small)
+                self._small.sync(streams)
+            self._finish_small(streams)
 
     def _sync(self, file: Unfinished) -> None:
         with self._lock:  # it may have been closed to make way, and must not be while it is synced
@@ -441,19 +522,19 @@ class StoreIntake:
                 self._open.close([file])
             for folder in folders:
                 sync_folder(folder)
-        self._record(whole, stamps)
-
-    def _finish_small(self, whole: Sequence[Unfinished]) -> None:
-        with os_errors(f"cannot finish files in {self._place.root}"):
-            stamps = self._small.finish((file.stream, file.entry) for file in whole)
-        self._record(whole, stamps)
-
-    def _record(self, whole: Sequence[Unfinished], stamps: dict[int, Stamp]) -> None:
         if stamps:
             self._contents.set_complete(self._place, stamps, checked=False)
-            self._contents.index_chunks(self.content, [f.stream for f in whole if f.entry.is_single])
         for file in whole:
             del self._files[file.stream]
+
+    def _finish_small(self, streams: Sequence[int]) -> None:
+        """Move small files that were synced, and record them; others may be written meanwhile."""
+        if streams:
+            with os_errors(f"cannot finish files in {self._place.root}"):
+                stamps = self._small.move(streams)
+            self._contents.set_complete(self._place, stamps, checked=False)
+            self._contents.index_chunks(self.content, streams)
+            self._small.finish(streams)
 
     def finish(self) -> str:
         """Return the absolute path of the content, once every wanted file lies at its path.
@@ -463,11 +544,11 @@ class StoreIntake:
         """
         self.commit()
         with self._lock:
-            if self._files:
-                raise StoreError(f"{len(self._files)} files are not complete yet")
+            if left := len(self._files) + self._small.left:
+                raise StoreError(f"{left} files are not complete yet")
         with contextlib.suppress(OSError):
             (self._place.root / WORK_FOLDER).rmdir()
-        single = len(self._contents.table(self.content)) == 1
+        single = len(self._table) == 1
         return str(self._target(1) if single else self._place.root)
 
     def close(self) -> None:
@@ -479,5 +560,4 @@ class StoreIntake:
                 self._open.close()
 
     def _target(self, stream: int) -> Path:
-        entry = self._contents.table(self.content)[stream - 1]
-        return self._place.root.joinpath(*entry.path.split("/"))
+        return self._place.root.joinpath(*self._table.path(stream - 1).split("/"))

@@ -156,7 +156,7 @@ def publish_files(
     encoded = table.encode()
     table_list = list_table(encoded)
     content = ContentId(table_list.root)
-    contents.add(content, encoded, table_list.nodes)
+    contents.add(content, table, table_list.nodes)
     contents.add_lists(content, {stream: nodes for stream, nodes in enumerate(lists, 1) if nodes})
     contents.index_chunks(content, range(1, len(entries) + 1))
     place = contents.add_place(content, "inplace", root)

@@ -82,15 +82,25 @@ class Reader:
         room = memoryview(bytearray(_MAX_READ)) if room is None else room
         lengths: list[int] = []
         used = 0
+        table = self._contents.table(content)
         files = _Files(self._contents, content, stream, count)
-        while len(lengths) < count and stream <= files.most:
+        while len(lengths) < count and stream <= len(table):
+            size, whole, root = table.facts(stream - 1)
+            if whole == root and not first:  # a list of its own would cost as much as the file
+                if size:
+                    if used + size > len(room) or not self._read_file_any(files.held(stream), root, room[used:][:size]):
+                        break
+                    lengths.append(size)
+                    used += size
+                stream += 1
+                continue
             chunks = self._contents.chunk_list(content, stream)
             if chunks is None or (len(chunks) and first >= len(chunks)):
                 break
             wanted = chunks.fitting(first, count - len(lengths), len(room) - used) if len(chunks) else 0
             good = self._read_any(files.held(stream), chunks, first, wanted, room[used:]) if wanted else 0
             lengths += chunks.lengths(first, good)
-            used = sum(lengths)
+            used += chunks.bytes_of(first, good)
             first += good
             if first < len(chunks):
                 break
@@ -103,6 +113,10 @@ class Reader:
             if held.holds(first) and (good := self._read_into(held, chunks, first, count, room)):
                 return good
         return 0
+
+    def _read_file_any(self, found: Sequence[HeldFile], root: Digest, room: memoryview) -> bool:
+        """Read a file of one chunk from the first place that has it; return whether it is there and right."""
+        return any(held.holds(0) and self._read_small(held, root, room) for held in found)
 
     def availability(self, content: ContentId, stream: int) -> Availability | None:
         """Return which chunks of a stream are committed here; None when its list is not complete here."""
@@ -137,8 +151,7 @@ class Reader:
         """Return where the bytes of a held file lie now."""
         if held.state == "partial":
             return progress_path(held.place, held.stream)
-        entry = self._contents.table(held.place.content)[held.stream - 1]
-        return held.place.root.joinpath(*entry.path.split("/"))
+        return held.place.root.joinpath(self._contents.table(held.place.content).path(held.stream - 1))
 
     def held(self, content: ContentId, stream: int) -> list[HeldFile]:
         """Return a stream's file as it is recorded in each place that is online."""
@@ -153,27 +166,47 @@ class Reader:
     def _read_into(self, held: HeldFile, chunks: ChunkList, first: int, count: int, room: memoryview) -> int:
         """Read chunks into the beginning of `room`; return how many from `first` on are committed and right."""
         count = held.holds_from(first, count)
-        length = chunks.bytes_of(first, count)
-        try:
-            fd = open_for_reading(self.path(held))
-        except OSError as error:
-            self._gone(held, error)
+        if not self._fill(held, first, chunks.offset(first), room[: chunks.bytes_of(first, count)]):
             return 0
-        try:
-            # One that is only doubtful is read: each chunk is hashed anyway.
-            if held.state == "complete" and held.stamp.compare(os.fstat(fd)) is Likeness.CHANGED:
-                raise StoreError("it was changed")
-            if (got := read_at(fd, room[:length], chunks.offset(first))) != length:
-                raise StoreError(f"file ends {length - got} bytes early")
-        except (OSError, StoreError) as error:
-            self._spoilt(held, first, str(error))
-            return 0
-        finally:
-            os.close(fd)
         good = chunks.count_right(room, first, count)
         if good < count:
             self._spoilt(held, first + good, "its bytes are wrong")
         return good
+
+    def _read_small(self, held: HeldFile, root: Digest, room: memoryview) -> bool:
+        """Read a file of one chunk, which fills `room`; return whether it is right."""
+        if not self._fill(held, 0, 0, room):
+            return False
+        if digest(room) != root:
+            self._spoilt(held, 0, "its bytes are wrong")
+            return False
+        return True
+
+    def _fill(self, held: HeldFile, chunk: int, offset: int, room: memoryview) -> bool:
+        """Fill `room` with the bytes from `offset` on, where a chunk begins; return whether they are there."""
+        try:
+            fd = open_for_reading(self._where(held))
+        except OSError as error:
+            self._gone(held, error)
+            return False
+        try:
+            # One that is only doubtful is read: each chunk is hashed anyway.
+            if held.state == "complete" and held.stamp.compare(os.fstat(fd)) is Likeness.CHANGED:
+                raise StoreError("it was changed")
+            if (got := read_at(fd, room, offset)) != len(room):
+                raise StoreError(f"file ends {len(room) - got} bytes early")
+        except (OSError, StoreError) as error:
+            self._spoilt(held, chunk, str(error))
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def _where(self, held: HeldFile) -> str:
+        """Return `path` as text: making a path costs as much as opening it."""
+        if held.state == "partial":
+            return str(progress_path(held.place, held.stream))
+        return f"{held.place.root}{os.sep}{self._contents.table(held.place.content).path(held.stream - 1)}"
 
     def _gone(self, held: HeldFile, error: OSError) -> None:
         now = self._contents.file(held.place, held.stream)
@@ -199,11 +232,10 @@ class _Files:
     """The files of a run as they are recorded in each place that is online: asked for once, not file by file."""
 
     def __init__(self, contents: Contents, content: ContentId, stream: int, count: int) -> None:
-        self.most = len(contents.table(content))
         self._contents = contents
         self._places = [place for place in contents.places(content) if place.state == "online"]
         self._first = stream
-        self._last = min(stream + count - 1, self.most)
+        self._last = min(stream + count - 1, len(contents.table(content)))
         self._rows: list[dict[int, HeldFile]] | None = None
 
     def held(self, stream: int) -> list[HeldFile]:

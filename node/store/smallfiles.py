@@ -1,7 +1,8 @@
-"""Files of one chunk on their way into a place: each is written whole, and many are synced and moved together.
+"""Files of at most one chunk on their way into a place: each is written whole, and many are synced and moved together.
 
-A directory of 100,000 small files costs what its files cost the system, and little more: no file is opened twice, none
-has blocks promised, one sync of the filesystem serves all where the system has that, and each folder is synced once.
+A directory of 100,000 small files costs what its files cost the system, and little more: none is opened twice, has
+blocks promised or is recorded before it is complete; one sync of the filesystem serves all where the system has that.
+In memory each costs a byte.
 
 Invariants: nothing is moved that was not synced; nothing is written through a link, or over a file at its path.
 
@@ -11,9 +12,10 @@ Source: specs/store.md, "Order of writes".
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from samara.node.store.contents import Place
 from samara.node.store.files import (
@@ -21,33 +23,142 @@ from samara.node.store.files import (
     ensure_folder,
     move_into_place,
     sync_closed,
-    sync_folder,
+    sync_folders,
     write_at,
 )
 from samara.node.store.reader import progress_path
 from samara.node.store.stamps import Stamp, StampTaker
 from samara.protocol.paths import WORK_FOLDER
-from samara.protocol.table import FileEntry
+from samara.protocol.table import FileTable
 
 __all__ = ["SmallFiles"]
+
+_MISSING: Final = 1
+_WRITTEN: Final = 2
 
 
 @final
 class SmallFiles:
-    """The small files of one place."""
+    """The wanted small files of one place that are not complete.
 
-    def __init__(self, place: Place) -> None:
+    Args:
+        place: Where.
+        table: What they are.
+        lock: Protects what is known of them. One thread at a time may write, and one may commit.
+
+    Attributes:
+        left: How many there are.
+        bytes_missing: Bytes of those that are not written.
+    """
+
+    def __init__(self, place: Place, table: FileTable, lock: threading.RLock) -> None:
+        self.left = 0
+        self.bytes_missing = 0
         self._place = place
+        self._table = table
+        self._lock = lock
         self._stamps = StampTaker()
+        self._states = bytearray(len(table) + 1)  # of each stream; 0: it is none of them, or is complete
+        self._written: list[int] = []
+        path = str(progress_path(place, 0))
+        self._progress = path.removesuffix("0")  # with a stream's number it is that one's path
 
-    def write(self, stream: int, data: memoryview) -> None:
-        """Write all of a file; it is not opened again.
+    def __contains__(self, stream: int) -> bool:
+        return self._states[stream] != 0
+
+    def __iter__(self) -> Iterator[int]:
+        return (stream for stream, state in enumerate(self._states) if state)
+
+    def want(self, stream: int) -> None:
+        """Let a file be wanted."""
+        with self._lock:
+            self.left += 1
+            self._lack(stream)
+
+    def is_missing(self, stream: int) -> bool:
+        """Say whether a file is wanted and not written."""
+        return self._states[stream] == _MISSING
+
+    def write(self, files: Iterable[tuple[int, memoryview]]) -> int:
+        """Write files whole, those that are missing.
+
+        Returns:
+            The bytes that were written and are to be committed.
 
         Raises:
             StoreError: A link or something else than a file is in the way.
             OSError: As the system says.
         """
-        path = progress_path(self._place, stream)
+        todo = {stream: data for stream, data in files if self.is_missing(stream)}
+        written: list[int] = []
+        try:
+            for stream, data in todo.items():
+                self._write(f"{self._progress}{stream}", data)
+                written.append(stream)
+        finally:
+            size = self._wrote(written)
+        return size
+
+    def take_written(self) -> list[int]:
+        """Return the files that are to be committed now."""
+        with self._lock:
+            written, self._written = self._written, []
+        return written
+
+    def lose(self, streams: Iterable[int]) -> None:
+        """Take note of files that were written and could not be committed."""
+        with self._lock:
+            for stream in streams:
+                self._lack(stream)
+
+    def sync(self, streams: Sequence[int]) -> None:
+        """Bring what was written of files to the disk.
+
+        Raises:
+            OSError: As the system says; nothing of them may be believed then.
+        """
+        sync_closed(self._place.root, [f"{self._progress}{stream}" for stream in streams])
+
+    def move(self, streams: Iterable[int]) -> dict[int, Stamp]:
+        """Move synced files to their paths, sync the folders, and return their stamps by stream.
+
+        Raises:
+            StoreError: Something is in the way.
+            OSError: As the system says.
+        """
+        stamps: dict[int, Stamp] = {}
+        made: dict[str, str] = {}
+        for stream in streams:
+            parent, _, name = self._table.path(stream - 1).rpartition("/")
+            if (folder := made.get(parent)) is None:
+                folder = made[parent] = str(ensure_folder(self._place.root, parent.split("/") if parent else ()))
+            target = f"{folder}{os.sep}{name}"
+            move_into_place(f"{self._progress}{stream}", target)
+            stamps[stream] = self._stamps.take(target)
+        sync_folders(self._place.root, {above for path, folder in made.items() for above in _up_to_root(folder, path)})
+        return stamps
+
+    def finish(self, streams: Iterable[int]) -> None:
+        """Let go of files that are recorded as complete."""
+        with self._lock:
+            for stream in streams:
+                self._states[stream] = 0
+                self.left -= 1
+
+    def _lack(self, stream: int) -> None:
+        self._states[stream] = _MISSING
+        self.bytes_missing += self._table.facts(stream - 1)[0]
+
+    def _wrote(self, streams: list[int]) -> int:
+        size = sum(self._table.facts(stream - 1)[0] for stream in streams)
+        with self._lock:
+            for stream in streams:
+                self._states[stream] = _WRITTEN
+            self._written += streams
+            self.bytes_missing -= size
+        return size
+
+    def _write(self, path: str, data: memoryview) -> None:
         try:
             fd = create_for_writing(path)
         except FileNotFoundError:  # somebody tidied up
@@ -58,37 +169,8 @@ class SmallFiles:
         finally:
             os.close(fd)
 
-    def sync(self, streams: Sequence[int]) -> None:
-        """Bring what was written of files to the disk.
 
-        Raises:
-            OSError: As the system says; nothing of them may be believed then.
-        """
-        if streams:
-            sync_closed(self._place.root, [progress_path(self._place, stream) for stream in streams])
-
-    def finish(self, files: Iterable[tuple[int, FileEntry]]) -> dict[int, Stamp]:
-        """Move synced files to their paths, sync the folders, and return their stamps by stream.
-
-        Raises:
-            StoreError: Something is in the way.
-            OSError: As the system says.
-        """
-        stamps: dict[int, Stamp] = {}
-        made: dict[str, Path] = {}
-        for stream, entry in files:
-            parent, _, name = entry.path.rpartition("/")
-            if (folder := made.get(parent)) is None:
-                folder = made[parent] = ensure_folder(self._place.root, parent.split("/") if parent else ())
-            target = f"{folder}{os.sep}{name}"
-            move_into_place(progress_path(self._place, stream), target)
-            stamps[stream] = self._stamps.take(target)
-        for synced in {above for path, folder in made.items() for above in _up_to_root(folder, path)}:
-            sync_folder(synced)
-        return stamps
-
-
-def _up_to_root(folder: Path, path: str) -> list[Path]:
+def _up_to_root(folder: str, path: str) -> list[str]:
     """The folder and those above it, as far as the root of the place, `path` being its path from there."""
     depth = path.count("/") + 1 if path else 0
-    return [folder, *folder.parents[:depth]]
+    return [folder, *map(str, Path(folder).parents[:depth])]

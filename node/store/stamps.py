@@ -9,8 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from samara.protocol.ids import digest
 
@@ -38,8 +37,8 @@ class Likeness(enum.Enum):
     """It was written to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+@final
+class Stamp(NamedTuple):
     """What a file looked like.
 
     Attributes:

@@ -27,7 +27,7 @@ from samara.protocol.errors import NotFoundError, StoreError, VerificationError
 from samara.protocol.ids import ContentId, ReleaseId, format_content
 from samara.protocol.ports import Intake, Records
 from samara.protocol.records import PublisherChain, VerifiedRelease, verify_release
-from samara.protocol.table import verify_table
+from samara.protocol.table import FileTable, check_table
 
 __all__ = ["Collected", "PlaceBusyError", "Store"]
 
@@ -129,7 +129,7 @@ class Store:
         self,
         records: Records,
         table_nodes: Sequence[bytes],
-        table: bytes,
+        table: FileTable,
         wanted: Sequence[int] | None,
         to: Path | None = None,
         *,
@@ -140,7 +140,7 @@ class Store:
         Args:
             records: Its records; they are verified here.
             table_nodes: The nodes of the file table's chunk list.
-            table: The bytes of the file table.
+            table: The file table.
             wanted: Streams that are wanted, or None for all.
             to: The folder to put the files into; None is the home's own.
             cancelled: Is asked now and then while files that lie there already are hashed.
@@ -154,12 +154,12 @@ class Store:
         """
         verified = self._verify(records)
         release = verified.release
-        verified.check_table(table)
-        parsed = verify_table(table, release.content)
-        verified.check_facts(content=release.content, total=parsed.size, files=len(parsed))
+        verified.check_table(table.encode())
+        check_table(table, release.content)
+        verified.check_facts(content=release.content, total=table.size, files=len(table))
         verify_list(ListVerifier.for_table(release.content), table_nodes)
         root = (to or self.home.content / format_content(release.content)).absolute()
-        streams = range(1, len(parsed) + 1) if wanted is None else wanted
+        streams = range(1, len(table) + 1) if wanted is None else wanted
         with self._reserved((os.path.realpath(root), release.content), verified.id) as key:
             self.catalog.add_release(verified, records, own=False)
             self.contents.add(release.content, table, table_nodes)

@@ -30,7 +30,7 @@ _MAX_OPEN: Final = 64
 @final
 @dataclass(slots=True)
 class Unfinished:
-    """One wanted file that is not complete.
+    """One wanted file of several chunks that is not complete.
 
     Attributes:
         stream: Its number.
@@ -53,11 +53,6 @@ class Unfinished:
     taken: int = 0
     fd: int | None = None
     users: int = 0
-
-    @property
-    def small(self) -> bool:
-        """It has one chunk: it is written whole, and never open between two calls."""
-        return self.entry.is_single and self.entry.size > 0
 
     @property
     def has_written(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple, final
 
 from samara.protocol.errors import LocalProtocolError
@@ -78,6 +79,26 @@ class Ledger:
         self.lengths.extend(sizes)
         self.bytes += sum(sizes)
         return iter(segments)
+
+    def add_files(self, streams: Sequence[int], sizes: Sequence[int]) -> int:
+        """Add the only chunks of streams of one chunk each, and return the position of the first; as `add`, at once.
+
+        Raises:
+            LocalProtocolError: One of the streams was added before, or a length is not that of a chunk. Nothing was
+                added.
+        """
+        position, number, count = len(self), len(self._positions), len(streams)
+        if len(sizes) != count or len(set(streams)) != count or not self._segments.keys().isdisjoint(streams):
+            raise LocalProtocolError(f"of {count} files one was added before, or there are other sizes than files")
+        if count and not 1 <= min(sizes) <= max(sizes) <= MAX_CHUNK:
+            raise LocalProtocolError(f"a file of one chunk has 1 … {MAX_CHUNK} bytes")
+        self._segments.update(zip(streams, zip(range(number, number + count), repeat(1)), strict=False))
+        self._positions.extend(range(position, position + count))
+        self._indexes.extend(repeat(0, count))
+        self._streams.extend(streams)
+        self.lengths.extend(sizes)
+        self.bytes += sum(sizes)
+        return position
 
     def place(self, position: int) -> tuple[int, int]:
         """Return the (stream, index) at a position."""

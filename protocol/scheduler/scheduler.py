@@ -99,11 +99,32 @@ class Scheduler:
         before = self._ledger.bytes
         for number, (position, _first, count) in enumerate(self._ledger.add(stream, missing, lengths)):
             self._board.grow(position, count, joined=joined and not number and position > 0)
-        self._kept.extend(bytes(len(self._ledger) - len(self._kept)))
-        self._chunks_missing += len(missing)
-        self._bytes_missing += self._ledger.bytes - before
+        self._added([stream], self._ledger.bytes - before)
+
+    def add_files(self, streams: Sequence[int], sizes: Sequence[int], *, joined: bool = False) -> None:
+        """Want files of one chunk each, which follow each other in the content: as `add_stream` for one after another.
+
+        Args:
+            streams: Their numbers.
+            sizes: Their bytes.
+            joined: The first of them follows, in the content, the last chunk that was added.
+
+        Raises:
+            LocalProtocolError: One was added before, or these are no chunks.
+        """
+        position = self._ledger.add_files(streams, sizes)
+        self._board.grow(position, len(streams), joined=joined and position > 0)
+        self._added(streams, sum(sizes))
+
+    def _added(self, streams: Sequence[int], size: int) -> None:
+        more = len(self._ledger) - len(self._kept)
+        self._kept.extend(bytes(more))
+        self._chunks_missing += more
+        self._bytes_missing += size
         for peer in self._peers.values():
-            peer.holdings.added(stream)
+            if not peer.holdings.everything:
+                for stream in streams:
+                    peer.holdings.added(stream)
 
     def put_back(self, stream: int, index: int) -> None:
         """Want a chunk again that was received and could not be kept; void when it is still missing.

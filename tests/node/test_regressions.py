@@ -110,7 +110,7 @@ async def test_looking_at_what_lies_in_the_way_can_be_stopped(tmp_path: Path, mo
         job._learning.verified, job._learning.records = node.store._verify(opening[0]), opening[0]
         began = time.monotonic()
         with trio.move_on_after(0.2) as scope:
-            await job._open(opening[1], opening[2])
+            await job._open(opening[1], lambda: opening[2])
         assert scope.cancelled_caught
         assert time.monotonic() - began < 5
 

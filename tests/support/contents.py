@@ -15,6 +15,7 @@ from samara.node.store.publish import find_files
 from samara.node.store.store import Store
 from samara.protocol.ids import ContentId, ReleaseId, format_record, parse_content, parse_record
 from samara.protocol.ports import Records
+from samara.protocol.table import FileTable
 
 
 class CrashableStore(Store):
@@ -69,11 +70,11 @@ class Source:
         names = tuple(file.path for file in files)
         return cls(root, names, ReleaseId(parse_record(row.release)), parse_content(row.content))
 
-    def opening(self, store: Store) -> tuple[Records, list[bytes], bytes]:
+    def opening(self, store: Store) -> tuple[Records, list[bytes], FileTable]:
         """What an intake begins with."""
         records = store.catalog.records(self.release)
         assert records is not None
-        return records, self.nodes(store, 0), store.contents.table_bytes(self.content)
+        return records, self.nodes(store, 0), store.contents.table(self.content)
 
     def nodes(self, store: Store, stream: int) -> list[bytes]:
         """The nodes of a stream's list."""

@@ -28,7 +28,7 @@ import struct
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +40,7 @@ from support.contents import Source, give_home
 from support.kill_child import MOMENTS, Ended, Kill, Order
 
 from samara.node.settings import StoreSettings
-from samara.node.store.contents import HeldFile
+from samara.node.store.contents import HeldFile, Place
 from samara.node.store.home import Home
 from samara.node.store.reader import progress_path
 from samara.node.store.stamps import Likeness
@@ -340,6 +340,7 @@ def _look_at_store(store: Store, made: Source, looked: Looked) -> None:
         for held in files.values():
             looked.committed += _look_at_file(store, made, held, looked)
             believed += held.state == "complete"
+        looked.committed += _bytes_unrecorded(place, made, files)
         looked.lies += _wrong_files(place.root, made, store.home.content)
     looked.complete = believed == len(made.files)
     done = store.catalog.release(made.release) is not None and made.release in store.catalog.pins()
@@ -374,6 +375,16 @@ def _look_at_file(store: Store, made: Source, held: HeldFile, looked: Looked) ->
         if blake3(data[start:end]).digest() != chunks.hash(index) or data[start:end] != truth[start:end]:
             looked.lies.append(f"chunk {index} of {name} has its bit, and is not there")
     return believed
+
+
+def _bytes_unrecorded(place: Place, made: Source, recorded: Collection[int]) -> int:
+    """Bytes of small files that were moved and are not recorded yet: the next fetch hashes and adopts them."""
+    found = 0
+    for stream, name in enumerate(made.files, 1):
+        final, truth = place.root / name, (made.root / name).read_bytes()
+        if stream not in recorded and final.is_file() and final.read_bytes() == truth:
+            found += len(truth)
+    return found
 
 
 def _wrong_files(root: Path, made: Source, content: Path) -> Iterator[str]:

@@ -90,7 +90,7 @@ def _know(store: Store, like: ReleaseId, entries: Iterator[FileEntry]) -> Releas
         verify_release(records, expected=like).release, content=content_id(table), bytes=table.size, files=len(table)
     )
     made = make_release(said, table.encode(), own.chain, [own.key])
-    store.contents.add(said.content, table.encode(), ())
+    store.contents.add(said.content, table, ())
     store.catalog.add_release(made, Records(own.chain.envelopes, made.envelope), own=False)
     return made.id
 
