@@ -10,6 +10,8 @@ Source: specs/encodings.md §6.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from samara.protocol.encodings.folds import Array, fold_for
@@ -19,6 +21,8 @@ from samara.protocol.encodings.planes import join, pack, words_of
 from samara.protocol.errors import EncodingError
 
 __all__ = ["decode", "differences", "encode", "restore"]
+
+_FLOATS: Final = frozenset({Words.FLOAT8, Words.FLOAT16, Words.FLOAT32})
 
 
 def encode(raw: Buffer, layout: WordLayout, base: Buffer) -> bytes | None:
@@ -81,9 +85,6 @@ def restore(told: Array, base: Array, kind: Words) -> None:
     flip ^= -1
     flip |= _lowest(told)
     signed ^= flip
-
-
-_FLOATS = frozenset({Words.FLOAT8, Words.FLOAT16, Words.FLOAT32})
 
 
 def _ordered(words: Array) -> Array:
