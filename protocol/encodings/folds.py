@@ -5,7 +5,7 @@ each, and where most weights have not moved, that is most of what a delta costs.
 byte: a fraction of a bit for each, and less to code. What is above the fold travels beside it, as a part that is nearly
 all zero.
 
-Source: specs/encodings.md §5.
+Source: specs/encodings.md §4.3.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from samara.protocol.encodings.frames import pack_plane, unpack
 from samara.protocol.encodings.header import Fold, Part, Plane
 from samara.protocol.errors import EncodingError
+from samara.protocol.limits import KIB
 
 __all__ = ["Array", "fold_for", "pack", "unfold"]
 
@@ -26,18 +27,23 @@ Array: TypeAlias = npt.NDArray[Any]
 _WORTH: Final = 98
 """Per cent of a part that its frame may have at most: to unpack for less costs more than it saves."""
 
-_MANY: Final = {Fold.QUARTERS: 128, Fold.HALVES: 32}
-"""One byte in so many may be above a fold: with more, it costs more than it saves."""
+_SAMPLE: Final = 8 * KIB
+"""Bytes of a plane on which the folds are tried: enough to tell them apart, and little beside the plane."""
 
 
 def fold_for(plane: Array) -> Fold:
-    """Return the fold that makes a plane of a delta smallest, by how many of its bytes are above each."""
+    """Return the fold that makes a plane of a delta smallest, as far as a stretch in its middle tells."""
     if not plane.any():  # one run, however it is folded
         return Fold.WHOLE
-    for fold, many in _MANY.items():
-        if np.count_nonzero(plane >> fold.bits) * many <= len(plane):
-            return fold
-    return Fold.WHOLE
+    start = max(0, len(plane) - _SAMPLE) // 2
+    sample = plane[start : start + _SAMPLE]
+    best, size = Fold.WHOLE, _SAMPLE
+    for fold in Fold:
+        found = sum(len(part.data) for part in pack(sample, fold).parts)
+        if found >= size:  # what does not fit into half a byte, does not fit into a quarter
+            break
+        best, size = fold, found
+    return best
 
 
 def pack(plane: Array, fold: Fold) -> Plane:
