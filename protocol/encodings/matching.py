@@ -4,24 +4,24 @@ The words of a chunk follow from the tensors in it; the chunk that a delta refer
 tensor of the same name, type and shape. A wrong answer costs bytes and nothing else: what is decoded is held against
 the chunk's hash.
 
-Source: specs/encodings.md, "Layouts and bases".
+Source: specs/encodings.md §6.
 """
 
 from __future__ import annotations
 
-from samara.protocol.encodings.layout import Layout
+from samara.protocol.encodings.layout import WordLayout
 from samara.protocol.formats.tensors import TensorMap
 
 __all__ = ["counterpart", "layout_of"]
 
 
-def layout_of(tensors: TensorMap, start: int, end: int) -> Layout | None:
+def layout_of(tensors: TensorMap, start: int, end: int) -> WordLayout | None:
     """Return where the words of the bytes from `start` to `end` of a file lie; None when they are not of one kind."""
     within = tensors.within(start, end)
     if not within:
         return None
     first = within[0]
-    layout = Layout.of(first.type, start - first.start)
+    layout = WordLayout.of(first.type, start - first.start)
     if layout is None or any(
         other.type != first.type or (other.start - start - layout.start) % layout.size for other in within[1:]
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from samara.protocol.encodings.layout import Layout, Words
+from samara.protocol.encodings.layout import WordLayout, Words
 from samara.protocol.encodings.matching import counterpart, layout_of
 from samara.protocol.formats.tensors import Tensor, TensorMap
 
@@ -19,25 +19,25 @@ MODEL = file(("a", "BF16", 100, 2100), ("b", "BF16", 2100, 2200), ("c", "BF16", 
 @pytest.mark.parametrize(
     ("start", "end", "layout"),
     [
-        (100, 1100, Layout(Words.FLOAT16)),
-        (1101, 2100, Layout(Words.FLOAT16, 1)),
-        (2100, 2400, Layout(Words.FLOAT16)),
-        (96, 300, Layout(Words.FLOAT16)),
-        (95, 300, Layout(Words.FLOAT16, 1)),
+        (100, 1100, WordLayout(Words.FLOAT16)),
+        (1101, 2100, WordLayout(Words.FLOAT16, 1)),
+        (2100, 2400, WordLayout(Words.FLOAT16)),
+        (96, 300, WordLayout(Words.FLOAT16)),
+        (95, 300, WordLayout(Words.FLOAT16, 1)),
         (2300, 2500, None),
-        (2402, 2800, Layout(Words.FLOAT32, 2)),
+        (2402, 2800, WordLayout(Words.FLOAT32, 2)),
         (0, 100, None),
         (2800, 2900, None),
     ],
 )
-def test_the_words_of_a_chunk(start: int, end: int, layout: Layout | None) -> None:
+def test_the_words_of_a_chunk(start: int, end: int, layout: WordLayout | None) -> None:
     assert layout_of(MODEL, start, end) == layout
 
 
 def test_tensors_that_share_a_chunk_and_are_out_of_step_have_no_layout() -> None:
     odd = file(("a", "BF16", 0, 10), ("b", "BF16", 11, 21))
     assert layout_of(odd, 0, 21) is None
-    assert layout_of(odd, 11, 21) == Layout(Words.FLOAT16)
+    assert layout_of(odd, 11, 21) == WordLayout(Words.FLOAT16)
 
 
 def test_a_type_of_which_nothing_is_known_has_no_layout() -> None:
