@@ -148,14 +148,25 @@ class FileTable:
         Raises:
             IndexError: There is no such file.
         """
-        start = self._start(index)
-        (length,) = _NAME.unpack_from(self._data, start)
-        size, blake3, _sha256, root = _FACTS.unpack_from(self._data, start + _NAME.size + length)
+        end = self._starts[index + 1] if 0 <= index < len(self._starts) - 1 else self._end(index)
+        size, blake3, _sha256, root = _FACTS.unpack_from(self._data, end - _FACTS.size)
         return size, blake3, root
+
+    def sha256(self, index: int) -> bytes:
+        """Return the SHA-256 of file `index`, counted from 0.
+
+        Raises:
+            IndexError: There is no such file.
+        """
+        end = self._end(index)
+        return self._data[end - 64 : end - 32]
 
     def sizes(self) -> array[int]:
         """Return the bytes of each file."""
         return array("Q", (self.facts(index)[0] for index in range(len(self))))
+
+    def _end(self, index: int) -> int:
+        return _end_of(self._data, self._start(index))
 
     def _start(self, index: int) -> int:
         if not 0 <= index < len(self._starts):

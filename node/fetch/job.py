@@ -226,7 +226,9 @@ class FetchJob:
             # Opened is opened, whatever comes of the rest: `run` closes it.
             self._intake = intake
             sizes = await trio.to_thread.run_sync(table.sizes)
-            listed, unlisted = await trio.to_thread.run_sync(lambda: (intake.listed(), intake.unlisted()))
+            listed = await trio.to_thread.run_sync(intake.listed)
+            unlisted = await trio.to_thread.run_sync(intake.unlisted)
+            total = await trio.to_thread.run_sync(lambda: intake.bytes_left)
             # From here on others look: nothing is awaited before all of it is true.
             self._unlisted = len(listed) + len(unlisted)
             self._wanted_bytes = sum(sizes[stream - 1] for stream in wanted)
@@ -240,7 +242,7 @@ class FetchJob:
                 accepts=self._accepts(verified),
             )
             self._lists = ListBoard(content, self._store.contents.any_node, self._take_list, self._waits.help)
-            self._total = intake.bytes_left
+            self._total = total
             self._meeting.gain()
             self._is_open.set()
             self._listed.extend(listed)
@@ -315,8 +317,9 @@ class FetchJob:
                 ready.small, ready.sizes = small, [intake.size(stream) for stream in small]
                 continue
             for stream in streams:
-                missing, chunks = intake.missing(stream), self._store.contents.chunk_list(intake.content, stream)
-                if missing and chunks is not None:
+                if missing := intake.missing(stream):
+                    chunks = self._store.contents.chunk_list(intake.content, stream)
+                    assert chunks is not None  # noqa: S101 - of what is not listed nothing is known to be missing
                     ready.large.append((stream, missing, chunks))
         if intake.pending_bytes >= _COMMIT_BYTES:
             intake.commit()

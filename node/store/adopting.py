@@ -14,7 +14,7 @@ from typing import final
 
 from samara.node.store.bits import row, set_run
 from samara.node.store.contents import Contents, HeldFile, Place
-from samara.node.store.files import ensure_folder, is_empty, open_for_reading, os_errors, read_at, remove_file
+from samara.node.store.files import ensure_folder, open_for_reading, os_errors, read_at, remove_file
 from samara.node.store.reader import progress_path
 from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness, stamp
@@ -42,11 +42,19 @@ class Adopter:
         self._bare: dict[str, bool] = {}
 
     def is_free(self, path: str) -> bool:
-        """Say whether nothing lies at a path; in a folder that is empty, or not there, it is not looked for."""
+        """Say whether nothing lies at a path; where nothing lies in its folder, it is not looked for."""
         parent = path.rpartition("/")[0]
         if (bare := self._bare.get(parent)) is None:
-            bare = self._bare[parent] = is_empty(self._place.root.joinpath(*parent.split("/")))
+            bare = self._bare[parent] = self._is_bare(parent)
         return bare or not os.path.lexists(self._place.root.joinpath(*path.split("/")))
+
+    def _is_bare(self, folder: str) -> bool:
+        """Say whether a folder has nothing but files in progress, or cannot be looked into."""
+        try:
+            with os.scandir(self._place.root.joinpath(*folder.split("/"))) as entries:
+                return all(entry.name == WORK_FOLDER for entry in entries)
+        except OSError:
+            return True
 
     def adopt(self, stream: int, entry: FileEntry, known: HeldFile | None) -> bytearray | None:
         """Take the file that lies at a stream's path.

@@ -314,6 +314,8 @@ class Contents:
 
     def set_complete(self, place: Place, stamps: dict[int, Stamp], *, checked: bool) -> None:
         """Record files as complete, by stream, in one transaction."""
+        if not stamps:
+            return
         with self._index.write() as db:
             db.executemany(
                 "INSERT INTO file (place, stream, state, bits, size, mtime, inode, checked)"

@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from samara.node.store.adopting import Adopter
 from samara.node.store.contents import Contents, HeldFile, Place
@@ -40,13 +40,16 @@ from samara.node.store.unfinished import OpenFiles, Unfinished
 from samara.protocol.chunklist import ChunkList, verify_list
 from samara.protocol.encodings import codec
 from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, StoreError
-from samara.protocol.ids import ContentId, Digest, digest
+from samara.protocol.ids import ContentId, Digest
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Span, StreamNeed
 
 __all__ = ["Room", "StoreIntake"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_MOVED_AT_ONCE: Final = 256
+"""Small files that are moved while nobody may write: a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,12 @@ class StoreIntake:
         self._committing = threading.Lock()
         self._disk = (
             threading.Lock()
-        )  # writers of one file wait for each other in the system, spinning: here they sleep
+        )  # who writes to one file, or to one folder, waits for others in the system, spinning: here they sleep
         self._table = contents.table(place.content)
         self._files: dict[int, Unfinished] = {}
         self._small = SmallFiles(place, self._table, self._lock)
         self._open = OpenFiles(place)
-        self.pending_bytes = 0
-        """Bytes that were put and not committed."""
+        self._pending = 0  # of large files
         self.planned = 0
         """Bytes that the place will have when all that is wanted is there."""
         with os_errors(f"cannot write to {place.root}"):
@@ -132,6 +134,12 @@ class StoreIntake:
         """Bytes that it will still take from the disk."""
         with self._lock:
             return self._small.bytes_missing + sum(file.entry.size - file.taken for file in self._files.values())
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that were put and not committed."""
+        with self._lock:
+            return self._pending + self._small.bytes_pending
 
     @property
     def bytes_left(self) -> int:
@@ -294,10 +302,11 @@ class StoreIntake:
         """
         small = self.missing_files(streams)
         found = self._contents.find_files(self.content, small)
-        copied = self._copy(((stream, 0, places) for stream, places in found), budget) if small else 0
-        elsewhere = len(self._contents.places(self.content)) > 1 if len(small) < len(streams) else False
-        for stream in streams:
-            chunks = self._contents.chunk_list(self.content, stream) if stream in self._files else None
+        copied = self._copy(((stream, 0, places) for stream, places in found), budget)
+        large = [stream for stream in streams if stream in self._files]
+        elsewhere = bool(large) and len(self._contents.places(self.content)) > 1
+        for stream in large:
+            chunks = self._contents.chunk_list(self.content, stream)
             if chunks is not None and copied < budget:
                 besides = None if elsewhere else (self.content, stream)  # what nobody has needs no looking
                 held = self._contents.find_chunks(chunks, self.missing(stream), besides=besides)
@@ -316,9 +325,9 @@ class StoreIntake:
                     holders[where[:2]] = self._reader.held(*where[:2])
                 if not any(held.holds(where[2]) for held in holders[where[:2]]):
                     continue  # this very file, for one
-                held = self._reader.read(*where, 1)
-                if held and self.put_runs([([Span(stream, index, 1)], held[0])])[0]:
-                    copied += len(held[0])
+                data = self._reader.read(*where, 1, among=holders[where[:2]])
+                if data and self.put_runs([([Span(stream, index, 1)], data[0])])[0]:
+                    copied += len(data[0])
                     break
         return copied
 
@@ -399,9 +408,9 @@ class StoreIntake:
     def _right(self, span: Span, data: memoryview) -> tuple[int, int]:
         """Return how many of the chunks at the beginning of `data` are right, and how many bytes they have."""
         if span.stream in self._wanted and span[1:] == (0, 1):
-            size, whole, root = self._table.facts(span.stream - 1)
-            if whole == root and size:
-                return (1, size) if digest(data[:size]) == root else (0, 0)
+            size = self._small.check(span.stream, data)
+            if size is not None:
+                return int(size > 0), size
         chunks = self._list(span.stream)
         if not 0 <= span.first < span.first + span.width <= len(chunks):
             raise StoreError(f"chunks from {span.first} on of stream {span.stream} came that are not wanted")
@@ -416,9 +425,7 @@ class StoreIntake:
 
     def _write_small(self, files: Sequence[tuple[int, memoryview]]) -> None:
         with os_errors(f"cannot write to {self._place.root}"):
-            size = self._small.write(files)
-        with self._lock:
-            self.pending_bytes += size
+            self._small.write(files)
 
     def _write(self, span: Span, data: memoryview) -> None:
         """Write verified chunks, and let them be committed.
@@ -448,7 +455,7 @@ class StoreIntake:
                     for first, count in todo[:written]:
                         size = chunks.bytes_of(first, count)
                         file.wrote(first, count, size)
-                        self.pending_bytes += size
+                        self._pending += size
                     file.users -= 1
 
     def commit(self) -> None:
@@ -461,7 +468,7 @@ class StoreIntake:
             with self._lock:
                 large = [(file, file.take_written()) for file in self._files.values() if file.has_written]
                 small = self._small.take_written()
-                self.pending_bytes = 0
+                self._pending = 0
             try:
                 self._commit_large(large)
                 self._commit_small(small)
@@ -530,9 +537,17 @@ class StoreIntake:
     def _finish_small(self, streams: Sequence[int]) -> None:
         """Move small files that were synced, and record them; others may be written meanwhile."""
         if streams:
+            stamps: dict[int, Stamp] = {}
+            folders: set[str] = set()
             with os_errors(f"cannot finish files in {self._place.root}"):
-                stamps = self._small.move(streams)
-            self._contents.set_complete(self._place, stamps, checked=False)
+                for start in range(0, len(streams), _MOVED_AT_ONCE):
+                    with self._disk:
+                        stamps |= self._small.move(streams[start : start + _MOVED_AT_ONCE], folders)
+                self._small.sync_folders(folders)
+            # A chunk that is right has the right BLAKE3. Where the table lies about the SHA-256, `digests` finds it.
+            lies = {stream: stamps.pop(stream) for stream in self._small.lies(streams)}
+            self._contents.set_complete(self._place, lies, checked=False)
+            self._contents.set_complete(self._place, stamps, checked=True)
             self._contents.index_chunks(self.content, streams)
             self._small.finish(streams)
 

@@ -44,8 +44,23 @@ class Reader:
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
 
-    def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[memoryview] | None:
+    def read(
+        self,
+        content: ContentId,
+        stream: int,
+        first: int,
+        count: int,
+        *,
+        among: Sequence[HeldFile] | None = None,
+    ) -> Sequence[memoryview] | None:
         """Return verified chunks from `first` on.
+
+        Args:
+            content: Of which content.
+            stream: Of which stream.
+            first: The first chunk.
+            count: How many, at most.
+            among: What `held` says, if it was asked before.
 
         Returns:
             At least one, at most `count`, at most about 4 MiB; None when `first` is not held or went bad.
@@ -57,7 +72,7 @@ class Reader:
             table = memoryview(self._contents.table_bytes(content))[chunks.offset(first) :]
             count = chunks.fitting(first, count, _MAX_READ)
             return _cut(table, chunks, first, chunks.count_right(table, first, count))
-        for held in self.held(content, stream):
+        for held in self.held(content, stream) if among is None else among:
             if held.holds(first) and (found := self._read_file(held, chunks, first, count)):
                 return found
         return None

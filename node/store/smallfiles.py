@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -28,6 +28,7 @@ from samara.node.store.files import (
 )
 from samara.node.store.reader import progress_path
 from samara.node.store.stamps import Stamp, StampTaker
+from samara.protocol.ids import digest, sha256
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.table import FileTable
 
@@ -49,17 +50,20 @@ class SmallFiles:
     Attributes:
         left: How many there are.
         bytes_missing: Bytes of those that are not written.
+        bytes_pending: Bytes of those that are written and to be committed.
     """
 
     def __init__(self, place: Place, table: FileTable, lock: threading.RLock) -> None:
         self.left = 0
         self.bytes_missing = 0
+        self.bytes_pending = 0
         self._place = place
         self._table = table
         self._lock = lock
         self._stamps = StampTaker()
         self._states = bytearray(len(table) + 1)  # of each stream; 0: it is none of them, or is complete
         self._written: list[int] = []
+        self._lies: set[int] = set()
         path = str(progress_path(place, 0))
         self._progress = path.removesuffix("0")  # with a stream's number it is that one's path
 
@@ -79,11 +83,29 @@ class SmallFiles:
         """Say whether a file is wanted and not written."""
         return self._states[stream] == _MISSING
 
-    def write(self, files: Iterable[tuple[int, memoryview]]) -> int:
-        """Write files whole, those that are missing.
+    def check(self, stream: int, data: memoryview) -> int | None:
+        """Compare what came of a file with the table.
+
+        Args:
+            stream: Which file.
+            data: Its bytes, and perhaps what follows them.
 
         Returns:
-            The bytes that were written and are to be committed.
+            How many bytes are its own, 0 when they are wrong; None when it is no small file.
+        """
+        size, whole, root = self._table.facts(stream - 1)
+        if whole != root or not size:
+            return None
+        data = data[:size]
+        if digest(data) != root:
+            return 0
+        if sha256(data) != self._table.sha256(stream - 1):
+            with self._lock:
+                self._lies.add(stream)
+        return size
+
+    def write(self, files: Iterable[tuple[int, memoryview]]) -> None:
+        """Write files whole, those that are missing.
 
         Raises:
             StoreError: A link or something else than a file is in the way.
@@ -96,14 +118,18 @@ class SmallFiles:
                 self._write(f"{self._progress}{stream}", data)
                 written.append(stream)
         finally:
-            size = self._wrote(written)
-        return size
+            self._wrote(written)
+
+    def lies(self, streams: Iterable[int]) -> set[int]:
+        """Return those of some files that are right, and whose SHA-256 is not what the table states."""
+        return self._lies.intersection(streams)
 
     def take_written(self) -> list[int]:
-        """Return the files that are to be committed now."""
+        """Return the files that are to be committed now, ascending, so that those of a folder are together."""
         with self._lock:
             written, self._written = self._written, []
-        return written
+            self.bytes_pending = 0
+        return sorted(written)
 
     def lose(self, streams: Iterable[int]) -> None:
         """Take note of files that were written and could not be committed."""
@@ -119,8 +145,12 @@ class SmallFiles:
         """
         sync_closed(self._place.root, [f"{self._progress}{stream}" for stream in streams])
 
-    def move(self, streams: Iterable[int]) -> dict[int, Stamp]:
-        """Move synced files to their paths, sync the folders, and return their stamps by stream.
+    def move(self, streams: Iterable[int], folders: set[str]) -> dict[int, Stamp]:
+        """Move synced files to their paths, and return their stamps by stream.
+
+        Args:
+            streams: Which files.
+            folders: Gets the folders that are to be synced then.
 
         Raises:
             StoreError: Something is in the way.
@@ -135,28 +165,37 @@ class SmallFiles:
             target = f"{folder}{os.sep}{name}"
             move_into_place(f"{self._progress}{stream}", target)
             stamps[stream] = self._stamps.take(target)
-        sync_folders(self._place.root, {above for path, folder in made.items() for above in _up_to_root(folder, path)})
+        folders.update(above for path, folder in made.items() for above in _up_to_root(folder, path))
         return stamps
+
+    def sync_folders(self, folders: Collection[str]) -> None:
+        """Bring to the disk that files were moved into folders.
+
+        Raises:
+            OSError: As the system says.
+        """
+        sync_folders(self._place.root, folders)
 
     def finish(self, streams: Iterable[int]) -> None:
         """Let go of files that are recorded as complete."""
         with self._lock:
             for stream in streams:
                 self._states[stream] = 0
+                self._lies.discard(stream)
                 self.left -= 1
 
     def _lack(self, stream: int) -> None:
         self._states[stream] = _MISSING
         self.bytes_missing += self._table.facts(stream - 1)[0]
 
-    def _wrote(self, streams: list[int]) -> int:
+    def _wrote(self, streams: list[int]) -> None:
         size = sum(self._table.facts(stream - 1)[0] for stream in streams)
         with self._lock:
             for stream in streams:
                 self._states[stream] = _WRITTEN
             self._written += streams
             self.bytes_missing -= size
-        return size
+            self.bytes_pending += size
 
     def _write(self, path: str, data: memoryview) -> None:
         try:

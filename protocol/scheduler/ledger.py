@@ -108,6 +108,10 @@ class Ledger:
     def spans(self, position: int, count: int) -> list[Span]:
         """Return what lies at `count` positions from `position` on."""
         number = bisect_right(self._positions, position) - 1
+        end = number + count  # if each has one chunk
+        singles = self._positions[number:end]
+        if len(singles) == count and (singles[0], singles[-1]) == (position, position + count - 1):
+            return list(map(Span, self._streams[number:end], self._indexes[number:end], repeat(1)))
         found: list[Span] = []
         while count:
             start, end = position - self._positions[number], min(self._end(number), position + count)

@@ -19,10 +19,12 @@ from samara.protocol.errors import StoppedError
 
 @contextlib.contextmanager
 def fetched(tmp_path: Path, count: int) -> Iterator[CrashableStore]:
-    """Yield a store into which so many small files were fetched."""
+    """Yield a store into which so many small files were fetched, and of which all is to be checked again."""
     with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
         made = make_source(source, tmp_path / "model", {f"{n:03}.bin": 100 + n for n in range(count)})
         take_all(made, source, target)
+        (place,) = target.contents.places()
+        target.contents.doubt(place, range(1, count + 1))
         yield target
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import socket
 import tempfile
 import threading
@@ -233,6 +234,51 @@ async def test_a_peer_is_not_asked_again_for_each_file(autojump_clock: trio.test
         nursery.cancel_scope.cancel()
     assert peer.asked <= 2
     assert swarm._scheduler.next_requests(peer.peer, trio.current_time())
+
+
+async def test_a_mate_is_not_asked_which_part_it_has_of_files_of_one_chunk(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Mate(Whole):
+        async def files_bits(self, content: ContentId, *, files: int) -> bytes:
+            return b"\x05" + bytes((files - 1) // 8)
+
+    swarm = Swarm(ContentId(bytes(32)), cast(Any, None), [10] * 20, BufferPool(), rotate=0)
+    mate = Mate()
+    swarm._scheduler.add_peer(mate.peer, 0.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(swarm._keep_asking_what_it_has, cast(Any, mate))
+        swarm.add_small(range(1, 21), [10] * 20)
+        await trio.sleep(1.0)
+        nursery.cancel_scope.cancel()
+    wants = swarm._scheduler.next_requests(mate.peer, trio.current_time())
+    assert sorted((want.stream, want.count) for want in wants) == [(1, 1), (3, 1)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_small_files_in_a_row_are_wanted_as_one_by_one(seed: int) -> None:
+    rng = random.Random(seed)
+    sizes = [rng.choice([0, 1, 2, 3]) * 100 for _ in range(300)]
+    wanted = [n for n, size in enumerate(sizes, 1) if size and rng.random() < rng.choice([0.5, 0.99])]
+    singly, in_a_row = (
+        Swarm(ContentId(bytes(32)), cast(Any, None), sizes, BufferPool(), rotate=seed) for _ in range(2)
+    )
+    for stream in wanted:
+        singly.add_stream(stream, [0], one_chunk(sizes[stream - 1]))
+    for start in range(0, len(wanted), 70):
+        part = wanted[start : start + 70]
+        in_a_row.add_small(part, [sizes[stream - 1] for stream in part])
+    schedulers = [swarm._scheduler for swarm in (singly, in_a_row)]
+    for scheduler in schedulers:
+        scheduler.add_peer("peer", 0.0)
+        scheduler.set_files("peer", None)
+    while not schedulers[0].done:
+        wants, same = (scheduler.next_requests("peer", 0.0) for scheduler in schedulers)
+        assert wants == same != []
+        for want in wants:
+            for scheduler in schedulers:
+                scheduler.received_run("peer", want, 0, want.count, 0.0)
+    assert in_a_row.done
 
 
 async def test_what_a_session_is_left_with_comes_alone_also_when_it_is_cancelled() -> None:

@@ -79,8 +79,16 @@ def test_what_is_encoded_is_decoded(sizes: dict[str, int]) -> None:
     assert decoded == table
     assert list(decoded) == sorted((entry(*item) for item in sizes.items()), key=lambda e: e.path.encode())
     assert (len(decoded), decoded.size) == (len(sizes), sum(sizes.values()))
+    assert list(decoded.sizes()) == [found.size for found in decoded]
+    for outside in (-1, len(decoded)):
+        for look in (decoded.path, decoded.facts, decoded.sha256):
+            with pytest.raises(IndexError):
+                look(outside)
     for index, found in enumerate(decoded):
         assert decoded[index] == found
+        assert decoded.path(index) == found.path
+        assert decoded.facts(index) == (found.size, found.blake3, found.root)
+        assert decoded.sha256(index) == found.sha256
         assert decoded.find(found.path) == index
         assert decoded.find(found.path + "x") in (None, index + 1)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from samara.node.store.intake import StoreIntake
 from samara.node.store.store import Store
 from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, ReadOnlyError, StoreError
 from samara.protocol.limits import MIB
+from samara.protocol.table import FileTable
 
 
 def _listed(made: Source, source: Store, target: Store) -> tuple[StoreIntake, list[int]]:
@@ -147,6 +150,81 @@ def test_many_small_files_are_moved_after_one_sync(tmp_path: Path, monkeypatch: 
         intake.commit()
         for name in sizes:
             assert (intake.place.root / name).read_bytes() == (made.root / name).read_bytes()
+        target.close_intake(intake)
+
+
+def test_a_small_file_is_recorded_when_it_is_complete_and_needs_no_second_look(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {"a/empty": 0, "a/w.bin": 100, "b/x.bin": 100, "c.bin": MIB})
+        intake = target.open_intake(*made.opening(source), None)
+        assert list(target.contents.files(intake.place)) == [1]  # there is nothing to wait for
+        assert list(intake.listed()) == [2, 3]
+        assert [need.stream for need in intake.unlisted()] == [4]
+        assert [(need.stream, list(need.missing)) for need in intake.needs()] == [(2, [0]), (3, [0]), (4, [])]
+        assert intake.bytes_left == intake.unallocated == MIB + 200
+        intake.put(3, 0, made.chunk(source, 3, 0))
+        assert (intake.bytes_left, intake.unallocated) == (MIB + 200, MIB + 100)
+        assert (intake.small([2, 3, 4]), intake.missing_files([2, 3, 4])) == ([2, 3], [2])
+        assert list(target.contents.files(intake.place)) == [1]
+        intake.commit()
+        assert (intake.bytes_left, list(intake.listed())) == (MIB + 100, [2])
+        held = target.contents.file(intake.place, 3)
+        assert held is not None
+        assert (held.state, held.checked) == ("complete", True)
+        assert target.contents.unchecked() == []
+        target.close_intake(intake)
+
+
+def test_a_small_file_about_which_the_table_lies_is_looked_at_again(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {"w.bin": 100, "x.bin": 100})
+        intake = target.open_intake(*made.opening(source), None)
+        honest = intake._small._table
+        entries = list(honest)
+        lie = FileTable.of([entries[0], replace(entries[1], sha256=bytes(32))])
+        intake._small._table = lie
+        for stream in (1, 2):
+            intake.put(stream, 0, made.chunk(source, stream, 0))
+        intake.commit()
+        assert [stream for _, stream in target.contents.unchecked()] == [2]
+        target.close_intake(intake)
+
+
+def test_small_files_are_copied_from_wherever_they_are_held(tmp_path: Path) -> None:
+    sizes = {f"d{n % 2}/f{n:02}": 1000 + n for n in range(30)}
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {**sizes, "new": 77, "w.bin": MIB})
+        older = {name: size for name, size in sizes.items() if name != "d1/f05"}
+        make_source(target, tmp_path / "older", older)
+        intake = target.open_intake(*made.opening(source), None)
+        streams = intake.listed()
+        copied = []
+        while step := intake.reuse(streams, 10_000):
+            copied.append(step)
+        assert max(copied) < 10_000 + 1100
+        assert sum(copied) == sum(older.values())
+        left = intake.missing_files(streams)
+        assert [made.files[stream - 1] for stream in left] == ["d1/f05", "new"]
+        intake.commit()
+        for name in older:
+            assert (intake.place.root / name).read_bytes() == (made.root / name).read_bytes()
+        target.close_intake(intake)
+
+
+def test_what_lies_in_the_way_of_a_small_file_is_seen_before_anything_is_fetched(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", {"d/w.bin": 100, "e/x.bin": 100})
+        (tmp_path / "to/e").mkdir(parents=True)
+        (tmp_path / "to/e/x.bin").symlink_to(tmp_path / "nowhere")
+        with pytest.raises(StoreError, match="different file"):
+            target.open_intake(*made.opening(source), None, tmp_path / "to")
+        (tmp_path / "to/e/x.bin").unlink()
+        (tmp_path / "to/e/other").write_bytes(b"mine")
+        shutil.copy(made.root / "d/w.bin", tmp_path / "to")
+        (tmp_path / "to/d").mkdir()
+        (tmp_path / "to/w.bin").rename(tmp_path / "to/d/w.bin")
+        intake = target.open_intake(*made.opening(source), None, tmp_path / "to")
+        assert list(intake.listed()) == [2]  # the other one was adopted
         target.close_intake(intake)
 
 

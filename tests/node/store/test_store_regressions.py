@@ -219,6 +219,7 @@ async def test_a_file_that_cannot_be_read_keeps_no_other_from_being_checked(
     with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
         made = make_source(source, tmp_path / "model", {"bad": 7, "good": 8})
         take_all(made, source, target)
+        target.contents.doubt(target.contents.places()[0], [1, 2])
         with trio.move_on_after(0.4):
             await digests.check_digests(target)
         assert target.contents.unchecked() == [(target.contents.places()[0], 1)]

@@ -72,6 +72,31 @@ def test_files_that_follow_each_other_are_one_run(joined: bool) -> None:
         assert scheduler.spans(want, 0, want.count) == [(want.stream + n, 0, 1) for n in range(want.count)]
 
 
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("has", [None, b"\xff\xff\x0f", b"\x00\xf0\x01"])
+def test_files_that_are_added_at_once_are_asked_for_as_one_by_one(joined: bool, has: bytes | None) -> None:
+    singly, at_once = Scheduler(), Scheduler()
+    for scheduler in (singly, at_once):
+        scheduler.add_peer("ann", 0.0)
+        scheduler.set_files("ann", has)
+        scheduler.add_stream(1, range(3), lambda _: SMALL)
+    for stream in range(2, 31):
+        singly.add_stream(stream, range(1), [SMALL + stream].__getitem__, joined=joined or stream > 2)
+    at_once.add_files(range(2, 31), [SMALL + stream for stream in range(2, 31)], joined=joined)
+    assert at_once.look() == singly.look()
+    asked = 0
+    while wants := singly.next_requests("ann", 0.0):
+        assert at_once.next_requests("ann", 0.0) == wants
+        for want in wants:
+            asked += want.count
+            sizes = [scheduler.received_run("ann", want, 0, want.count, 0.0) for scheduler in (singly, at_once)]
+            assert sizes[0] == sizes[1] > 0
+    assert at_once.next_requests("ann", 0.0) == []
+    assert asked == 2 + (30 if has is None else sum(map(int.bit_count, has)) - 2 * (not has[0]))
+    with pytest.raises(LocalProtocolError):
+        at_once.add_files([31, 5], [1, 1])
+
+
 def test_a_run_is_received_in_pieces_and_counted_once() -> None:
     scheduler = small_files(200, joined=True)
     want = next(want for want in scheduler.next_requests("ann", 0.0) if want.count == MAX_RUN)

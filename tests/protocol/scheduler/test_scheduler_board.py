@@ -180,6 +180,41 @@ def test_the_ledger_is_a_list_of_chunks(streams: list[set[int]]) -> None:
             ledger.position(*chunk)
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=6), st.data())
+def test_files_of_one_chunk_are_added_as_one_by_one(groups: list[tuple[int, int]], data: st.DataObject) -> None:
+    at_once, singly = Ledger(), Ledger()
+    streams = itertools.count(1)
+    for wide, small in groups:  # a stream of several chunks, if any, then some of one
+        number = next(streams)
+        for ledger in (at_once, singly):
+            list(ledger.add(number, range(2, 2 + wide), lambda index: index))
+        files = list(itertools.islice(streams, small))
+        assert at_once.add_files(files, [10 + stream for stream in files]) == len(singly)
+        for stream in files:
+            list(singly.add(stream, [0], [10 + stream].__getitem__))
+        assert [at_once.extent(stream) for stream in files] == [singly.extent(stream) for stream in files]
+    assert (at_once.bytes, at_once.lengths) == (singly.bytes, singly.lengths)
+    row = [at_once.place(position) for position in range(len(at_once))]
+    assert row == [singly.place(position) for position in range(len(singly))]
+    if row:
+        first = data.draw(st.integers(0, len(row) - 1))
+        count = data.draw(st.integers(1, len(row) - first))
+        spans = at_once.spans(first, count)
+        assert [(s, index) for s, i, width in spans for index in range(i, i + width)] == row[first : first + count]
+        assert len({stream for stream, _, _ in spans}) == len(spans)  # what lies together is one span
+
+
+@pytest.mark.parametrize(
+    ("streams", "sizes"), [([2, 1], [1, 1]), ([2, 2], [1, 1]), ([2], [1, 1]), ([2], [0]), ([2], [MAX_CHUNK + 1])]
+)
+def test_files_that_cannot_be_added_change_nothing(streams: list[int], sizes: list[int]) -> None:
+    ledger = Ledger()
+    ledger.add_files([1], [5])
+    with pytest.raises(LocalProtocolError):
+        ledger.add_files(streams, sizes)
+    assert (len(ledger), ledger.bytes, 2 in ledger) == (1, 5, False)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_range_is_what_its_list_is(stride: int) -> None:
     wanted = range(5, 50, stride)
