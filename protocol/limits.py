@@ -46,7 +46,9 @@ MAX_FILE: Final = (1 << 53) - 1
 # Records (specs/records.md)
 
 MAX_RECORD_PAYLOAD: Final = 768 * KIB
-"""Bytes of a record's payload: in base64, with its envelope, it stays under 1 MiB."""
+"""Bytes of a record's payload: three quarters of `MAX_ENVELOPE`, so that nothing which fits into an envelope in base64
+is too long for its own place. What is around it, and its signatures, need room as well, up to 175 KB by those limits:
+the envelope's own binds first, and who seals more is told so. A smaller one here would refuse what fits."""
 
 MAX_ENVELOPE: Final = MIB
 """Bytes of a DSSE envelope."""
@@ -189,8 +191,20 @@ MAX_PLANES: Final = 16
 UPGRADE_TIMEOUT: Final = 10.0
 """Seconds from an accepted socket to an authenticated, multiplexed connection, and for a stream's negotiation."""
 
-HANDSHAKES_A_SECOND: Final = 100
-"""Handshakes with those who dial us: each costs a millisecond. Those beyond wait, within `UPGRADE_TIMEOUT`."""
+HALF_OPEN_PATIENCE: Final = 3.0
+"""Seconds that a handshake has until another may take its place: two to wait until all who came before are answered,
+and its round trips. Those who sit there in silence could else keep others out for all of `UPGRADE_TIMEOUT`."""
+
+REFUSALS_A_SECOND: Final = 4000
+"""Sockets that are refused at the door: each costs some 20 microseconds. Those beyond wait in the system."""
+
+PLACE_LASTS: Final = 2.0
+"""Seconds for which an address has a place less from when it took it: who comes and goes, again and again, has others'
+handshakes wait. No honest peer dials more than eight times in as long."""
+
+HANDSHAKES_A_SECOND: Final = 50
+"""Handshakes with those who dial us: each costs two milliseconds, with all that is made for the connection and ends
+with it. Those beyond wait, within `UPGRADE_TIMEOUT`."""
 
 PINGS_A_SECOND: Final = 200
 """Pings of libp2p that are answered, of all peers: 32 bytes cost a tenth of a millisecond. Those beyond wait."""
@@ -256,6 +270,29 @@ FRAME_BYTES: Final = 64
 
 FRAME_CREDIT_A_SECOND: Final = 100
 """Frames that a connection earns by time: pings, windows and small messages of an honest peer are far fewer."""
+
+EFFORT_A_SECOND: Final = 25_000
+"""Units of effort that a node has for all connections that want more than theirs: a unit is some 3 microseconds, a
+frame's time, and so this is a twelfth of a processor."""
+
+EFFORT_FREE: Final = 600
+"""Units that a connection may be ahead: what its first streams cost. For who comes anew, again and again, it is not
+much more than the handshake."""
+
+EFFORT_FREE_A_SECOND: Final = 100
+"""Units that a connection has by time. A hundred of them together have less than a twentieth of a processor."""
+
+EFFORT_OF_AN_OPENING: Final = 25
+"""Units that a frame which opens a stream costs more than another, whatever becomes of the stream."""
+
+EFFORT_OF_A_STREAM: Final = 200
+"""Units that a stream of the peer's costs: a task, a negotiation, two writes."""
+
+EFFORT_OF_A_FEW_BYTES: Final = 16
+"""Units that a read or a write of less than `EFFORT_BYTES` costs, when it is not bulk that somebody waits for."""
+
+EFFORT_BYTES: Final = 4 * KIB
+"""Bytes either way that earn a unit: an honest peer that gets or gives chunks has a frame in 64 KiB or more."""
 
 KEEP_ALIVE: Final = 30.0
 """Seconds of silence after which a connection is pinged, and again after which it is dead."""

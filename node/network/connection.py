@@ -9,7 +9,8 @@ Invariants:
 2. Bulk is copied by the cipher alone: sealed from the sender's buffer, opened into the receiver's (`Sink.room`).
 3. Memory is bounded: one buffer each way, and `MAX_UNREAD` bytes that nobody has taken; then the socket is left alone.
    Little of the buffer is used for what is not bulk that somebody waits for.
-4. A stream's failure ends that stream. What breaks the rules of records or frames ends the connection.
+4. Time is bounded: who makes us do much for few bytes is read only as fast as there is time for it (`effort`).
+5. A stream's failure ends that stream. What breaks the rules of records or frames ends the connection.
 
 Source: specs/transport.md.
 """
@@ -26,6 +27,7 @@ from typing import Final, final
 import trio
 
 from samara.node.network.caps import Pauses, PeerCaps
+from samara.node.network.effort import Effort
 from samara.node.network.muxed_stream import MuxedStream
 from samara.node.network.tcp import TcpStream
 from samara.protocol import limits
@@ -60,6 +62,7 @@ class MuxedConnection:
         tcp: The socket.
         secured: What the handshake has made.
         caps: What may pass to and from this peer.
+        effort: What it made us do so far.
         initiator: Whether we dialled.
 
     Attributes:
@@ -68,7 +71,7 @@ class MuxedConnection:
         session: Its Yamux session.
     """
 
-    def __init__(self, tcp: TcpStream, secured: Secured, caps: PeerCaps, *, initiator: bool) -> None:
+    def __init__(self, tcp: TcpStream, secured: Secured, caps: PeerCaps, effort: Effort, *, initiator: bool) -> None:
         self.peer = secured.peer
         self.tcp = tcp
         self.session = Session(initiator=initiator)
@@ -76,6 +79,7 @@ class MuxedConnection:
         self._opener = secured.opener
         self._early = secured
         self._caps = caps
+        self._effort = effort
         self._reading = Pauses()
         self._writing = Pauses()
         self._streams: dict[int, MuxedStream] = {}
@@ -115,6 +119,7 @@ class MuxedConnection:
         """Return the next stream that the peer opens, or None when the connection has ended."""
         async for stream in self._openings:
             if not stream.ended:
+                self._effort.stream()
                 return stream
         return None
 
@@ -219,6 +224,7 @@ class MuxedConnection:
         buffer[:end] = self._early.rest
         while True:
             while (size := opener.size(buffer[start:end])) is not None and size <= end - start:
+                await self._rest()
                 self._open(buffer[start : start + size], scratch)
                 start += size
             if start == end:
@@ -230,13 +236,21 @@ class MuxedConnection:
                 self._was_read = trio.Event()
                 with self._reading.pause():
                     await self._was_read.wait()
+            await self._rest()
             count = await self._receive(buffer[end : end + (_RECEIVE if self._bulk else _RECEIVE_SMALL)])
             if not count:
                 return
             end += count
+            self._effort.moved(count, bulk=bool(self._bulk))
             now = trio.current_time()
             self.session.passed(now - self._heard)
             self._heard = now
+
+    async def _rest(self) -> None:
+        """Let others have their turns, if this peer has had more than its own."""
+        if self._effort.in_debt:
+            with self._reading.pause():
+                await self._effort.rest()
 
     async def _receive(self, buffer: memoryview) -> int:
         """Read what there is, as far as the caps let it pass; return how many bytes, 0 at the end.
@@ -268,6 +282,7 @@ class MuxedConnection:
             if stream is not None and 0 < count <= body[1] and (room := stream.room(count)) is not None:
                 self._opener.open_into(record, room)
                 session.took(count)
+                self._effort.frames(1)
                 self._bulk = _BULK_LASTS
                 self._with_stream(stream, stream.filled, count)
                 return
@@ -275,8 +290,10 @@ class MuxedConnection:
         self._heed_all(scratch[: self._opener.open_into(record, scratch)])
 
     def _heed_all(self, data: memoryview) -> None:
+        frames = self.session.frames
         for event in self.session.receive(data):
             self._heed(event)
+        self._effort.frames(max(self.session.frames - frames, 1))  # a record costs as much as a frame
         if self.session.has_out:
             self._wake_writer()
 
@@ -292,6 +309,7 @@ class MuxedConnection:
                 pass  # the writer has failed, and the reader has not heard of it yet
             case StreamOpened(number):
                 stream = self._streams[number] = MuxedStream(self, number, limits.STREAM_WINDOW)
+                self._effort.frames(limits.EFFORT_OF_AN_OPENING)
                 self._opened.send_nowait(stream)
             case Ended(number):
                 if (stream := self._streams.get(number)) is not None:
@@ -341,6 +359,7 @@ class MuxedConnection:
             began = trio.current_time()
             await self.tcp.send_all(out[:filled])
             took = trio.current_time() - began
+            self._effort.moved(filled)
             if filled >= self._batch:  # a full one shows how fast the line is
                 self._set_batch(max(_LEAST_BATCH, batch // 2) if took > _SLOW else min(_BATCH, batch * 2))
 

@@ -1,7 +1,7 @@
 """The host: it listens, dials, knows its connections, and gives each inbound stream to who serves its protocol.
 
     run
-    ├─ listeners                 a task a socket that was accepted: handshake, then its connection
+    ├─ listeners                 a task each; and one a socket that was let in: handshake, then its connection
     └─ connections               two nurseries each
        └─ streams                a task each for negotiation, then the handler; it outlives the connection for a moment
           └─ connection
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,14 +30,15 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
-from samara.node.network.admission import Admission
+from samara.node.network.admission import Admission, Place
 from samara.node.network.background import open_background
 from samara.node.network.caps import Caps, TokenBucket
 from samara.node.network.dialler import dial
 from samara.node.network.interfaces import expand
+from samara.node.network.listener import listen_tcp
 from samara.node.network.messages import MessageStream
 from samara.node.network.streams import HostStream, accept_protocol, open_protocol
-from samara.node.network.tcp import TcpStream, dial_tcp, listen_tcp
+from samara.node.network.tcp import TcpStream, dial_tcp
 from samara.node.network.transport import PeerAddress, PeerState, Reachability, Stream, StreamHandler
 from samara.node.network.upgrade import Upgrader
 from samara.node.network.watch import Board, MetPeer
@@ -53,7 +55,6 @@ from samara.protocol.limits import (
     MAX_NEARBY,
     MAX_PEER_ADDRESSES,
     MAX_STREAMS_PER_PEER,
-    PENALTY,
     PINGS_A_SECOND,
     UPGRADE_TIMEOUT,
 )
@@ -244,45 +245,62 @@ class Host:
         listeners = []
         try:
             for address in addresses:
-                listener, bound = await listen_tcp(address)
-                listeners.append(listener)
-                self._bound.append(bound)
+                listeners.append(listen_tcp(address))
         except NetworkError:
             for listener in listeners:
-                await listener.aclose()
+                listener.close()
             raise
-        if listeners:
-            self._nursery.start_soon(trio.serve_listeners, self._accept, listeners)
+        for listener in listeners:
+            self._bound.append(listener.address)
+            self._nursery.start_soon(listener.serve, self._let_in)
 
     # Connections.
 
-    async def _accept(self, socket: trio.SocketStream) -> None:
+    def _let_in(self, sock: socket.socket, remote: Address) -> None:
+        """Give an accepted socket a place and a task.
+
+        Raises:
+            NetworkError: There is no place for it.
+        """
+        handshake = trio.CancelScope()
+        place = self._admission.inbound(remote, handshake.cancel)
+        self._nursery.start_soon(self._serve_socket, sock, remote, place, handshake)
+
+    async def _serve_socket(
+        self, sock: socket.socket, remote: Address, taken: Place, handshake: trio.CancelScope
+    ) -> None:
         """Serve one accepted socket until its connection ends."""
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         try:
-            tcp = TcpStream(socket)
             with contextlib.ExitStack() as place:
-                place.enter_context(self._admission.inbound(tcp.remote))
-                with trio.move_on_after(UPGRADE_TIMEOUT) as handshake:
-                    await self._handshakes.acquire(1)
-                    muxed = await self._upgrader.upgrade(tcp, None, self._admit_inbound)
-                if handshake.cancelled_caught:
-                    raise NetworkError(f"{tcp.remote} took too long for its handshake")
+                place.enter_context(taken)
+                muxed = await self._shake_hands(TcpStream(stream), taken, handshake)
+                place.callback(lambda: setattr(taken, "broke_rules", muxed.broke_rules))
                 await self._run_link(muxed, place, inbound=True)
-            if muxed.broke_rules:
-                self._nursery.start_soon(self._hold_against, tcp.remote)
         except (NetworkError, OSError) as error:
-            _log.debug("refused a connection: %s", error)
-            if isinstance(error.__cause__, RemoteProtocolError):
-                self._nursery.start_soon(self._hold_against, tcp.remote)
+            _log.debug("a connection came to nothing: %s", error)
         except Exception:  # the border of one socket: a bug in a handshake ends it, and not the node
             _log.exception("a handshake failed")
         finally:
-            await trio.aclose_forcefully(socket)
+            await trio.aclose_forcefully(stream)
 
-    async def _hold_against(self, remote: Address) -> None:
-        """Give somebody who broke the rules a place less for a while; it may come back, and not at once."""
-        with self._admission.held_against(remote):
-            await trio.sleep(PENALTY)
+    async def _shake_hands(self, tcp: TcpStream, place: Place, handshake: trio.CancelScope) -> MuxedConnection:
+        """Do the handshake with who dialled, and let it keep its place then.
+
+        Raises:
+            NetworkError: It failed, took too long, or made way for another.
+        """
+        handshake.deadline = trio.current_time() + UPGRADE_TIMEOUT
+        try:
+            with handshake:
+                await self._handshakes.acquire(1)
+                muxed = await self._upgrader.upgrade(tcp, None, self._admit_inbound)
+                place.settle()
+                return muxed
+        except NetworkError as error:
+            place.broke_rules = isinstance(error.__cause__, RemoteProtocolError)
+            raise
+        raise NetworkError(f"{tcp.remote} took too long for its handshake, or made way for another")
 
     def _admit(self, peer: str) -> None:
         if peer in self._banned:

@@ -116,8 +116,18 @@ class MuxedStream:
         if len(data) > max_bytes:
             self._held.appendleft(data[max_bytes:])
             data = data[:max_bytes]
+        elif self._held:
+            data = self._joined(data, max_bytes)
         self._taken(len(data))
         return data
+
+    def _joined(self, data: bytes, most: int) -> bytes:
+        """Return what follows, too, as far as it fits whole: many small frames are to wake their reader once."""
+        parts, count = [data], len(data)
+        while self._held and count + len(self._held[0]) <= most:
+            count += len(self._held[0])
+            parts.append(self._held.popleft())
+        return b"".join(parts)
 
     def _taken(self, count: int) -> None:
         self._unread -= count

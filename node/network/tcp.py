@@ -1,4 +1,4 @@
-"""TCP sockets: dialled, listened at, and read and written without a copy. One task reads, one writes.
+"""TCP sockets: dialled, and read and written without a copy. One task reads, one writes.
 
 A socket that takes no byte for `STALLED_WRITE` seconds is closed.
 """
@@ -17,9 +17,8 @@ from samara.protocol.addresses import Address, from_ip
 from samara.protocol.errors import NetworkError
 from samara.protocol.limits import STALLED_WRITE
 
-__all__ = ["TcpStream", "dial_tcp", "listen_tcp"]
+__all__ = ["TcpStream", "dial_tcp", "end_of", "family_of"]
 
-_BACKLOG: Final = 64
 _DEAD_AFTER_MS: Final = 30_000
 
 
@@ -39,8 +38,8 @@ class TcpStream:
         self._socket = stream.socket
         self.sent = 0
         self.received = 0
-        self.remote = _end(self._socket.getpeername())
-        self.local = _end(self._socket.getsockname())
+        self.remote = end_of(self._socket.getpeername())
+        self.local = end_of(self._socket.getsockname())
         _notice_dead_peers(self._socket)
 
     async def receive_some(self, most: int) -> bytes:
@@ -130,36 +129,10 @@ async def dial_tcp(address: Address) -> TcpStream:
         raise NetworkError(f"{address}: {error}") from error
 
 
-async def listen_tcp(address: Address) -> tuple[trio.SocketListener, Address]:
-    """Listen at an address, and return the listener and the address with the port that it got.
-
-    Raises:
-        NetworkError: The address is not ours, or its port is taken.
-    """
-    if address.is_name:
-        raise NetworkError(f"cannot listen at {address}", hint="Give an IP address to listen at.")
-    listening = trio.socket.socket(_family(address), trio.socket.SOCK_STREAM)
-    try:
-        # Not SO_REUSEPORT: a second node on the same port must fail, not share its peers.
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if address.kind == "ip6":
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        await listening.bind((address.host, address.port))
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        hint = "Choose another port, or 0 for any." if address.port else ""
-        raise NetworkError(f"cannot listen at {address}: {error.strerror or error}", hint=hint) from error
-    return trio.SocketListener(listening), Address(address.kind, address.host, listening.getsockname()[1])
-
-
 async def _connect(address: Address) -> trio.SocketStream:
     if address.is_name:
         return await trio.open_tcp_stream(address.host, address.port)
-    sock = trio.socket.socket(_family(address), trio.socket.SOCK_STREAM)
+    sock = trio.socket.socket(family_of(address), trio.socket.SOCK_STREAM)
     try:
         await sock.connect((address.host, address.port))
         return trio.SocketStream(sock)
@@ -168,12 +141,18 @@ async def _connect(address: Address) -> trio.SocketStream:
         raise
 
 
-def _family(address: Address) -> int:
-    return trio.socket.AF_INET if address.kind == "ip4" else trio.socket.AF_INET6
+def family_of(address: Address) -> int:
+    """Return the family of sockets for an IP address."""
+    return socket.AF_INET if address.kind == "ip4" else socket.AF_INET6
 
 
-def _end(name: tuple[Any, ...]) -> Address:
-    if len(name) < 2:
+def end_of(name: tuple[Any, ...] | None) -> Address:
+    """Return the address in a socket's name; some systems have none for a peer that hung up already.
+
+    Raises:
+        NetworkError: It has none.
+    """
+    if not name or len(name) < 2:
         raise NetworkError("a socket without an IP address")
     return from_ip(str(name[0]), int(name[1]))
 

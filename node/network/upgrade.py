@@ -19,10 +19,12 @@ from typing import Final, final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from samara.node.network.caps import Caps
+from samara.node.network.caps import Caps, TokenBucket
 from samara.node.network.connection import MuxedConnection
+from samara.node.network.effort import Effort
 from samara.node.network.tcp import TcpStream
 from samara.protocol.errors import NetworkError, RemoteProtocolError
+from samara.protocol.limits import EFFORT_A_SECOND
 from samara.protocol.multistream import Acceptor, Opener
 from samara.protocol.noise import CHACHA, SUITES, Handshake, Identity, Secured
 
@@ -58,6 +60,7 @@ class _Channel:
 
     tcp: TcpStream
     secured: Secured
+    effort: Effort
 
     async def send(self, data: bytes) -> None:
         sealer = self.secured.sealer
@@ -67,7 +70,7 @@ class _Channel:
     async def receive(self, held: bytearray) -> bytes:
         opener = self.secured.opener
         while (size := opener.size(memoryview(bytes(held)))) is None or len(held) < size:
-            held += await _some(self.tcp)
+            held += await _some(self.tcp, self.effort)
         record = memoryview(bytes(held[:size]))
         del held[:size]
         out = memoryview(bytearray(len(record)))
@@ -92,6 +95,7 @@ class Upgrader:
         self._caps = caps
         self._identity = Identity(seed, (YAMUX,))
         self._static = secrets.token_bytes(32)
+        self._efforts = TokenBucket(EFFORT_A_SECOND)
         self._suites = SUITES if (aes_is_fast() if aes is None else aes) else {CHACHA.protocol: CHACHA}
         self.peer = self._identity.peer
         self.public_key = self._identity.public_key
@@ -106,9 +110,12 @@ class Upgrader:
         Raises:
             NetworkError: It failed, or the peer is not the expected one.
         """
+        return await self._authenticate(tcp, expected, Effort(self._efforts))
+
+    async def _authenticate(self, tcp: TcpStream, expected: str | None, effort: Effort) -> Secured:
         try:
             with self._charged(tcp):
-                return await self._secure(tcp, expected)
+                return await self._secure(tcp, expected, effort)
         except RemoteProtocolError as error:
             raise NetworkError(f"{tcp.remote} did not complete the handshake: {error.message}") from error
 
@@ -125,13 +132,15 @@ class Upgrader:
         Raises:
             NetworkError: It failed, or the peer is not the expected one.
         """
+        effort = Effort(self._efforts)
         try:
-            secured = await self.authenticate(tcp, expected)
+            secured = await self._authenticate(tcp, expected, effort)
             admit(secured.peer)
             if secured.muxer is None:
                 with self._charged(tcp):
-                    secured = await self._agree_on_muxer(tcp, secured, initiator=expected is not None)
-            return MuxedConnection(tcp, secured, self._caps.of_peer(secured.peer), initiator=expected is not None)
+                    secured = await self._agree_on_muxer(tcp, secured, effort, initiator=expected is not None)
+            caps = self._caps.of_peer(secured.peer)
+            return MuxedConnection(tcp, secured, caps, effort, initiator=expected is not None)
         except BaseException:
             await tcp.close()
             raise
@@ -146,26 +155,26 @@ class Upgrader:
             self._caps.upload.charge(tcp.sent - sent)
             self._caps.download.charge(tcp.received - received)
 
-    async def _secure(self, tcp: TcpStream, expected: str | None) -> Secured:
+    async def _secure(self, tcp: TcpStream, expected: str | None, effort: Effort) -> Secured:
         initiator = expected is not None
         negotiation = Opener(*self._suites) if initiator else Acceptor(self._suites.__contains__)
         await tcp.send_all(negotiation.begin())
         while negotiation.protocol is None:
-            await tcp.send_all(negotiation.receive(await _some(tcp)))
+            await tcp.send_all(negotiation.receive(await _some(tcp, effort)))
         suite = self._suites[negotiation.protocol]
         handshake = Handshake(suite, self._identity, self._static, secrets.token_bytes(32), initiator=initiator)
         await tcp.send_all(handshake.begin())
         data = negotiation.rest
         while handshake.secured is None:
-            await tcp.send_all(handshake.receive(data or await _some(tcp)))
+            await tcp.send_all(handshake.receive(data or await _some(tcp, effort)))
             data = b""
         if expected is not None and handshake.secured.peer != expected:
             raise NetworkError(f"{tcp.remote} is another peer than the one that was dialled")
         return handshake.secured
 
-    async def _agree_on_muxer(self, tcp: TcpStream, secured: Secured, *, initiator: bool) -> Secured:
+    async def _agree_on_muxer(self, tcp: TcpStream, secured: Secured, effort: Effort, *, initiator: bool) -> Secured:
         """Agree on the muxer inside the channel, as those do who said nothing of it in the handshake."""
-        channel, held = _Channel(tcp, secured), bytearray(secured.rest)
+        channel, held = _Channel(tcp, secured, effort), bytearray(secured.rest)
         negotiation = Opener(YAMUX) if initiator else Acceptor(YAMUX.__eq__)
         try:
             await channel.send(negotiation.begin())
@@ -178,8 +187,10 @@ class Upgrader:
         return Secured(secured.peer, YAMUX, secured.sealer, secured.opener, bytes(held), negotiation.rest)
 
 
-async def _some(tcp: TcpStream) -> bytes:
+async def _some(tcp: TcpStream, effort: Effort) -> bytes:
+    await effort.rest()
     data = await tcp.receive_some(_SOME)
     if not data:
         raise NetworkError(f"{tcp.remote} hung up in the handshake")
+    effort.moved(len(data))
     return data

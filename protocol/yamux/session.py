@@ -137,7 +137,8 @@ class Session:
         self._body_flags = 0  # what its frame says of the stream, once the body is over
         self._credit: float = FRAME_CREDIT_AT_FIRST
         self._earned = 0  # bytes that have not made a whole credit yet
-        self._frames = 0  # headers that came
+        self.frames = 0
+        """Frames that were heard so far."""
         self._gone_away = False
         self._failed = False
 
@@ -255,7 +256,7 @@ class Session:
             raise LocalProtocolError("the session has failed")
         events: list[Event] = []
         place, end = 0, len(data)
-        heard = self._frames
+        heard = self.frames
         try:
             while place < end:
                 if self._body_left:
@@ -277,7 +278,7 @@ class Session:
                         head = HEADER.unpack(self._head)
                         self._head.clear()
                         self._hear(head, events)
-            if self._frames == heard:  # else its frames have paid
+            if self.frames == heard:  # else its frames have paid
                 self._spend()
         except RemoteProtocolError:
             self._failed = True
@@ -288,7 +289,7 @@ class Session:
         version, kind, flags, stream, length = head
         if version:
             raise RemoteProtocolError(f"a frame of Yamux version {version}")
-        self._frames += 1
+        self.frames += 1
         self._spend()
         if kind in (_DATA, _WINDOW):
             self._hear_stream(kind, flags, stream, length, events)

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import trio
+from support.hosts import ECHO
 from support.raw_peer import HEADER_LINE, RawPeer, bare, data, negotiation, opening, some
 
 from samara.node.network.background import open_background
-from samara.protocol.limits import FRAME_CREDIT
+from samara.protocol.limits import FRAME_BYTES, FRAME_CREDIT
 from samara.protocol.multistream import line
 from samara.protocol.noise import AES, CHACHA
 from samara.protocol.yamux.frames import FIN, RST, SYN, Kind, header
@@ -153,6 +154,14 @@ async def half_a_record(target: Target) -> None:
         await trio.sleep(target.held)
 
 
+@attack("a byte at a time in a record")
+async def drip_record(target: Target) -> None:
+    async with RawPeer.dial(target.address, source=target.source) as peer:
+        with trio.move_on_after(target.held):
+            for byte in peer.seal(bytes(64 * KIB)):
+                await peer.stream.send_all(bytes([byte]))
+
+
 # Frames.
 
 
@@ -185,6 +194,16 @@ async def empty_windows(target: Target) -> None:
         await peer.send(opening(1))
         while True:
             await peer.send(header(Kind.WINDOW, 0, 1, 0) * 1000)
+
+
+@attack("frames that carry just enough")
+async def small_frames(target: Target) -> None:
+    """Each earns its credit, and what is echoed earns as much again."""
+    async with reading(target) as peer:
+        await peer.send(negotiation(1, ECHO))
+        with trio.move_on_after(target.held):
+            while True:
+                await peer.send((data(1, bytes(FRAME_BYTES)) + header(Kind.WINDOW, 0, 1, FRAME_BYTES)) * 100)
 
 
 @attack("pings whose answers nobody reads")

@@ -68,6 +68,22 @@ class CutStream:
         return bytes(await self._stream.receive_some(most))
 
 
+class DrippingStream:
+    """A socket that sends a byte at a time."""
+
+    def __init__(self, stream: trio.SocketStream, seconds: float) -> None:
+        self._stream = stream
+        self._seconds = seconds
+
+    async def send_all(self, data: bytes) -> None:
+        for byte in data:
+            await self._stream.send_all(bytes([byte]))
+            await trio.sleep(self._seconds)
+
+    async def receive_some(self, most: int) -> bytes:
+        return bytes(await self._stream.receive_some(most))
+
+
 class RawPeer:
     """An authenticated connection whose records are made by hand.
 
@@ -76,7 +92,7 @@ class RawPeer:
         secured: What the handshake has made.
     """
 
-    def __init__(self, stream: trio.SocketStream | CutStream, secured: Secured) -> None:
+    def __init__(self, stream: trio.SocketStream | CutStream | DrippingStream, secured: Secured) -> None:
         self.stream = stream
         self.secured = secured
         self._held = bytearray(secured.rest)
@@ -85,7 +101,13 @@ class RawPeer:
     @classmethod
     @contextlib.asynccontextmanager
     async def dial(
-        cls, address: str, *, source: str = "127.0.0.1", suite: Suite = AES, cut: int | None = None
+        cls,
+        address: str,
+        *,
+        source: str = "127.0.0.1",
+        suite: Suite = AES,
+        cut: int | None = None,
+        drip: float | None = None,
     ) -> AsyncIterator[RawPeer]:
         """Connect, and do the handshake under a new identity; the socket is closed at the end.
 
@@ -94,12 +116,17 @@ class RawPeer:
             source: The loopback address that it has.
             suite: Of which channel, where the other end speaks it.
             cut: Bytes after which it hangs up, wherever that is; None for never.
+            drip: Seconds after each byte that it sends, which is a write of its own; None for whole writes.
 
         Raises:
             EOFError: The other end hung up, or this one did.
         """
         async with await bare(address, source) as sock:
-            stream = sock if cut is None else CutStream(sock, cut)
+            stream: trio.SocketStream | CutStream | DrippingStream = sock
+            if cut is not None:
+                stream = CutStream(sock, cut)
+            elif drip is not None:
+                stream = DrippingStream(sock, drip)
             negotiated = Opener(suite.protocol, CHACHA.protocol)  # which is spoken where AES is slow
             await stream.send_all(negotiated.begin())
             while negotiated.protocol is None:
@@ -162,7 +189,7 @@ class RawPeer:
         return heard
 
 
-async def some(stream: trio.SocketStream | CutStream) -> bytes:
+async def some(stream: trio.SocketStream | CutStream | DrippingStream) -> bytes:
     """Return some bytes of a socket.
 
     Raises:

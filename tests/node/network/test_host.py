@@ -18,6 +18,7 @@ from samara.node.network.transport import PeerAddress, Stream
 from samara.node.network.upgrade import Upgrader
 from samara.protocol.addresses import parse_address
 from samara.protocol.errors import NetworkError, RemoteProtocolError
+from samara.protocol.limits import PLACE_LASTS
 from samara.protocol.multistream import line
 from samara.protocol.noise import Identity
 from samara.protocol.peers import peer_id_of
@@ -161,12 +162,12 @@ async def test_one_address_has_few_places() -> None:
     async with pair(connections_per_ip=3) as (a, b):
         with flood(b, 3), pytest.raises(NetworkError):
             await a.open_stream(at(b), ECHO, timeout=5)
-        await trio.sleep(0.1)
+        await trio.sleep(PLACE_LASTS + 0.1)
         assert await ask(await a.open_stream(at(b), ECHO, timeout=5), b"now") == b"now"
 
 
 async def test_places_come_back_when_connections_end() -> None:
-    async with pair(connections=4) as (a, b):
+    async with pair(connections=4, connections_per_ip=12) as (a, b):
         for number in range(12):
             stream = await a.open_stream(at(b), ECHO, timeout=5)
             assert await ask(stream, bytes([number])) == bytes([number])

@@ -18,8 +18,11 @@ from support.hosts import ECHO, MIB, ask, at, host, pair, receive_all, until
 from support.raw_attacks import ATTACKS, Target
 from support.raw_peer import HEADER_LINE, RawPeer, bare, data, negotiation, opening
 
+from samara.node.network import admission as admission_module
+from samara.node.network import effort as effort_module
 from samara.node.network import host as host_module
 from samara.node.network import tcp as tcp_module
+from samara.node.network import upgrade as upgrade_module
 from samara.node.network.host import Host
 from samara.node.network.transport import PeerAddress, Stream
 from samara.protocol import limits
@@ -104,6 +107,46 @@ async def test_400_silent_sockets_of_50_addresses_leave_the_places_that_are_ours
         await until(lambda: others(target) == 1)
 
 
+async def pinged(address: str, source: str) -> bool:
+    """Whether a newcomer is let in, does its handshake, and is answered."""
+    with contextlib.suppress(EOFError, trio.BrokenResourceError):
+        async with RawPeer.dial(address, source=source) as peer:
+            await peer.send(header(Kind.PING, SYN, 0, 6))
+            return await pong(peer) == 6
+    return False
+
+
+async def test_400_silent_sockets_of_50_addresses_make_way_for_another_address_at_once() -> None:
+    async with attacked() as (target, address), contextlib.AsyncExitStack() as sockets:
+        for number in range(400):
+            await sockets.enter_async_context(await bare(address, f"127.0.1.{1 + number % 50}"))
+        await until(lambda: target._admission.used == int(limits.MAX_CONNECTIONS * limits.MAX_INBOUND_SHARE))
+        for number in range(20):
+            assert await pinged(address, f"127.0.2.{1 + number}")
+
+
+async def test_silent_sockets_make_way_after_a_while_for_one_of_their_own_address() -> None:
+    """And 400 of as many addresses for anybody: long before their time for the handshake is over."""
+    for flood in ([FOREIGN] * 400, [f"127.0.{1 + number // 200}.{1 + number % 200}" for number in range(400)]):
+        async with attacked() as (_, address), contextlib.AsyncExitStack() as sockets:
+            for source in flood:
+                await sockets.enter_async_context(await bare(address, source))
+            began = trio.current_time()
+            while not await pinged(address, flood[0]):  # noqa: ASYNC110 - it is refused until it is let in
+                await trio.sleep(0.1)
+            assert trio.current_time() - began < limits.UPGRADE_TIMEOUT - 1
+
+
+async def test_a_handshake_that_made_way_is_hung_up_on() -> None:
+    async with attacked() as (_, address), contextlib.AsyncExitStack() as sockets:
+        silent = [await sockets.enter_async_context(await bare(address, FOREIGN)) for _ in range(8)]
+        await trio.sleep(limits.HALF_OPEN_PATIENCE + 0.1)
+        assert await pinged(address, FOREIGN)
+        with trio.fail_after(5):
+            while await silent[0].receive_some():
+                pass
+
+
 @pytest.mark.parametrize("suite", [AES, CHACHA], ids=lambda suite: suite.protocol)
 async def test_what_is_cut_off_at_any_byte_ends_and_leaves_nothing(suite: Suite) -> None:
     """A whole visit, hung up on after each of its bytes in turn: negotiation, handshake, records, frames, a stream."""
@@ -147,7 +190,7 @@ async def test_a_handshake_at_a_byte_a_moment_is_given_up(begun: str, monkeypatc
 async def test_who_breaks_the_rules_has_a_place_less_and_its_neighbours_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(host_module, "PENALTY", 1.5)
+    monkeypatch.setattr(admission_module, "PENALTY", 1.5)
     async with attacked() as (target, address):
         for _ in range(limits.MAX_CONNECTIONS_PER_IP):
             async with RawPeer.dial(address, source=FOREIGN) as peer:
@@ -183,8 +226,8 @@ async def test_handshakes_are_answered_at_a_rate(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(host_module, "HANDSHAKES_A_SECOND", 10.0)
     async with attacked() as (_, address):
         began = trio.current_time()
-        for _ in range(10):
-            async with RawPeer.dial(address, source=FOREIGN):
+        for number in range(10):
+            async with RawPeer.dial(address, source=f"127.0.0.{2 + number}"):
                 pass
         assert trio.current_time() - began >= 0.8  # one tenth of a second's may come at once
 
@@ -270,6 +313,86 @@ async def test_small_frames_that_carry_something_have_none() -> None:
                 got += len((await peer.frame())[-1])
         await peer.send(header(Kind.PING, SYN, 0, 5))
         assert await pong(peer) == 5
+
+
+@pytest.fixture
+def little_effort(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A node with little time for small frames; return its units a second."""
+    monkeypatch.setattr(upgrade_module, "EFFORT_A_SECOND", 1000)
+    monkeypatch.setattr(effort_module, "EFFORT_FREE", 400)
+    return 1000.0
+
+
+async def test_small_frames_are_read_as_fast_as_there_is_time_for_them(little_effort: float) -> None:
+    """And the bulk of an honest peer, of which `attacked` sees the end, is not."""
+    async with attacked() as (_, address), RawPeer.dial(address, source=FOREIGN) as peer:
+        await peer.send(opening(1))
+        began = trio.current_time()
+        await peer.send(header(Kind.WINDOW, 0, 1, 1) * 1600)
+        for number in (8, 9):  # the first may have been read with the rest
+            await peer.send(header(Kind.PING, SYN, 0, number))
+            assert await pong(peer) == number
+        seconds = trio.current_time() - began
+        assert seconds >= (1600 - 400 - seconds * limits.EFFORT_FREE_A_SECOND) / little_effort - 0.2
+
+
+async def test_who_drips_is_read_seldom_and_served(little_effort: float) -> None:
+    """Byte by byte, each a write of its own: what comes while the node rests is one read."""
+    async with attacked() as (target, address), RawPeer.dial(address, source=FOREIGN) as peer:
+        await peer.send(negotiation(1, ECHO))
+        reads = 0
+        await until(lambda: len(target._links) == 2)
+        (link,) = (link for links in target._links.values() for link in links if link.remote.host == FOREIGN)
+        receive = link.muxed.tcp.receive_into
+
+        async def counted(buffer: memoryview) -> int:
+            nonlocal reads
+            reads += 1
+            return await receive(buffer)
+
+        link.muxed.tcp.receive_into = counted  # type: ignore[method-assign]
+        began = trio.current_time()
+        dripping = peer.seal(data(1, bytes(1000) + b"the end", FIN))
+        for byte in dripping:
+            await peer.stream.send_all(bytes([byte]))
+            await trio.lowlevel.checkpoint()
+        while not (await peer.frame())[-1].endswith(b"the end"):
+            pass
+        most = 400 + (trio.current_time() - began) * (little_effort + limits.EFFORT_FREE_A_SECOND)
+        assert reads < most / limits.EFFORT_OF_A_FEW_BYTES + 10 < len(dripping)
+
+
+async def test_streams_are_given_as_fast_as_there_is_time_for_them(little_effort: float) -> None:
+    async with attacked() as (_, address), RawPeer.dial(address, source=FOREIGN) as peer:
+        began = trio.current_time()
+        for number in range(1, 20, 2):
+            await peer.send(negotiation(number, ECHO) + data(number, b"one after the other"))
+            while (await peer.frame())[-1] != b"one after the other":
+                pass
+        seconds = trio.current_time() - began
+        most = 400 + little_effort * 0.1 + seconds * (little_effort + limits.EFFORT_FREE_A_SECOND)
+        assert most >= 9 * limits.EFFORT_OF_A_STREAM
+
+
+async def test_a_handshake_that_drips_is_read_seldom(little_effort: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to its end all the same: nobody is refused for a slow line."""
+    reads = 0
+    receive = tcp_module.TcpStream.receive_some
+
+    async def counted(self: tcp_module.TcpStream, most: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return await receive(self, most)
+
+    async with attacked() as (_, address):
+        monkeypatch.setattr(tcp_module.TcpStream, "receive_some", counted)
+        began = trio.current_time()
+        async with RawPeer.dial(address, source=FOREIGN, drip=0.001) as peer:
+            seconds = trio.current_time() - began
+            await peer.send(header(Kind.PING, SYN, 0, 4))
+            assert await pong(peer) == 4
+        most = 400 + seconds * (little_effort + limits.EFFORT_FREE_A_SECOND)
+        assert reads < most / limits.EFFORT_OF_A_FEW_BYTES + 10
 
 
 async def test_pings_whose_answers_nobody_reads_have_an_end() -> None:

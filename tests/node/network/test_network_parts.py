@@ -11,7 +11,7 @@ import pytest
 import trio
 from support.exchange import stream_pair
 
-from samara.node.network.admission import Admission
+from samara.node.network.admission import Admission, Place
 from samara.node.network.announcer import Announcer
 from samara.node.network.dht_server import Pace
 from samara.node.network.messages import MessageStream
@@ -19,7 +19,7 @@ from samara.node.network.transport import PeerAddress
 from samara.node.network.watch import Board
 from samara.protocol.addresses import parse_address
 from samara.protocol.errors import NetworkError, RemoteProtocolError
-from samara.protocol.limits import ANNOUNCE_WINDOW
+from samara.protocol.limits import ANNOUNCE_WINDOW, HALF_OPEN_PATIENCE, PENALTY, PLACE_LASTS
 from samara.protocol.wire import varint
 
 
@@ -38,7 +38,7 @@ def ip(host: str) -> object:
     ],
     ids=["one address", "one /24", "a LAN", "one /56", "many"],
 )
-def test_who_is_admitted(hosts: Sequence[str], admitted: int) -> None:
+async def test_who_is_admitted(hosts: Sequence[str], admitted: int, autojump_clock: trio.abc.Clock) -> None:
     admission = Admission(total=8, per_ip=2, per_subnet=3)
     with contextlib.ExitStack() as places:
         taken = 0
@@ -47,15 +47,16 @@ def test_who_is_admitted(hosts: Sequence[str], admitted: int) -> None:
                 places.enter_context(admission.inbound(ip(host)))  # type: ignore[arg-type]
                 taken += 1
         assert taken == admitted
+    await trio.sleep(PLACE_LASTS)
     with admission.inbound(ip(hosts[0])):  # type: ignore[arg-type]
         pass  # all places came back
 
 
-def test_our_own_dials_have_places_of_their_own() -> None:
+async def test_our_own_dials_have_places_of_their_own() -> None:
     admission = Admission(total=8, per_ip=100)
     with contextlib.ExitStack() as places:
         for _ in range(6):
-            places.enter_context(admission.inbound(ip("10.0.0.1")))  # type: ignore[arg-type]
+            places.enter_context(admission.inbound(ip("10.0.0.1"))).settle()  # type: ignore[arg-type]
         assert admission.crowded
         with pytest.raises(NetworkError):
             places.enter_context(admission.inbound(ip("10.0.0.2")))  # type: ignore[arg-type]
@@ -64,6 +65,113 @@ def test_our_own_dials_have_places_of_their_own() -> None:
         with pytest.raises(NetworkError, match="all 8"):
             places.enter_context(admission.outbound())
     assert not admission.crowded
+
+
+class Door:
+    """An admission of 8 inbound places, and who made way so far, as they came."""
+
+    def __init__(self, per_ip: int = 8, per_subnet: int = 8) -> None:
+        self.admission = Admission(11, per_ip, per_subnet)
+        self.gone: list[int] = []
+        self._come = itertools.count()
+
+    def dial(self, host: str) -> Place:
+        number = next(self._come)
+        return self.admission.inbound(ip(host), lambda: self.gone.append(number))  # type: ignore[arg-type]
+
+
+async def test_the_oldest_of_who_has_most_makes_way_for_who_has_less(autojump_clock: trio.abc.Clock) -> None:
+    door = Door()
+    for host in ["10.0.0.1"] * 3 + ["10.0.0.2"] * 5:
+        door.dial(host)
+    door.dial("10.0.0.3")
+    assert door.gone == [3]
+    door.dial("10.0.0.3")
+    assert door.gone == [3, 4]
+    with pytest.raises(NetworkError):
+        door.dial("10.0.0.1")  # all have three at most: one more would gain nothing, again and again
+    assert door.admission.used == 8
+
+
+async def test_who_dials_without_end_drives_out_nobody_who_has_as_many(autojump_clock: trio.abc.Clock) -> None:
+    door = Door()
+    for number in range(8):
+        door.dial(f"10.0.0.{number}")
+    for number in range(1000):
+        with contextlib.suppress(NetworkError):
+            door.dial(f"10.0.1.{number % 250}")
+    assert door.gone == []
+
+
+async def test_after_a_while_the_oldest_makes_way_for_anybody(autojump_clock: trio.abc.Clock) -> None:
+    door = Door()
+    for number in range(8):
+        door.dial(f"10.0.0.{number}")
+        await trio.sleep(0.1)
+    await trio.sleep(HALF_OPEN_PATIENCE - 0.65)
+    door.dial("10.0.1.1")
+    door.dial("10.0.1.2")
+    with pytest.raises(NetworkError):
+        door.dial("10.0.1.3")
+    assert door.gone == [0, 1]
+
+
+async def test_who_has_shown_who_it_is_stays(autojump_clock: trio.abc.Clock) -> None:
+    door = Door()
+    for _ in range(7):
+        door.dial("10.0.0.1").settle()
+    silent = door.dial("10.0.0.1")
+    await trio.sleep(10 * HALF_OPEN_PATIENCE)
+    door.dial("10.0.0.2").settle()
+    assert door.gone == [7]
+    with silent:
+        pass  # its place is another's by now, and is given back once
+    assert door.admission.used == 8
+    with pytest.raises(NetworkError):
+        door.dial("10.0.0.3")
+    with pytest.raises(NetworkError, match="made way"):
+        silent.settle()  # its handshake was over just then
+
+
+@pytest.mark.parametrize(("most", "scarce"), [({"per_ip": 2}, "8.8.8.8"), ({"per_subnet": 2}, "8.8.8.9")])
+async def test_where_an_address_or_a_subnet_is_full_its_own_makes_way(
+    most: dict[str, int], scarce: str, autojump_clock: trio.abc.Clock
+) -> None:
+    door = Door(**most)
+    door.dial("9.9.9.9")
+    door.dial("8.8.8.8")
+    door.dial("8.8.8.8")
+    if scarce == "8.8.8.8":
+        with pytest.raises(NetworkError):
+            door.dial(scarce)
+        await trio.sleep(HALF_OPEN_PATIENCE)
+    door.dial(scarce)
+    assert door.gone == [1]
+
+
+@pytest.mark.parametrize(("broke_rules", "seconds"), [(False, PLACE_LASTS), (True, PENALTY)])
+async def test_who_came_and_went_has_a_place_less_for_a_while_and_the_node_none(
+    broke_rules: bool, seconds: float, autojump_clock: trio.abc.Clock
+) -> None:
+    door = Door(per_ip=2)
+    for _ in range(2):
+        with door.dial("10.0.0.1") as place:
+            place.broke_rules = broke_rules
+    assert door.admission.used == 0
+    await trio.sleep(seconds - 0.01)
+    with pytest.raises(NetworkError):
+        door.dial("10.0.0.1")
+    door.dial("10.0.0.2")
+    await trio.sleep(0.02)
+    door.dial("10.0.0.1")
+    assert door.gone == []
+
+
+async def test_who_stayed_for_long_may_come_back_at_once(autojump_clock: trio.abc.Clock) -> None:
+    door = Door(per_ip=1)
+    with door.dial("10.0.0.1"):
+        await trio.sleep(PLACE_LASTS)
+    door.dial("10.0.0.1")
 
 
 async def test_a_board_tells_what_is_there_and_what_is_new() -> None:
