@@ -34,9 +34,7 @@ async def exchange(kind: type[MemoryStream], chunks: int, size: int) -> float:
 
             async def take() -> None:
                 for first in starts:
-                    await client.chunks(
-                        CONTENT, 1, first, min(run_length, chunks - first), lambda number, count, data: None
-                    )
+                    await client.chunks(CONTENT, 1, first, min(run_length, chunks - first), lambda chunk, data: None)
 
             async with trio.open_nursery() as takers:
                 for _ in range(WINDOW):

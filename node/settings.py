@@ -48,6 +48,8 @@ class NetworkSettings:
         metered: The line is dear: give nothing, announce nothing, and fetch only while somebody waits for it.
         schedule: Parts of the week with another `upload` or `download`; the first that has the moment decides.
         connections: Connections at most.
+        encode: When chunks are encoded for peers that take them so: `auto` when it is faster, `always` when it saves
+            anything, `never`; then none are asked for, either.
     """
 
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/0",)
@@ -62,6 +64,7 @@ class NetworkSettings:
     metered: bool = False
     schedule: Annotated[tuple[Window, ...], msgspec.Meta(max_length=limits.MAX_WINDOWS)] = ()
     connections: Positive = limits.MAX_CONNECTIONS
+    encode: Literal["auto", "always", "never"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)

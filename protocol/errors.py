@@ -15,6 +15,7 @@ __all__ = [
     "ContentError",
     "CriticalError",
     "DiskFullError",
+    "EncodingError",
     "EngineError",
     "EnvelopeError",
     "HomeBusyError",
@@ -103,6 +104,10 @@ class ContentError(VerificationError):
 
 class ChunkError(ContentError):
     """A chunk's bytes do not have the hash or the length that its list states."""
+
+
+class EncodingError(ContentError):
+    """A payload is not that of any chunk of its length in its encoding (specs/encodings.md)."""
 
 
 class NodeError(ContentError):

@@ -181,6 +181,11 @@ MAX_INBOUND_SHARE: Final = 0.75
 MAX_STREAMS_PER_PEER: Final = 32
 """Streams that one peer may have open to us."""
 
+# Encodings (specs/encodings.md)
+
+MAX_PLANES: Final = 16
+"""Planes of a chunk in transfer: each is a frame to unpack. Blocks of Q5_K, with seven fields, have the most of all."""
+
 # Network (specs/network.md)
 
 UPGRADE_TIMEOUT: Final = 10.0

@@ -10,12 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
 from samara.protocol.table import FileTable
 
-__all__ = ["Availability", "Intake", "Library", "Records", "Run", "Shelf", "Span", "StreamNeed"]
+__all__ = [
+    "RAW_ALONE",
+    "Accepts",
+    "Availability",
+    "Intake",
+    "Library",
+    "Piece",
+    "Records",
+    "Run",
+    "Shelf",
+    "Span",
+    "StreamNeed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +59,58 @@ class Availability:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Verified chunks in a row, ready to be sent.
+class Piece:
+    """A payload: chunks one after another, or one that is encoded.
 
     Attributes:
-        pieces: Bytes of chunks one after another, at most `MAX_PAYLOAD`, and how many chunks they are.
-        stream: The stream of the chunk after the last one.
-        index: Its number in that stream.
+        data: The bytes, at most `MAX_PAYLOAD`.
+        count: How many chunks; 1 unless they are raw.
+        encoding: How it is encoded; 0 is raw.
+        base: Hash of the chunk that it is a delta to, or None.
     """
 
-    pieces: Sequence[tuple[bytes | memoryview, int]]
+    data: bytes | memoryview
+    count: int
+    encoding: int = 0
+    base: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """What whoever asks for chunks can take.
+
+    Attributes:
+        encodings: The encodings, raw (0) among them.
+        bases: Contents of which it holds chunks that deltas may refer to.
+    """
+
+    encodings: tuple[int, ...] = (0,)
+    bases: tuple[ContentId, ...] = ()
+
+
+RAW_ALONE: Final = Accepts()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Chunks in a row that were verified, ready to be sent.
+
+    Attributes:
+        pieces: The payloads.
+        stream: The stream of the chunk after the last one.
+        index: Its number in that stream.
+        bytes: Bytes of the chunks, before they were encoded.
+    """
+
+    pieces: Sequence[Piece]
     stream: int
     index: int
+    bytes: int
 
     @property
     def count(self) -> int:
         """How many chunks there are in all."""
-        return sum(count for _, count in self.pieces)
+        return sum(piece.count for piece in self.pieces)
 
 
 class Shelf(Protocol):
@@ -93,9 +140,16 @@ class Shelf(Protocol):
         ...
 
     def read(
-        self, content: ContentId, stream: int, first: int, count: int, peer: str, room: memoryview | None = None
+        self,
+        content: ContentId,
+        stream: int,
+        first: int,
+        count: int,
+        peer: str,
+        room: memoryview | None = None,
+        accepts: Accepts = RAW_ALONE,
     ) -> Run | None:
-        """Return verified raw bytes of a run of `count` chunks that begins at chunk `first` of a stream.
+        """Return a run of `count` chunks that begins at chunk `first` of a stream, each verified before it was encoded.
 
         A run that goes beyond the end of a file goes on in the next one that has chunks. It may be cut short at any
         chunk but the first; None when that one is not held or went bad.
@@ -107,6 +161,7 @@ class Shelf(Protocol):
             count: How many, at least 1.
             peer: Who asks.
             room: Where the bytes may be put, at least `MAX_PAYLOAD`; without it memory is taken.
+            accepts: How they may be encoded.
         """
         ...
 

@@ -30,7 +30,7 @@ __all__ = ["main"]
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "samara-setup.json"
-WEIGHT = {"run": "45 MB to fetch, 180 MB on disk", "dev": "120 MB to fetch, 430 MB on disk"}
+WEIGHT = {"run": "67 MB to fetch, 280 MB on disk", "dev": "125 MB to fetch, 455 MB on disk"}
 WINDOWS = sys.platform == "win32"
 PYTHON = VENV / ("Scripts/python.exe" if WINDOWS else "bin/python")
 

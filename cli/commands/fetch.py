@@ -17,6 +17,9 @@ __all__ = ["fetch_command"]
 @click.option(
     "--include", metavar="GLOB", multiple=True, help="Only files whose path or name matches; may be repeated."
 )
+@click.option("--quant", metavar="LABEL", default="", help="Only this quantization, with the files that belong to it.")
+@click.option("--encode", type=click.Choice(["auto", "never"]), default="auto",
+              help="Whether chunks may come encoded; never takes them as they are.")  # fmt: skip
 @click.option("--to", metavar="DIR", default="", help="Put the files into DIR instead of the home.")
 @click.option("--peer", metavar="MULTIADDR", multiple=True, help="Ask this peer first: /ip4/…/tcp/…/p2p/…")
 @click.option("--dry-run", is_flag=True, help="Only say what it would cost, file by file.")
@@ -24,7 +27,15 @@ __all__ = ["fetch_command"]
               help="Give up when nobody has it for so long; 0 never does.")  # fmt: skip
 @json_option
 def fetch_command(
-    ref: str, include: tuple[str, ...], to: str, peer: tuple[str, ...], dry_run: bool, patience: float, as_json: bool
+    ref: str,
+    include: tuple[str, ...],
+    quant: str,
+    encode: str,
+    to: str,
+    peer: tuple[str, ...],
+    dry_run: bool,
+    patience: float,
+    as_json: bool,
 ) -> None:
     """Fetch the release that REF names; every byte is verified.
 
@@ -33,9 +44,12 @@ def fetch_command(
     \b
     samara fetch samara:bagaaihra…?p=/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…
     samara fetch alice/tiny-chat --to ./models
+    samara fetch REF --quant Q4_K_M
     samara fetch REF --include "*.gguf" --dry-run
     """  # noqa: D301 - click wants the character, not the two
-    request = FetchRequest(ref, absolute(to) if to else "", include, peer, patience)
+    request = FetchRequest(
+        ref, absolute(to) if to else "", include, peer, patience, quant, "" if encode == "auto" else encode
+    )
     if dry_run:
         with show_events(quiet=as_json) as report:
             cost = call(DRY_RUN, request, report)
@@ -51,6 +65,8 @@ def _print_fetched(fetched: Fetched) -> None:
     say(f"{fetched.name}, {human_bytes(fetched.bytes)}, every byte verified")
     say(f"  path      {fetched.path}")
     say(f"  received  {human_bytes(fetched.received)} in {fetched.seconds:.1f} s ({human_bytes(speed)}/s)")
+    if fetched.moved < 0.97 * fetched.received:
+        say(f"  encoded   as {human_bytes(fetched.moved)}, {fetched.moved / fetched.received:.0%} of it")
     if fetched.reused:
         say(f"  reused    {human_bytes(fetched.reused)} that were here already")
     for share in fetched.peers:

@@ -41,7 +41,8 @@ def status_command(as_json: bool) -> None:
     if status.peer:
         say(f"peer       {status.peer}")
         say(f"up         {status.uptime:.0f} s, {status.peers} peers")
-        say(f"traffic    {human_bytes(status.sent)} sent, {human_bytes(status.received)} received")
+        saved = f", {human_bytes(status.saved)} saved by encoding" if status.saved else ""
+        say(f"traffic    {human_bytes(status.sent)} sent, {human_bytes(status.received)} received{saved}")
         say_in_force(status.limits)
         for address in status.listening:
             say(f"listening  {address}" + ("  (reached by others)" if address in status.reachable else ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from samara.node.fetch.finder import parse_peer
@@ -11,11 +11,35 @@ from samara.node.network.transport import PeerAddress
 from samara.node.operations.refs import find_release, publisher_of
 from samara.node.store.store import Store
 from samara.protocol.errors import NotFoundError, UsageError
+from samara.protocol.formats.quantizations import of_quantization, quantizations_in
 from samara.protocol.ids import PublisherId, ReleaseId
 from samara.protocol.links import LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.table import FileTable
 
-__all__ = ["FetchOutcome", "Goal", "goal_of"]
+__all__ = ["FetchOutcome", "FetchRequest", "Goal", "goal_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What to fetch.
+
+    Attributes:
+        ref: A REF.
+        to: Absolute path of the folder to put it into; empty takes the home's own.
+        include: Patterns of paths that are wanted; empty for all.
+        peers: Multiaddrs with `/p2p/…` of peers to ask first.
+        patience: Seconds with nobody who has it until it is given up; 0 never gives up.
+        quantization: Label of the one quantization that is wanted, with what belongs to it; empty for all.
+        encode: `never` takes chunks as they are alone; empty does as the node's settings say.
+    """
+
+    ref: str
+    to: str = ""
+    include: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    patience: float = 30.0
+    quantization: str = ""
+    encode: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +53,10 @@ class Goal:
         version: The version it must have; None for the newest.
         peers: Who was named by the user or the link.
         include: Patterns of paths that are wanted; empty for all.
+        quantization: Its label, when of several only one is wanted; empty for all.
         to: Folder to put it into; None for the home.
         discreet: Nobody but `peers` is to be asked: the link says that the release is not public.
+        encode: `never` takes chunks as they are alone; empty does as the node's settings say.
     """
 
     release: ReleaseId | None
@@ -41,16 +67,27 @@ class Goal:
     include: tuple[str, ...]
     to: Path | None
     discreet: bool = False
+    quantization: str = ""
+    encode: str = ""
 
     def wanted(self, table: FileTable) -> list[int]:
         """Return the streams that are wanted.
 
         Raises:
-            UsageError: No path matches.
+            UsageError: No path matches, or none bears the quantization.
         """
-        if not self.include:
-            return list(range(1, len(table) + 1))
-        found = [n for n, entry in enumerate(table, 1) if any(_matches(entry.path, p) for p in self.include)]
+        found = list(range(1, len(table) + 1))
+        if self.quantization:
+            paths = [entry.path for entry in table]
+            found = [n + 1 for n in of_quantization(paths, self.quantization)]
+            if not found:
+                there = ", ".join(quantizations_in(paths))
+                raise UsageError(
+                    f"no file of this release is named after the quantization {self.quantization}",
+                    hint=f"It has {there}." if there else "See the names with samara fetch REF --dry-run.",
+                )
+        if self.include:
+            found = [n for n in found if any(_matches(table[n - 1].path, p) for p in self.include)]
         if not found:
             raise UsageError(
                 f"no file matches {' '.join(self.include)}", hint="See the names with samara fetch REF --dry-run."
@@ -70,6 +107,7 @@ class FetchOutcome:
         release: The release's id.
         path: Where it lies.
         received: Bytes of chunks that came from peers and were kept.
+        moved: Bytes of the payloads in which they came.
         reused: Bytes that were copied from what was held.
         seconds: How long it took.
         peers: Bytes by peer.
@@ -78,34 +116,48 @@ class FetchOutcome:
     release: ReleaseId
     path: str
     received: int
+    moved: int
     reused: int
     seconds: float
     peers: dict[str, int] = field(default_factory=dict)
 
 
-def goal_of(store: Store, ref: str, peers: tuple[str, ...], include: tuple[str, ...], to: str) -> Goal:
-    """Return what a REF asks for.
+def goal_of(store: Store, request: FetchRequest) -> Goal:
+    """Return what is asked for.
 
     Raises:
         LinkError: The REF or an address is malformed.
         NotFoundError: Nobody has this petname here.
     """
-    named = tuple(parse_peer(peer) for peer in peers)
-    folder = Path(to) if to else None
+    ref = request.ref
+    named = tuple(parse_peer(peer) for peer in request.peers)
+    folder = Path(request.to) if request.to else None
+
+    anything = Goal(
+        None, None, None, None, named, request.include, folder, quantization=request.quantization, encode=request.encode
+    )
     try:
         # A name says "the newest", which only peers know; an id, or the beginning of one, may be known here.
         known = None if "/" in ref else find_release(store, ref)
     except NotFoundError:
         known = None
     if known is not None and not ref.startswith("samara:"):
-        return Goal(known.id, None, None, None, named, include, folder)
+        return replace(anything, release=known.id)
     parsed = parse_ref(ref)
     if isinstance(parsed, NameRef):
-        return Goal(None, publisher_of(store, parsed), parsed.name, parsed.version, named, include, folder)
+        publisher = publisher_of(store, parsed)
+        return replace(anything, publisher=publisher, name=parsed.name, version=parsed.version)
     if isinstance(parsed, ReleaseRef):
-        return Goal(parsed.release, None, None, None, named, include, folder)
+        return replace(anything, release=parsed.release)
     if not isinstance(parsed, LinkRef):
         raise UsageError(f"{ref!r} names no release")
     link = parsed.link
     in_link = tuple(parse_peer(address.text) for address in link.peers if address.dialable)
-    return Goal(link.release, link.publisher, link.name, None, named + in_link, include, folder, not link.public)
+    return replace(
+        anything,
+        release=link.release,
+        publisher=link.publisher,
+        name=link.name,
+        peers=named + in_link,
+        discreet=not link.public,
+    )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from samara.node.fetch.bases import bases_of
 from samara.node.fetch.goal import FetchOutcome, Goal
 from samara.node.fetch.lists import ListBoard, SharedTable
 from samara.node.fetch.meeting import Meeting
@@ -32,9 +33,11 @@ from samara.node.threads import is_cancelled
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import NotFoundError, RemoteProtocolError, SamaraError
+from samara.protocol.exchange.messages import SPOKEN
 from samara.protocol.ids import digest
 from samara.protocol.noise.identity import Identity
-from samara.protocol.ports import StreamNeed
+from samara.protocol.ports import RAW_ALONE, Accepts, StreamNeed
+from samara.protocol.records import VerifiedRelease
 from samara.protocol.table import FileTable, verify_table
 
 if TYPE_CHECKING:
@@ -159,6 +162,7 @@ class FetchJob:
             verified.id,
             path,
             swarm.received if swarm else 0,
+            swarm.moved if swarm else 0,
             self._reused,
             trio.current_time() - self._began,
             dict(swarm.by_peer) if swarm else {},
@@ -236,6 +240,7 @@ class FetchJob:
                 self._meeting.buffers,
                 rotate=_rotation(self._node),
                 on_kept=self._has_kept,
+                accepts=self._accepts(verified),
             )
             self._lists = ListBoard(content, self._store.contents.any_node, self._take_list, self._waits.help)
             self._total = total
@@ -247,6 +252,10 @@ class FetchJob:
                 self._lists.add(need, self._store.contents.verifier(content, need.stream))
         if self._is_complete():
             self._meeting.end()
+
+    def _accepts(self, verified: VerifiedRelease) -> Accepts:
+        encode = self._goal.encode or self._node.allowance.settings.encode
+        return RAW_ALONE if encode == "never" else Accepts(SPOKEN, bases_of(self._store, verified))
 
     # --- lists ---
 

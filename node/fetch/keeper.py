@@ -1,4 +1,4 @@
-"""Verifies and writes the chunks of one fetch: all that have come, in one call of a worker thread.
+"""Decodes, verifies and writes the chunks of one fetch: all that have come, in one call of a worker thread.
 
 Two calls at a time, so that one hashes while the other writes: writers of one file wait for each other. All that have
 come, since a call costs as much as hashing 200 KB. What came is in memory until it is kept: the scheduler bounds it,
@@ -7,6 +7,7 @@ and to it a chunk has not come before.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,16 @@ import trio
 from samara.node.network.exchange.pool import BufferPool
 from samara.node.store.intake import StoreIntake
 from samara.protocol import limits
+from samara.protocol.errors import EncodingError, NotFoundError
 from samara.protocol.exchange.frames import Payload
+from samara.protocol.exchange.messages import RAW, Chunk
+from samara.protocol.ids import digest
 from samara.protocol.ports import Span
 from samara.protocol.scheduler import Want
 
-__all__ = ["Arrival", "Keeper"]
+__all__ = ["Arrival", "Keeper", "Kept"]
+
+_log = logging.getLogger(__name__)
 
 _CALLS: Final = 2
 
@@ -37,14 +43,14 @@ class Arrival:
     Attributes:
         peer: Who sent them.
         want: What it was asked for.
-        number: The number of the first in the run.
+        said: Which they are in the run, and how they are encoded.
         spans: Which they are.
         data: Their bytes, one after another, not verified.
     """
 
     peer: str
     want: Want
-    number: int
+    said: Chunk
     spans: Sequence[Span]
     data: Payload
 
@@ -58,18 +64,32 @@ class Arrival:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of chunks that came.
+
+    Attributes:
+        arrival: The chunks.
+        right: How many of them, from the first on, were right.
+        baseless: Nothing can be said: the chunk that they are a delta to is not here, or not any more.
+    """
+
+    arrival: Arrival
+    right: int
+    baseless: bool = False
+
+
+@final
 class Keeper:
     """Keeps chunks.
 
     Args:
         intake: Where to.
-        on_kept: Is told of each call what came, and of each how many of its chunks, from the first on, were right.
+        on_kept: Is told of each call what became of what came.
         pool: Gets the buffers of what was kept.
     """
 
-    def __init__(
-        self, intake: StoreIntake, on_kept: Callable[[list[tuple[Arrival, int]]], None], pool: BufferPool
-    ) -> None:
+    def __init__(self, intake: StoreIntake, on_kept: Callable[[list[Kept]], None], pool: BufferPool) -> None:
         self._intake = intake
         self._pool = pool
         self._on_kept = on_kept
@@ -116,8 +136,23 @@ class Keeper:
             self._has_some = trio.Event()
         return batch
 
-    def _keep(self, batch: list[Arrival]) -> list[tuple[Arrival, int]]:
-        """Verify and write, in the order of the files; blocks."""
-        batch.sort(key=lambda arrival: arrival.spans[0])
-        right = self._intake.put_runs([(arrival.spans, memoryview(arrival.data)) for arrival in batch])
-        return list(zip(batch, right, strict=True))
+    def _keep(self, batch: list[Arrival]) -> list[Kept]:
+        """Decode, verify and write, in the order of the files; blocks."""
+        plain = sorted((each for each in batch if each.said.encoding == RAW), key=lambda each: each.spans[0])
+        right = self._intake.put_runs([(each.spans, memoryview(each.data)) for each in plain])
+        kept = [Kept(each, count) for each, count in zip(plain, right, strict=True)]
+        # One after another: what is decoded may be many times as much.
+        return kept + [self._keep_encoded(each) for each in batch if each.said.encoding != RAW]
+
+    def _keep_encoded(self, arrival: Arrival) -> Kept:
+        said = arrival.said
+        if digest(arrival.data) != said.payload_hash:
+            return Kept(arrival, 0)
+        try:
+            raw = self._intake.decode(arrival.spans[0], said.encoding, said.base, arrival.data)
+        except EncodingError as error:
+            _log.debug("%s sent a payload that cannot be decoded: %s", arrival.peer, error)
+            return Kept(arrival, 0)
+        except NotFoundError:
+            return Kept(arrival, 0, baseless=True)
+        return Kept(arrival, self._intake.put_runs([(arrival.spans, memoryview(raw))])[0])

@@ -22,6 +22,7 @@ from samara.protocol import limits
 from samara.protocol.chunklist import ListVerifier
 from samara.protocol.errors import NotFoundError
 from samara.protocol.exchange.frames import Payload
+from samara.protocol.exchange.messages import Chunk
 from samara.protocol.ids import ContentId, Digest, digest
 from samara.protocol.ports import StreamNeed
 
@@ -130,9 +131,9 @@ class SharedTable:
         run = range(first, next(i for i in range(first, first + _TABLE_RUN + 1) if self._ends(i, first)))
         self._asked.update(run)
 
-        def keep(number: int, count: int, data: Payload) -> None:
+        def keep(chunk: Chunk, data: Payload) -> None:
             start = 0
-            for index in range(first + number, first + number + count):
+            for index in range(first + chunk.index, first + chunk.index + chunk.count):
                 part = data[start : start + chunks.length(index)]
                 if digest(part) != chunks.hash(index):
                     raise WrongChunkError(f"{client.peer} sent a wrong chunk of the file table")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import trio
 
-from samara.node.fetch.goal import FetchOutcome, goal_of
+from samara.node.fetch.goal import FetchOutcome, FetchRequest, goal_of
 from samara.node.fetch.job import FetchJob
 from samara.node.fetch.waits import Waits
 from samara.node.network.background import open_background
@@ -35,7 +35,7 @@ from samara.protocol.ids import ReleaseId
 if TYPE_CHECKING:
     from samara.node.app import Node
 
-__all__ = ["FetchQueue", "FetchRequest"]
+__all__ = ["FetchQueue"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,25 +50,6 @@ _REST: Final = 2.0
 
 _LOOK: Final = 0.25
 """Seconds between two looks whether a place is free."""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchRequest:
-    """What to fetch.
-
-    Attributes:
-        ref: A REF.
-        to: Absolute path of the folder to put it into; empty takes the home's own.
-        include: Patterns of paths that are wanted; empty for all.
-        peers: Multiaddrs with `/p2p/…` of peers to ask first.
-        patience: Seconds with nobody who has it until it is given up; 0 never gives up.
-    """
-
-    ref: str
-    to: str = ""
-    include: tuple[str, ...] = ()
-    peers: tuple[str, ...] = ()
-    patience: float = 30.0
 
 
 @dataclass(slots=True)
@@ -140,7 +121,7 @@ class FetchQueue:
         Raises:
             SamaraError: What the fetch failed of.
         """
-        goal_of(self._node.store, request.ref, request.peers, request.include, request.to)  # refuse nonsense at once
+        goal_of(self._node.store, request)  # refuse nonsense at once
         queued = self._node.store.catalog.enqueue(msgspec.json.encode(request))
         job = await self._start(queued)
         with self._waited_for(), job.heard_by(report):
@@ -248,7 +229,7 @@ class FetchQueue:
     async def _fetch(self, job: _Job) -> FetchOutcome | None:
         """Run a fetch; returns None when it was made to pause."""
         request, store = job.request, self._node.store
-        goal = goal_of(store, request.ref, request.peers, request.include, request.to)
+        goal = goal_of(store, request)
         if job.release is not None:  # what a name means was found out before
             goal = replace(goal, release=job.release)
         job.release = goal.release

@@ -10,11 +10,12 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import trio
 
-from samara.node.fetch.keeper import Arrival, Keeper
+from samara.node.fetch.keeper import Arrival, Keeper, Kept
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.pool import BufferPool
 from samara.node.store.intake import StoreIntake
@@ -27,6 +28,7 @@ from samara.protocol.errors import (
     RemoteProtocolError,
 )
 from samara.protocol.ids import ContentId
+from samara.protocol.ports import RAW_ALONE, Accepts
 from samara.protocol.scheduler import Failure, Scheduler, Stalled, Want
 
 __all__ = ["Swarm", "WrongChunkError"]
@@ -51,6 +53,7 @@ class Swarm:
         sizes: Bytes of each of its files.
         buffers: Gets the buffers of chunks that are kept.
         on_kept: Is called when more was kept.
+        accepts: How chunks may be encoded on their way.
         rotate: A number that differs between nodes, so that several fetchers begin at different places.
     """
 
@@ -63,6 +66,7 @@ class Swarm:
         *,
         rotate: int,
         on_kept: Callable[[], None] = lambda: None,
+        accepts: Accepts = RAW_ALONE,
     ) -> None:
         self._content = content
         self._sizes = sizes
@@ -78,9 +82,13 @@ class Swarm:
         self._dropped: set[str] = set()
         self._liars: dict[str, str] = {}
         self._on_kept = on_kept
+        self._accepts = accepts
+        self._baseless: set[str] = set()  # who sent a delta to what is not here
         self._keeper = Keeper(intake, self._take, buffers)
         self.received = 0
         """Bytes that were kept."""
+        self.moved = 0
+        """Bytes of the payloads that they came in."""
         self.by_peer: dict[str, int] = {}
         """Bytes that were kept, by peer."""
 
@@ -222,9 +230,10 @@ class Swarm:
                     want.stream,
                     want.first,
                     want.count,
-                    lambda number, count, data: self._keeper.post(
-                        Arrival(peer, want, number, self._scheduler.spans(want, number, count), data)
+                    lambda said, data: self._keeper.post(
+                        Arrival(peer, want, said, self._scheduler.spans(want, said.index, said.count), data)
                     ),
+                    self._accepts_of(peer),
                 )
             except NotFoundError:
                 self._scheduler.failed(peer, want, Failure.NOT_FOUND, trio.current_time())
@@ -239,14 +248,23 @@ class Swarm:
                 self._requests.pop((peer, want), None)
                 self._call(peer)
 
-    def _take(self, kept: list[tuple[Arrival, int]]) -> None:
+    def _accepts_of(self, peer: str) -> Accepts:
+        return replace(self._accepts, bases=()) if peer in self._baseless else self._accepts
+
+    def _take(self, kept: list[Kept]) -> None:
         """Tell the scheduler what was kept, and let those go who sent something wrong."""
         now = trio.current_time()
-        for arrival, right in kept:
-            peer = arrival.peer
+        for each in kept:
+            arrival, right, peer = each.arrival, each.right, each.arrival.peer
             self._scheduler.excuse(peer, now)
+            if each.baseless:  # it may be our fault: what this peer owes of the run is asked anew, without bases
+                self._baseless.add(peer)
+                self._scheduler.failed(peer, arrival.want, Failure.LOST, now)
+                self._cancel(peer, arrival.want)
+                continue
             if right:
-                size = self._scheduler.received_run(peer, arrival.want, arrival.number, right, now)
+                size = self._scheduler.received_run(peer, arrival.want, arrival.said.index, right, now)
+                self.moved += len(arrival.data)
                 self.received += size
                 self.by_peer[peer] = self.by_peer.get(peer, 0) + size
             if right < sum(span.width for span in arrival.spans):

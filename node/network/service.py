@@ -24,6 +24,7 @@ from samara.node.network.dht import ValueRule
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.server import Service, serve_stream
 from samara.node.network.exchange.slots import Credit
+from samara.node.network.exchange.worth import Encode
 from samara.node.network.mates import Mates
 from samara.node.network.opening import NetworkConfig, OpenNetwork, open_network
 from samara.node.network.transport import Network, PeerAddress, Reachability, Routing, Stream
@@ -70,7 +71,12 @@ class NetworkService:
         self.mates = Mates(network.host, store.shelf.shows)
         self.credit = Credit()
         self._service = Service(
-            upload=self.upload, giving=allowance.giving, agent=_AGENT, gave=self.mates.note, credit=self.credit
+            upload=self.upload,
+            giving=allowance.giving,
+            agent=_AGENT,
+            gave=self.mates.note,
+            credit=self.credit,
+            encode=Encode(allowance.settings.encode),
         )
 
     @property

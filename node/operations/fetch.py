@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from samara.node.fetch.cost import CostJob, FileCost
-from samara.node.fetch.goal import goal_of
-from samara.node.fetch.queue import FetchRequest
+from samara.node.fetch.goal import FetchRequest, goal_of
 from samara.node.operations.base import Operation, Report
 from samara.protocol.ids import format_record
 
@@ -40,6 +39,7 @@ class Fetched:
         path: Where it lies.
         bytes: Bytes of all its files.
         received: Bytes of chunks that came from peers.
+        moved: Bytes that they took on the way, encoded.
         reused: Bytes that were held already and copied.
         seconds: How long it took.
         peers: Who gave how much, most first.
@@ -51,6 +51,7 @@ class Fetched:
     path: str
     bytes: int
     received: int
+    moved: int
     reused: int
     seconds: float
     peers: tuple[PeerShare, ...]
@@ -88,6 +89,7 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
         outcome.path,
         held.bytes if held else 0,
         outcome.received,
+        outcome.moved,
         outcome.reused,
         round(outcome.seconds, 3),
         tuple(shares),
@@ -96,7 +98,7 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
 
 
 async def _dry_run(node: Node, request: FetchRequest, report: Report) -> DryRun:
-    goal = goal_of(node.store, request.ref, request.peers, request.include, request.to)
+    goal = goal_of(node.store, request)
     job = CostJob(node, goal, report, patience=request.patience or None)
     verified = await job.measure()
     needed = sum(cost.needed for cost in job.costs)

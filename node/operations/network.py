@@ -65,6 +65,7 @@ class StatusResult:
         bytes: Bytes of contents in the home.
         sent: Bytes of payload sent since the start.
         received: Bytes of payload received since the start.
+        saved: Bytes of chunks that were not sent, since chunks went encoded.
         fetches: How many are under way.
         limits: What it takes of the line now.
     """
@@ -80,6 +81,7 @@ class StatusResult:
     bytes: int
     sent: int
     received: int
+    saved: int
     fetches: int
     limits: InForce
 
@@ -128,6 +130,7 @@ async def _status(node: Node, request: StatusRequest, report: Report) -> StatusR
         await trio.to_thread.run_sync(node.store.home_bytes),
         int(service.upload.passed) if service else 0,
         int(service.download.passed) if service else 0,
+        node.store.encoder.saved,
         node.fetches.running(),
         in_force(node.allowance),
     )

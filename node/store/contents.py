@@ -10,16 +10,15 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Generic, NamedTuple, TypeVar, final
+from typing import Final, NamedTuple, final
 
 from samara.node.store.bits import clear_runs, is_set
 from samara.node.store.files import is_empty
 from samara.node.store.index import Index
+from samara.node.store.recent import Recent
 from samara.node.store.stamps import Stamp
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList, ListVerifier
@@ -121,8 +120,8 @@ class Contents:
     def __init__(self, index: Index, homes: Path) -> None:
         self._index = index
         self._homes = homes.absolute()
-        self._tables = _Kept[FileTable](_CACHED_TABLES, lambda table: 1)
-        self._lists = _Kept[ChunkList](_CACHED_CHUNKS, _weight)
+        self._tables: Recent[ContentId, FileTable] = Recent(_CACHED_TABLES)
+        self._lists: Recent[tuple[ContentId, int], ChunkList] = Recent(_CACHED_CHUNKS, _weight)
 
     @property
     def writable(self) -> bool:
@@ -140,7 +139,7 @@ class Contents:
             )
             (no,) = db.execute("SELECT no FROM content WHERE id = ?", (content,)).fetchone()
             self._insert_nodes(int(no), 0, nodes)
-        self._tables.keep(content, 0, table)
+        self._tables.put(content, table)
         return int(no)
 
     def has(self, content: ContentId) -> bool:
@@ -165,10 +164,10 @@ class Contents:
 
     def table(self, content: ContentId) -> FileTable:
         """Return the file table."""
-        found = self._tables.get(content, 0)
+        found = self._tables.get(content)
         if found is None:
             found = FileTable.decode(self.table_bytes(content))
-            self._tables.keep(content, 0, found)
+            self._tables.put(content, found)
         return found
 
     def add_nodes(self, content: ContentId, stream: int, nodes: Sequence[bytes]) -> None:
@@ -186,7 +185,7 @@ class Contents:
         """Keep a verified list, let its chunks be found, and record the file as begun."""
         with self._index.write():
             self.add_lists(place.content, {stream: nodes})
-            self._lists.keep(place.content, stream, chunks)
+            self._lists.put((place.content, stream), chunks)
             self.set_partial(place, {stream: bits})
             if len(chunks) <= _ROWS_AT_ONCE:
                 self.index_chunks(place.content, [stream])
@@ -218,9 +217,9 @@ class Contents:
 
     def chunk_list(self, content: ContentId, stream: int) -> ChunkList | None:
         """Return the chunk list of a stream, or None when its nodes are not all held."""
-        found = self._lists.get(content, stream)
+        found = self._lists.get((content, stream))
         if found is None and (found := self._list(content, stream)) is not None:
-            self._lists.keep(content, stream, found)
+            self._lists.put((content, stream), found)
         return found
 
     def _list(self, content: ContentId, stream: int) -> ChunkList | None:
@@ -285,8 +284,8 @@ class Contents:
             for table in ("node", "chunk"):
                 db.execute(f"DELETE FROM {table} WHERE content = ?", (no,))  # noqa: S608
             db.execute("DELETE FROM content WHERE no = ?", (no,))
-        self._tables.forget(content)
-        self._lists.forget(content)
+        self._tables.forget(lambda key: key == content)
+        self._lists.forget(lambda key: key[0] == content)
 
     def files(self, place: Place, first: int = 1, last: int = limits.MAX_FILES) -> dict[int, HeldFile]:
         """Return the recorded files of a place by stream, from one stream to another."""
@@ -420,6 +419,12 @@ class Contents:
                 first = dict(zip(reversed(some), range(start + len(some) - 1, start - 1, -1), strict=True))
                 yield [(short, no, stream, index) for short, index in first.items()]
 
+    def find_chunk(self, chunk: Digest) -> list[tuple[ContentId, int, int]]:
+        """Return where a chunk may be held: content, stream, index; a hint, as of `find_chunks`."""
+        short = int.from_bytes(chunk[:8], "big", signed=True)
+        rows = self._index.read.execute(_FIND.format("?"), (short, 0, 0, _HINTS))
+        return [(ContentId(content), stream, index) for _, content, stream, index in rows]
+
     def find_chunks(
         self, chunks: ChunkList, indexes: Sequence[int], *, besides: tuple[ContentId, int] | None = None
     ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
@@ -462,41 +467,6 @@ class Contents:
             for number, short in part if places else ():
                 if where := places.get(short):
                     yield number, where[:_HINTS]
-
-
-_T = TypeVar("_T")
-
-
-@final
-class _Kept(Generic[_T]):
-    """What was used last, by content and stream, as much as weighs `most` together. Threads may share it."""
-
-    def __init__(self, most: int, weigh: Callable[[_T], int]) -> None:
-        self._most = most
-        self._weigh = weigh
-        self._weight = 0
-        self._kept: OrderedDict[tuple[ContentId, int], _T] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, content: ContentId, stream: int) -> _T | None:
-        with self._lock:
-            found = self._kept.get((content, stream))
-            if found is not None:
-                self._kept.move_to_end((content, stream))
-            return found
-
-    def keep(self, content: ContentId, stream: int, value: _T) -> None:
-        with self._lock:
-            if (content, stream) not in self._kept:
-                self._kept[content, stream] = value
-                self._weight += self._weigh(value)
-            while self._weight > self._most and len(self._kept) > 1:
-                self._weight -= self._weigh(self._kept.popitem(last=False)[1])
-
-    def forget(self, content: ContentId) -> None:
-        with self._lock:
-            for key in [key for key in self._kept if key[0] == content]:
-                self._weight -= self._weigh(self._kept.pop(key))
 
 
 def _weight(chunks: ChunkList) -> int:

@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from samara.node.store.adopting import Adopter
 from samara.node.store.contents import Contents, HeldFile, Place
@@ -38,12 +38,15 @@ from samara.node.store.smallfiles import SmallFiles
 from samara.node.store.stamps import Likeness, Stamp, stamp
 from samara.node.store.unfinished import OpenFiles, Unfinished
 from samara.protocol.chunklist import ChunkList, verify_list
-from samara.protocol.errors import ChunkError, DiskFullError, StoreError
+from samara.protocol.encodings import codec
+from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, StoreError
 from samara.protocol.ids import ContentId, Digest
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Span, StreamNeed
 
 __all__ = ["Room", "StoreIntake"]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _MOVED_AT_ONCE: Final = 256
 """Small files that are moved while nobody may write: a few milliseconds."""
@@ -339,6 +342,25 @@ class StoreIntake:
         """
         if not self.put_runs([([Span(stream, index, 1)], memoryview(data))])[0]:
             raise ChunkError(f"chunk {index} of {self._target(stream)} is not what its list says")
+
+    def decode(self, span: Span, encoding: int, base: Digest | None, payload: Buffer) -> Buffer:
+        """Return the bytes of an encoded chunk, which are not verified yet.
+
+        Args:
+            span: Which chunk.
+            encoding: How it is encoded.
+            base: Hash of the chunk that it is a delta to, or None.
+            payload: What came.
+
+        Raises:
+            EncodingError: It is no payload of a chunk of that length.
+            NotFoundError: The base is not held here, or not any more.
+            StoreError: The chunk is not wanted.
+        """
+        raw = self._reader.find(base) if base is not None else None
+        if base is not None and raw is None:
+            raise NotFoundError("a chunk that a delta refers to is not here")
+        return codec.decode(encoding, payload, self._list(span.stream).length(span.first), raw)
 
     def put_runs(self, runs: Sequence[tuple[Sequence[Span], memoryview]]) -> list[int]:
         """Verify chunks, and write those that are right in their places.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import re
+import struct
 from typing import Any, Final
 
-__all__ = ["TMPFS", "allocate", "filesystem_type", "sync_filesystem"]
+__all__ = ["TMPFS", "allocate", "clone_range", "filesystem_type", "sync_filesystem"]
 
 _LIBC: Final[Any] = ctypes.CDLL(None, use_errno=True)
 
 TMPFS: Final = 0x01021994
+
+_FICLONERANGE: Final = 0x4020940D
 
 _STATFS: Final = 512
 """Bytes that are more than any `struct statfs` has."""
@@ -49,6 +53,26 @@ def sync_filesystem(fd: int) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     if call(fd):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def clone_range(source: int, offset: int, target: int, at: int, length: int) -> bool:
+    """Let a range of one file be that of another, without a copy: FICLONERANGE (ioctl_ficlonerange(2)).
+
+    Args:
+        source: A descriptor that is open for reading.
+        offset: Where the range begins there; a multiple of the filesystem's blocks.
+        target: One that is open for writing, on the same filesystem.
+        at: Where it is to begin there; likewise.
+        length: Bytes; likewise, unless it ends with the source.
+
+    Returns:
+        Whether it was done; False where the filesystem cannot, or these ranges cannot be.
+    """
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, struct.pack("qQQQ", source, offset, length, at))
+    except OSError:
+        return False
+    return True
 
 
 def filesystem_type(fd: int) -> int:

@@ -21,7 +21,7 @@ from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import StoreError
 from samara.protocol.ids import ContentId, Digest, digest
 from samara.protocol.paths import WORK_FOLDER
-from samara.protocol.ports import Availability, Run
+from samara.protocol.ports import Availability, Piece, Run
 
 __all__ = ["Reader", "progress_path"]
 
@@ -77,11 +77,23 @@ class Reader:
                 return found
         return None
 
+    def find(self, chunk: Digest) -> memoryview | None:
+        """Return a chunk by its hash, verified, from wherever it is held; None when it is not."""
+        for content, stream, index in self._contents.find_chunk(chunk):
+            found = self.read(content, stream, index, 1)
+            if found and digest(found[0]) == chunk:
+                return found[0]
+        return None
+
     def run(self, content: ContentId, stream: int, first: int, count: int, room: memoryview | None) -> Run | None:
         """Return a verified run that begins at chunk `first` of a stream (`samara.protocol.ports.Shelf.read`)."""
         if stream == 0:
             found = self.read(content, stream, first, count)
-            return Run([(chunk, 1) for chunk in found], 0, first + len(found)) if found else None
+            return (
+                Run([Piece(chunk, 1) for chunk in found], 0, first + len(found), sum(map(len, found)))
+                if found
+                else None
+            )
         room = memoryview(bytearray(_MAX_READ)) if room is None else room
         lengths: list[int] = []
         used = 0
@@ -108,7 +120,7 @@ class Reader:
             if first < len(chunks):
                 break
             stream, first = stream + 1, 0
-        return Run(_pieces(room, lengths), stream, first) if lengths else None
+        return Run(_pieces(room, lengths), stream, first, used) if lengths else None
 
     def _read_any(self, found: Sequence[HeldFile], chunks: ChunkList, first: int, count: int, room: memoryview) -> int:
         """Read from the first place that has it; return how many chunks are there and right."""
@@ -251,17 +263,17 @@ class _Files:
         return [rows[stream] for rows in self._rows if stream in rows]
 
 
-def _pieces(room: memoryview, lengths: Sequence[int]) -> list[tuple[memoryview, int]]:
+def _pieces(room: memoryview, lengths: Sequence[int]) -> list[Piece]:
     """Cut what lies at the beginning of `room` into payloads, as few as can be."""
-    pieces: list[tuple[memoryview, int]] = []
+    pieces: list[Piece] = []
     start = end = count = 0
     for length in lengths:
         if end + length - start > limits.MAX_PAYLOAD:
-            pieces.append((room[start:end], count))
+            pieces.append(Piece(room[start:end], count))
             start, count = end, 0
         end += length
         count += 1
-    return [*pieces, (room[start:end], count)]
+    return [*pieces, Piece(room[start:end], count)]
 
 
 def _cut(data: memoryview, chunks: ChunkList, first: int, count: int) -> list[memoryview]:

@@ -28,7 +28,7 @@ from samara.protocol.errors import StoppedError, StoreError
 from samara.protocol.ids import Digest
 from samara.protocol.limits import MAX_FILE, MIB
 
-__all__ = ["ScannedFile", "scan_file"]
+__all__ = ["ScannedFile", "scan_chunks", "scan_file"]
 
 _BLOCK: Final = 4 * MIB
 """Bytes of one buffer: large enough that handing it over costs nothing, small enough to stay in a cache."""
@@ -95,6 +95,36 @@ def scan_file(
     if before != _stamp(fd) or before[0] != size:
         raise _changed()
     return hasher.result(size, plan)
+
+
+def scan_chunks(fd: int, size: int, *, cancelled: Callable[[], bool] | None = None) -> ChunkList:
+    """Read a file once and say which chunks it consists of, in the calling thread: about twice as fast as `scan_file`.
+
+    Args:
+        fd: A descriptor that is open for reading; its position may be moved.
+        size: Bytes of the file, as it was found.
+        cancelled: Asked some hundred times a second; True ends the scan.
+
+    Raises:
+        StoreError: The file changed while it was read, or has too many bytes.
+        StoppedError: `cancelled` said so.
+        OSError: The file cannot be read.
+    """
+    if size > MAX_FILE:
+        raise StoreError(f"a file of {size} bytes: at most {MAX_FILE}")
+    before = _stamp(fd)
+    hasher = _ChunkHasher(layout(size, lambda offset, length: _pread(fd, offset, length)))
+    block = memoryview(bytearray(min(size, _BLOCK)))
+    for offset in range(0, size, _BLOCK):
+        if cancelled is not None and cancelled():
+            raise _stopped()
+        part = block[: min(_BLOCK, size - offset)]
+        if read_at(fd, part, offset) != len(part):
+            raise _changed()
+        hasher.feed(part)
+    if before != _stamp(fd) or before[0] != size:
+        raise _changed()
+    return ChunkList(bytes(hasher.entries))
 
 
 @final

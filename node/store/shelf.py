@@ -6,11 +6,14 @@ it is public, unlisted, or private with this peer on the list. Everything else l
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from samara.node.store.catalog import Catalog, HeldRelease
 from samara.node.store.contents import Contents
+from samara.node.store.encoder import Encoder
 from samara.node.store.reader import Reader
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import Availability, Records, Run
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Records, Run
 
 __all__ = ["PeerShelf"]
 
@@ -18,10 +21,11 @@ __all__ = ["PeerShelf"]
 class PeerShelf:
     """Answers peers from the store."""
 
-    def __init__(self, catalog: Catalog, contents: Contents, reader: Reader) -> None:
+    def __init__(self, catalog: Catalog, contents: Contents, reader: Reader, encoder: Encoder) -> None:
         self._catalog = catalog
         self._contents = contents
         self._reader = reader
+        self._encoder = encoder
 
     def records(self, release: ReleaseId, peer: str) -> Records | None:
         """Return the records of a release that this peer may know."""
@@ -58,10 +62,24 @@ class PeerShelf:
         return self._reader.availability(content, stream) if self._shares(content, peer, stream) else None
 
     def read(
-        self, content: ContentId, stream: int, first: int, count: int, peer: str, room: memoryview | None = None
+        self,
+        content: ContentId,
+        stream: int,
+        first: int,
+        count: int,
+        peer: str,
+        room: memoryview | None = None,
+        accepts: Accepts = RAW_ALONE,
     ) -> Run | None:
         """Return a verified run of a shared content."""
-        return self._reader.run(content, stream, first, count, room) if self._shares(content, peer, stream) else None
+        if not self._shares(content, peer, stream):
+            return None
+        run = self._reader.run(content, stream, first, count, room)
+        if run is None or accepts.encodings == RAW_ALONE.encodings or not stream:
+            return run
+        # A delta to what this peer may not have would tell that it is here.
+        bases = tuple(base for base in accepts.bases if self._shares(base, peer))
+        return self._encoder.encode(content, stream, first, run, replace(accepts, bases=bases))
 
     def shows(self, content: ContentId, peer: str) -> bool:
         """Return whether this content is passed on to a peer by a public release: then who takes part is no secret."""

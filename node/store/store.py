@@ -15,6 +15,7 @@ from pathlib import Path
 from samara.node.settings import StoreSettings
 from samara.node.store.catalog import Catalog, HeldRelease
 from samara.node.store.contents import Contents, Place
+from samara.node.store.encoder import Encoder
 from samara.node.store.files import remove_folder
 from samara.node.store.home import Home
 from samara.node.store.index import Index
@@ -84,7 +85,8 @@ class Store:
         self.catalog = Catalog(self._index)
         self.contents = Contents(self._index, home.content)
         self.reader = Reader(self.contents)
-        self.shelf = PeerShelf(self.catalog, self.contents, self.reader)
+        self.encoder = Encoder(self.contents, self.reader)
+        self.shelf = PeerShelf(self.catalog, self.contents, self.reader, self.encoder)
         self._changing = threading.RLock()  # what is in flight does not change while something is deleted
         self._intakes: dict[_Key, StoreIntake] = {}
         self._opening: set[_Key] = set()

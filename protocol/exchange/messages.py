@@ -45,6 +45,9 @@ VERSION: Final = 1
 RAW: Final = 0
 """The encoding of a chunk that is sent as it is."""
 
+SPOKEN: Final = (RAW, 1, 2, 3)
+"""The encodings that this version can decode (specs/encodings.md)."""
+
 MAX_ID: Final = (1 << 32) - 1
 
 

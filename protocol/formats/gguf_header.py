@@ -20,7 +20,7 @@ from typing import Final
 
 from samara.protocol.errors import ModelHeaderError
 from samara.protocol.formats.ggml_types import TENSOR_TYPES, TensorType
-from samara.protocol.formats.header import HeaderReader, ReadAt, is_plain, shown
+from samara.protocol.formats.header import Each, HeaderReader, ReadAt, is_plain, shown
 from samara.protocol.limits import (
     KIB,
     MAX_CHAT_TEMPLATE,
@@ -124,19 +124,22 @@ class GgufHeader:
         metadata: The key-value pairs.
         tensors: The tensor infos, summed up.
         end: Bytes of the header.
+        data: Where in the file the data begin.
     """
 
     metadata: Metadata
     tensors: Tensors
     end: int
+    data: int
 
 
-def read_gguf_header(read_at: ReadAt, size: int) -> GgufHeader:
+def read_gguf_header(read_at: ReadAt, size: int, each: Each | None = None) -> GgufHeader:
     """Read the header of a GGUF file.
 
     Args:
         read_at: Reads the file.
         size: Bytes of the file.
+        each: Is told of each tensor, as it stands in the header; nothing is to be believed before the call returns.
 
     Raises:
         ModelHeaderError: The bytes lie, or are outside the bounds.
@@ -147,9 +150,9 @@ def read_gguf_header(read_at: ReadAt, size: int) -> GgufHeader:
     for _ in range(key_count):
         _read_pair(reader, metadata)
     alignment = _alignment(metadata)
-    tensors = _read_tensors(reader, tensor_count, alignment)
+    tensors = _read_tensors(reader, tensor_count, alignment, each)
     _check_place(tensors, reader.position, alignment, size)
-    return GgufHeader(metadata, tensors, reader.position)
+    return GgufHeader(metadata, tensors, reader.position, -(-reader.position // alignment) * alignment)
 
 
 def _read_head(reader: HeaderReader) -> tuple[int, int]:
@@ -251,7 +254,7 @@ def _alignment(meta: Metadata) -> int:
     return value
 
 
-def _read_tensors(reader: HeaderReader, count: int, alignment: int) -> Tensors:
+def _read_tensors(reader: HeaderReader, count: int, alignment: int, each: Each | None) -> Tensors:
     tensors = Tensors()
     names: set[str] = set()
     for _ in range(count):
@@ -265,6 +268,8 @@ def _read_tensors(reader: HeaderReader, count: int, alignment: int) -> Tensors:
         dims: tuple[int, ...] = struct.unpack(f"<{rank}Q", reader.take(8 * rank, name))
         kind, offset = _TENSOR_TAIL.unpack(reader.take(_TENSOR_TAIL.size, name))
         _add_tensor(tensors, name, dims, kind, offset, alignment)
+        if each is not None:
+            each(name, TENSOR_TYPES[kind].name, dims, offset, tensors.end)
     return tensors
 
 

@@ -21,10 +21,13 @@ from typing import Final, final
 from samara.protocol.errors import ModelHeaderError
 from samara.protocol.limits import KIB, MAX_SHOWN_TEXT
 
-__all__ = ["HeaderReader", "ModelFacts", "ReadAt", "is_plain", "shown"]
+__all__ = ["Each", "HeaderReader", "ModelFacts", "ReadAt", "is_plain", "shown"]
 
 ReadAt = Callable[[int, int], bytes]
 """`read_at(offset, length)` returns the bytes of the file there; fewer only when the file ends."""
+
+Each = Callable[[str, str, tuple[int, ...], int, int], None]
+"""Is told of each tensor: name, type, shape as the file has it, and where in the data it begins and ends."""
 
 WINDOW: Final = 256 * KIB
 """Bytes that are read at once and held."""

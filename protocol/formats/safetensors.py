@@ -19,7 +19,7 @@ from collections import Counter
 from typing import Final, cast, final
 
 from samara.protocol.errors import ModelHeaderError
-from samara.protocol.formats.header import WINDOW, ModelFacts, ReadAt, is_plain, shown
+from samara.protocol.formats.header import WINDOW, Each, ModelFacts, ReadAt, is_plain, shown
 from samara.protocol.limits import (
     MAX_CHECKED_TENSORS,
     MAX_HEADER_KEY,
@@ -62,12 +62,13 @@ def looks_like_safetensors(read_at: ReadAt, size: int) -> bool:
     return len(head) == _LENGTH_BYTES + 1 and head[-1:] == b"{" and 2 <= length <= MAX_SAFETENSORS_HEADER
 
 
-def read_safetensors(read_at: ReadAt, size: int) -> ModelFacts:
+def read_safetensors(read_at: ReadAt, size: int, each: Each | None = None) -> ModelFacts:
     """Check the header of a safetensors file and tell what it says; the architecture is not in it.
 
     Args:
         read_at: Reads the file.
         size: Bytes of the file.
+        each: Is told of each tensor, as it stands in the header; nothing is to be believed before the call returns.
 
     Raises:
         ModelHeaderError: The header lies, or is outside the bounds.
@@ -78,7 +79,7 @@ def read_safetensors(read_at: ReadAt, size: int) -> ModelFacts:
             f"a header of {length} bytes in a file of {size}: at most {MAX_SAFETENSORS_HEADER}, and inside it"
         )
     scanner = _Scanner(read_at, _LENGTH_BYTES, _LENGTH_BYTES + length)
-    found = _Found(size - _LENGTH_BYTES - length)
+    found = _Found(size - _LENGTH_BYTES - length, each)
     licence: str | None = None
     for name in scanner.keys_of_object(MAX_TENSOR_NAME):
         if name == _METADATA:
@@ -226,10 +227,12 @@ class _Found:
 
     Args:
         data: Bytes of the file behind its header.
+        each: Is told of each.
     """
 
-    def __init__(self, data: int) -> None:
+    def __init__(self, data: int, each: Each | None) -> None:
         self.data = data
+        self._each = each
         self.places: list[tuple[int, int, str]] = []
         self.size = 0
         self.elements = 0
@@ -252,6 +255,8 @@ class _Found:
         self.size += end - begin
         self.elements += elements
         self.bytes_by_dtype[dtype] += end - begin
+        if self._each is not None:
+            self._each(name, dtype, tuple(shape), begin, end)
 
     def check_places(self) -> None:
         """Check that the tensors fill the data, without overlap or gap."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from samara.cli import doors as cli_doors
 from samara.node.doors import client, local
 from samara.node.fetch import queue
-from samara.node.fetch.queue import FetchRequest
+from samara.node.fetch.goal import FetchRequest
 from samara.node.fetch.waits import Waits
 from samara.node.inference import engine
 

@@ -51,6 +51,12 @@ WRONG = (
     hostile.OtherRelease,
     hostile.ChangedRecord,
     hostile.ForeignSignature,
+    hostile.Garbage,
+    hostile.OtherBytes,
+    hostile.Bomb,
+    hostile.OtherPayload,
+    hostile.UnaskedDelta,
+    hostile.UnknownEncoding,
 )
 """Who does these is to blame: nothing but malice or a broken program sends them."""
 

@@ -24,7 +24,7 @@ from samara.node.network.announcer import Announcer
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.library import VERIFY, Verified, VerifyRequest
 from samara.node.operations.refs import find_release, link_of
-from samara.protocol.errors import NetworkError, NotFoundError, SamaraError, VerificationError
+from samara.protocol.errors import NetworkError, NotFoundError, SamaraError, UsageError, VerificationError
 from samara.protocol.exchange.messages import PROTOCOL
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId, digest, format_record
 from samara.protocol.limits import KIB
@@ -239,6 +239,21 @@ async def test_a_part_is_completed_later(tmp_path: Path) -> None:
         same_files(made, got.path)
 
 
+@in_time
+async def test_one_quantization_comes_with_what_belongs_to_it(tmp_path: Path) -> None:
+    sizes = {"m-Q4_K_M.gguf": MB, "m-Q8_0.gguf": 2 * MB, "card.md": 100}
+    async with seeding(tmp_path / "a", tmp_path / "files", sizes) as (a, made), up(tmp_path / "b") as b:
+        with pytest.raises(UsageError, match="Q5_K_M") as refused:
+            await fetch(b, made.release, [a], quantization="Q5_K_M")
+        assert "Q4_K_M, Q8_0" in (refused.value.hint or "")
+        got = await fetch(b, made.release, [a], quantization="q4_k_m")
+        assert got.received == MB + 100
+        same_files(made, got.path, only=["m-Q4_K_M.gguf", "card.md"])
+        got = await fetch(b, made.release, [a], quantization="Q8_0")
+        assert got.received == 2 * MB
+        same_files(made, got.path)
+
+
 @pytest.mark.slow
 @in_time
 async def test_many_small_files(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
@@ -271,7 +286,7 @@ async def all_say_no(node: Node, seeder: Node, release: ReleaseId, made: Source)
                 with pytest.raises(NotFoundError):
                     await client.availability(content, stream)
                 with pytest.raises(NotFoundError):
-                    await client.chunks(content, stream, 0, 1, lambda number, count, data: None)
+                    await client.chunks(content, stream, 0, 1, lambda chunk, data: None)
 
 
 @in_time

@@ -47,7 +47,7 @@ from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import DiskFullError, NotFoundError, PeerRefusedError, StoreError, UsageError
-from samara.protocol.exchange.messages import PROTOCOL
+from samara.protocol.exchange.messages import PROTOCOL, Chunk
 from samara.protocol.ids import ContentId, Digest, ReleaseId, format_record
 from samara.protocol.limits import MIB
 from samara.protocol.ports import Availability, Span, StreamNeed
@@ -379,7 +379,7 @@ async def test_a_peer_does_not_stall_because_our_disk_is_slow(mock_clock: trio.t
     (want,) = swarm._scheduler.next_requests("peer", trio.current_time())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(swarm.keep)
-        swarm._keeper.post(Arrival("peer", want, 0, [Span(1, 0, 1)], bytearray(10)))
+        swarm._keeper.post(Arrival("peer", want, Chunk(1, 0), [Span(1, 0, 1)], bytearray(10)))
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(100)
         swarm._tick()

@@ -13,7 +13,7 @@ from samara.node.settings import StoreSettings
 from samara.node.store.home import Home
 from samara.node.store.publish import find_files
 from samara.node.store.store import Store
-from samara.protocol.ids import ContentId, ReleaseId, parse_content, parse_record
+from samara.protocol.ids import ContentId, ReleaseId, format_record, parse_content, parse_record
 from samara.protocol.ports import Records
 from samara.protocol.table import FileTable
 
@@ -53,10 +53,19 @@ class Source:
     content: ContentId
 
     @classmethod
-    def publish(cls, store: Store, path: Path, *, visibility: str = "public", allow: Sequence[str] = ()) -> Source:
+    def publish(
+        cls,
+        store: Store,
+        path: Path,
+        *,
+        visibility: str = "public",
+        allow: Sequence[str] = (),
+        bases: Sequence[ReleaseId] = (),
+    ) -> Source:
         """Publish what lies at `path`."""
         root, files = find_files(path)
-        request = PublishRequest(str(path), license="MIT", visibility=visibility, allow=tuple(allow))
+        request = PublishRequest(str(path), license="MIT", visibility=visibility, allow=tuple(allow),
+            bases=tuple(map(format_record, bases)))  # fmt: skip
         row = publish(store, request, files, root)
         names = tuple(file.path for file in files)
         return cls(root, names, ReleaseId(parse_record(row.release)), parse_content(row.content))

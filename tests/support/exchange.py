@@ -15,7 +15,7 @@ from samara.node.network.caps import Pauses
 from samara.node.network.transport import PeerAddress
 from samara.protocol.errors import NetworkError
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import Availability, Records, Run
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Piece, Records, Run
 
 T = TypeVar("T")
 
@@ -199,19 +199,26 @@ class MemoryShelf:
         return Availability(len(held), None if all(held) else pack_bits(held))
 
     def read(
-        self, content: ContentId, stream: int, first: int, count: int, peer: str, room: memoryview | None = None
+        self,
+        content: ContentId,
+        stream: int,
+        first: int,
+        count: int,
+        peer: str,
+        room: memoryview | None = None,
+        accepts: Accepts = RAW_ALONE,
     ) -> Run | None:
         self.before_read(first)
         self.reads.append((stream, first, count))
         if not self._shows(content, peer):
             return None
-        pieces: list[tuple[bytes, int]] = []
+        pieces: list[Piece] = []
         while len(pieces) < count and first < len(self.streams.get(stream, ())) and (stream, first) not in self.missing:
-            pieces.append((self.streams[stream][first], 1))
+            pieces.append(Piece(self.streams[stream][first], 1))
             first += 1
             if first == len(self.streams[stream]) and stream:
                 stream, first = next((n for n in sorted(self.streams) if n > stream and self.streams[n]), stream + 1), 0
-        return Run(pieces, stream, first) if pieces else None
+        return Run(pieces, stream, first, sum(len(piece.data) for piece in pieces)) if pieces else None
 
 
 def pack_bits(bits: Sequence[bool]) -> bytes:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import random
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
+import zstandard
 from support.nodes import LOOPBACK
 
 from samara.node.network.opening import NetworkConfig, open_network
@@ -31,6 +33,7 @@ from samara.protocol.exchange.frames import FrameReader, frame
 from samara.protocol.exchange.headers import decode, encode
 from samara.protocol.exchange.messages import (
     PROTOCOL,
+    SPOKEN,
     Busy,
     Chunk,
     GetNodes,
@@ -44,9 +47,11 @@ from samara.protocol.exchange.messages import (
     RecordsPart,
     Want,
 )
+from samara.protocol.ids import Digest, digest
 from samara.protocol.ports import Records, Shelf
 
 __all__ = [
+    "Bomb",
     "Busier",
     "BusyWithChunks",
     "ChangedRecord",
@@ -55,6 +60,7 @@ __all__ = [
     "EndlessHeader",
     "ForeignSignature",
     "Forgetful",
+    "Garbage",
     "HugePayload",
     "LongChunk",
     "Lying",
@@ -63,11 +69,15 @@ __all__ = [
     "MuteAtChunks",
     "MuteAtLists",
     "MuteAtTable",
+    "OtherBytes",
+    "OtherPayload",
     "OtherRelease",
     "Overlong",
     "Plain",
     "ShortEnd",
     "Unasked",
+    "UnaskedDelta",
+    "UnknownEncoding",
     "WrongBytes",
     "WrongNode",
     "WrongTable",
@@ -156,7 +166,7 @@ class Plain:
             found = self.shelf.read(asked.content, stream, first, 1, self.stream.peer)
             assert found is not None
             stream, first = found.stream, found.index
-            await self.chunk(asked, number, bytes(found.pieces[0][0]))
+            await self.chunk(asked, number, bytes(found.pieces[0].data))
 
     async def chunk(self, asked: Want, index: int, data: bytes) -> None:
         await self.say(Chunk(asked.id, index), data)
@@ -181,6 +191,66 @@ class WrongBytes(Plain):
             data = bytes([data[0] ^ 1]) + data[1:]
             self.lied.set()
         await super().chunk(asked, index, data)
+
+
+class Encoded(Plain):
+    """Takes part in encodings; what it sends in them is wrong in some way."""
+
+    async def greet(self) -> None:
+        await self.say(Hello(encodings=SPOKEN, agent="samara/encoded"))
+
+    async def chunk(self, asked: Want, index: int, data: bytes) -> None:
+        if asked.stream == 0:
+            return await super().chunk(asked, index, data)
+        self.lied.set()
+        encoding, payload, base, stated = self.payload(data)
+        said = Chunk(asked.id, index, encoding, base, digest(payload) if stated is None else stated)
+        return await self.say(said, payload)
+
+    def payload(self, data: bytes) -> tuple[int, bytes, Digest | None, Digest | None]:
+        raise NotImplementedError
+
+
+class Garbage(Encoded):
+    """Sends payloads that are none."""
+
+    def payload(self, data: bytes) -> tuple[int, bytes, Digest | None, Digest | None]:
+        return 1, random.Random(0).randbytes(len(data) // 2), None, None
+
+
+class OtherBytes(Encoded):
+    """Sends right payloads of other chunks of the same length."""
+
+    def payload(self, data: bytes) -> tuple[int, bytes, Digest | None, Digest | None]:
+        return 3, zstandard.compress(bytes(len(data))), None, None
+
+
+class Bomb(Encoded):
+    """Sends a few bytes that are a gigabyte when they are unpacked."""
+
+    def payload(self, data: bytes) -> tuple[int, bytes, Digest | None, Digest | None]:
+        return 3, zstandard.compress(bytes(1 << 30)), None, None
+
+
+class OtherPayload(Encoded):
+    """Sends right chunks, encoded, and states the hash of another payload."""
+
+    def payload(self, data: bytes) -> tuple[int, bytes, Digest | None, Digest | None]:
+        return 3, zstandard.compress(data), None, Digest(bytes(32))
+
+
+class UnaskedDelta(Encoded):
+    """Sends deltas to whoever named no base."""
+
+    def payload(self, data: bytes) -> tuple[int, bytes, Digest | None, Digest | None]:
+        return 2, data[: len(data) // 2], digest(b"base"), None
+
+
+class UnknownEncoding(Encoded):
+    """Sends chunks in an encoding that nobody asked for."""
+
+    def payload(self, data: bytes) -> tuple[int, bytes, Digest | None, Digest | None]:
+        return 77, data[: len(data) // 2], None, None
 
 
 class WrongTable(Plain):

@@ -32,7 +32,7 @@ from support.memory_network import MemoryHost, MemoryNetwork
 
 from samara.node import app
 from samara.node.fetch import job
-from samara.node.fetch.queue import FetchRequest
+from samara.node.fetch.goal import FetchRequest
 from samara.node.network.allowance import Allowance
 from samara.node.network.exchange.server import Service, serve_stream
 from samara.node.network.service import NetworkService

@@ -83,6 +83,8 @@ async def fetch(
     heard: Heard | None = None,
     to: Path | None = None,
     include: Sequence[str] = (),
+    quantization: str = "",
+    encode: str = "",
     patience: float = 10.0,
 ) -> Fetched:
     """Fetch by the operation that every door calls."""
@@ -92,6 +94,8 @@ async def fetch(
         include=tuple(include),
         peers=tuple(peer if isinstance(peer, str) else address(peer) for peer in peers),
         patience=patience,
+        quantization=quantization,
+        encode=encode,
     )
     fetched: Fetched = await node.run(FETCH, request, heard or Heard())
     return fetched

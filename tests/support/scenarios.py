@@ -27,7 +27,7 @@ from support.memory_network import MemoryNetwork
 from support.simulation import LogWatch, SimulatedNode, draw_key, simulate
 from support.wiretap import Wiretap
 
-from samara.node.fetch.queue import FetchRequest
+from samara.node.fetch.goal import FetchRequest
 from samara.node.network.transport import Stream
 from samara.node.operations import publish
 from samara.node.operations.base import Event

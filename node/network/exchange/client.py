@@ -2,7 +2,7 @@
 
     async with ExchangeClient.connect(network, peer) as client:
         records = await client.records(release)
-        await client.chunks(content, 1, 0, 64, keep)  # keep(number, count, data), of each payload as it comes
+        await client.chunks(content, 1, 0, 64, keep)  # keep(chunk, payload), as they come
 
 The client is the sink of its stream: bytes go through `Opener` to whoever asked as they come, payloads straight into
 their buffers. Nothing waits for who asked: answers lie in memory until they are taken, so a session holds at most what
@@ -38,6 +38,7 @@ from samara.protocol.errors import (
 from samara.protocol.exchange.frames import Allocate
 from samara.protocol.exchange.messages import (
     PROTOCOL,
+    SPOKEN,
     Busy,
     Chunk,
     GetNodes,
@@ -54,15 +55,15 @@ from samara.protocol.exchange.messages import (
 from samara.protocol.exchange.session import Answered, Ended, Finished, Opened, Opener, OpenerEvent, Payload
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, MAX_BITS_PAGE, MAX_NODE_HASHES, PROGRESS_RATE, PROGRESS_WINDOW
-from samara.protocol.ports import Availability, Records
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Records
 
 __all__ = ["Deliver", "ExchangeClient"]
 
 _BUILD = Callable[[int], Request]
 
-Deliver = Callable[[int, int, Payload], None]
-"""Takes chunks of a run as they come: the number of the first in the run, how many they are, and their bytes, one after
-another. How long each is, is in the chunk list."""
+Deliver = Callable[[Chunk, Payload], None]
+"""Takes chunks of a run as they come: which they are and how they are encoded, and the payload. How long each is, is in
+the chunk list."""
 
 
 @final
@@ -97,7 +98,7 @@ class ExchangeClient:
 
     def __init__(self, stream: Stream, *, agent: str, patience: float, allocate: Allocate) -> None:
         self._stream = stream
-        self._opener = Opener(Hello(agent=agent), allocate)
+        self._opener = Opener(Hello(encodings=SPOKEN, agent=agent), allocate)
         self._patience = Patience(patience, PROGRESS_RATE)
         self._clock = StallClock(self._patience, lambda: stream.held_back)
         self._failure: SamaraError | None = None
@@ -229,7 +230,15 @@ class ExchangeClient:
         """
         return await self._held(content, stream, chunks)
 
-    async def chunks(self, content: ContentId, stream: int, first: int, count: int, deliver: Deliver) -> None:
+    async def chunks(
+        self,
+        content: ContentId,
+        stream: int,
+        first: int,
+        count: int,
+        deliver: Deliver,
+        accepts: Accepts = RAW_ALONE,
+    ) -> None:
         """Ask for a run of `count` chunks, at most 64. When cancelled, the peer hears of it.
 
         Args:
@@ -239,12 +248,15 @@ class ExchangeClient:
             count: How many; beyond the end of a file it goes on in the next one that has chunks.
             deliver: Takes them as they come, in order and unverified; it must not wait. A `RemoteProtocolError` that it
                 raises ends the session.
+            accepts: How they may be encoded, of what the peer speaks too.
 
         Raises:
             NotFoundError: The chunk after the last one that was delivered is not there.
             SamaraError: As `records`.
         """
-        asked = await self._ask(lambda number: Want(number, content, stream, first, count), deliver)
+        encodings = tuple(each for each in accepts.encodings if each in self.opened.encodings)
+        bases = accepts.bases if len(encodings) > 1 else ()
+        asked = await self._ask(lambda number: Want(number, content, stream, first, count, encodings, bases), deliver)
         try:
             await self._end_of(asked)
         finally:
@@ -465,7 +477,7 @@ class ExchangeClient:
                 asked = self._pending.get(answer.id)
                 if asked is not None:
                     if asked.deliver is not None and isinstance(answer, Chunk):
-                        asked.deliver(answer.index, answer.count, event.payload)
+                        asked.deliver(answer, event.payload)
                     else:
                         asked.answers.append(event)
                         asked.tell()

@@ -29,9 +29,12 @@ from samara.node.network.exchange.giving import Giving
 from samara.node.network.exchange.patience import Patience, StallClock
 from samara.node.network.exchange.pool import BufferPool
 from samara.node.network.exchange.slots import Credit, UploadSlots
+from samara.node.network.exchange.worth import Encode, Worth
 from samara.node.network.transport import Stream
 from samara.protocol.errors import NetworkError, SamaraError
 from samara.protocol.exchange.messages import (
+    RAW,
+    SPOKEN,
     Answer,
     Busy,
     Chunk,
@@ -50,7 +53,7 @@ from samara.protocol.exchange.messages import (
     Want,
 )
 from samara.protocol.exchange.session import Acceptor, Finished, Opened
-from samara.protocol.ids import ContentId
+from samara.protocol.ids import ContentId, digest
 from samara.protocol.limits import (
     HANDSHAKE_TIMEOUT,
     IDLE_TIMEOUT,
@@ -65,7 +68,7 @@ from samara.protocol.limits import (
     PROGRESS_RATE,
     PROGRESS_WINDOW,
 )
-from samara.protocol.ports import Records, Shelf
+from samara.protocol.ports import RAW_ALONE, Accepts, Piece, Records, Shelf
 
 __all__ = ["Blocking", "Service", "WorkerThreads", "serve_stream"]
 
@@ -139,6 +142,7 @@ class Service:
         upload: The cap on what goes up, which decides how many are served at a time; the transport keeps it.
         giving: Whether chunks are given at all, and how many bytes of them.
         buffers: Where chunks are read to.
+        encode: When chunks are encoded.
         agent: What we say that we run.
         busy_retry: Seconds after which a busy peer is to ask again.
         handshake: Seconds until HELLO must be here.
@@ -154,6 +158,7 @@ class Service:
     upload: TokenBucket = field(default_factory=TokenBucket)
     giving: Giving = field(default_factory=Giving)
     buffers: BufferPool = field(default_factory=BufferPool)
+    encode: Encode = Encode.AUTO
     agent: str = ""
     busy_retry: float = 2.0
     handshake: float = HANDSHAKE_TIMEOUT
@@ -183,7 +188,7 @@ class _ServerSession:
         self._stream = stream
         self._shelf = shelf
         self._service = service
-        self._acceptor = Acceptor(Hello(agent=service.agent))
+        self._acceptor = Acceptor(Hello(encodings=SPOKEN, agent=service.agent))
         self._patience = Patience(service.window, service.rate)
         self._nursery_scope = trio.CancelScope()
         self._failure: SamaraError | None = None
@@ -191,6 +196,7 @@ class _ServerSession:
         self._clock = StallClock(self._patience, lambda: stream.held_back)
         self._idle_since = 0.0
         self._promised = 0
+        self._worth = Worth(service.encode)
         self._to_fetch, self._fetching = trio.open_memory_channel[Request | Unknown](math.inf)  # bounded by the machine
         self._to_write, self._writing = trio.open_memory_channel[_Batch](0)
 
@@ -314,19 +320,23 @@ class _ServerSession:
         while done < want.count and not self._acceptor.is_cancelled(want.id):
             room = self._service.buffers.take(_READ)
             left = want.count - done
+            accepts = Accepts(want.encodings, want.bases) if self._worth.pays else RAW_ALONE
+            began = trio.current_time()
             run = await self._ask_shelf(
-                partial(self._shelf.read, want.content, stream, first, left, self._stream.peer, room)
+                partial(self._shelf.read, want.content, stream, first, left, self._stream.peer, room, accepts)
             )
             if run is None:
                 self._service.buffers.give(room)
                 return await self._emit((NotFound(want.id), b""))
-            may = self._promise([len(data) for data, _ in run.pieces])
+            if accepts.encodings != RAW_ALONE.encodings:
+                self._worth.encoded(run.bytes, trio.current_time() - began)
+            may = self._promise([len(piece.data) for piece in run.pieces])
             if not done and may:
                 self._service.gave(want.content, self._stream.peer)
             answers: list[tuple[Answer, bytes | memoryview]] = []
-            for data, count in run.pieces[:may]:
-                answers.append((Chunk(want.id, done, count=count), data))
-                done += count
+            for piece in run.pieces[:may]:
+                answers.append((_chunk(want.id, done, piece), piece.data))
+                done += piece.count
             if may < len(run.pieces):
                 answers.append((Busy(want.id, MAX_RETRY_MS), b""))
             await self._to_write.send(_Batch(answers, room))
@@ -438,7 +448,9 @@ class _ServerSession:
             return
         size = sum(map(len, parts))
         self._clock.start(size)
+        began = trio.current_time()
         await self._stream.send_parts(parts)
+        self._worth.sent(size, trio.current_time() - began)
         self._clock.moved(size)
         self._clock.stop()
 
@@ -473,6 +485,12 @@ class _ServerSession:
 
 class _ShelfFailed(Exception):  # noqa: N818 - never leaves this module
     """The shelf raised a `SamaraError`, which was logged."""
+
+
+def _chunk(id: int, index: int, piece: Piece) -> Chunk:  # noqa: A002 - the protocol's word
+    if piece.encoding == RAW:
+        return Chunk(id, index, count=piece.count)
+    return Chunk(id, index, piece.encoding, piece.base, digest(piece.data))
 
 
 def _records_answers(id: int, records: Records) -> list[tuple[Answer, bytes]]:  # noqa: A002 - the protocol's word

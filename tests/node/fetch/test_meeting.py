@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from samara.node.fetch.goal import Goal, goal_of
+from samara.node.fetch.goal import FetchRequest, Goal, goal_of
 from samara.node.fetch.meeting import Meeting
 from samara.node.network.exchange.slots import Credit
 from samara.node.network.transport import PeerAddress
@@ -211,7 +211,7 @@ def test_a_link_says_that_it_is_unlisted(tmp_path: Path) -> None:
     store = Store(made_home(tmp_path / "home"), StoreSettings(floor=0), writable=True)
     try:
         for public in (True, False):
-            found = goal_of(store, Link(RELEASE, peers=peers, public=public).encode(), (), (), "")
+            found = goal_of(store, FetchRequest(Link(RELEASE, peers=peers, public=public).encode()))
             assert found.discreet is not public
     finally:
         store.close()

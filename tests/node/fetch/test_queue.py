@@ -15,8 +15,8 @@ import trio.testing
 from support.contents import give_home
 
 from samara.node.fetch import queue
-from samara.node.fetch.goal import FetchOutcome, Goal
-from samara.node.fetch.queue import FetchQueue, FetchRequest
+from samara.node.fetch.goal import FetchOutcome, FetchRequest, Goal
+from samara.node.fetch.queue import FetchQueue
 from samara.node.network.allowance import Allowance
 from samara.node.operations.queries import QUEUE, QueueRequest
 from samara.node.settings import NetworkSettings
@@ -44,7 +44,7 @@ class Scripted:
             raise DiskFullError("no room")
         if self._number == 9:
             raise PeerBusyError("it is busy", retry_after=3.0, hint="Later.")
-        return FetchOutcome(ReleaseId(bytes([self._number]) * 32), "/there", 1, 0, 1.0)
+        return FetchOutcome(ReleaseId(bytes([self._number]) * 32), "/there", 1, 1, 0, 1.0)
 
 
 @contextlib.asynccontextmanager

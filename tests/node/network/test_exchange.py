@@ -91,7 +91,7 @@ def connect(stream: MemoryStream, **options: Any) -> Any:
 async def take(client: ExchangeClient, stream: int, first: int, count: int) -> list[tuple[int, bytes]]:
     got: list[tuple[int, bytes]] = []
     await client.chunks(
-        CONTENT, stream, first, count, lambda number, count, data: got.append((first + number, bytes(data)))
+        CONTENT, stream, first, count, lambda chunk, data: got.append((first + chunk.index, bytes(data)))
     )
     return got
 
@@ -119,7 +119,7 @@ async def test_who_gets_chunks_is_noted_once_a_request_and_who_gets_none_is_not(
     service = Service(blocking=at_once, gave=lambda content, peer: gave.append((content, peer)))
     async with connected(shelf(), service=service) as (client, _, theirs):
         with pytest.raises(NotFoundError):
-            await client.chunks(ContentId(b"?" * 32), 1, 0, 1, lambda number, count, data: None)
+            await client.chunks(ContentId(b"?" * 32), 1, 0, 1, lambda chunk, data: None)
         await client.files_bits(CONTENT)
         assert gave == []
         await take(client, 1, 0, 64)
@@ -223,7 +223,7 @@ async def test_what_a_stranger_may_not_see_looks_like_nothing() -> None:
                 lambda: client.nodes(content, [node]),
                 lambda: client.files_bits(content),
                 lambda: client.availability(content, 1),
-                lambda: client.chunks(content, 1, 0, 2, lambda number, count, data: None),
+                lambda: client.chunks(content, 1, 0, 2, lambda chunk, data: None),
             )
             errors: list[tuple[type[Exception], str]] = []
             for ask in asks:
@@ -240,7 +240,7 @@ async def test_a_run_ends_at_the_first_chunk_that_is_missing() -> None:
     async with connected(shelf(missing={(1, 20)})) as (client, _, _):
         got: list[int] = []
         with pytest.raises(NotFoundError):
-            await client.chunks(CONTENT, 1, 10, 64, lambda number, count, data: got.append(10 + number))
+            await client.chunks(CONTENT, 1, 10, 64, lambda chunk, data: got.append(10 + chunk.index))
         assert got == list(range(10, 20))
         assert await take(client, 1, 0, 1)
 
@@ -278,7 +278,7 @@ async def test_a_run_that_is_left_early_is_cancelled_at_the_peer() -> None:
     held = shelf()
     async with connected(held, window=4096) as (client, ours, _):
         with trio.CancelScope() as leaving:
-            await client.chunks(CONTENT, 2, 0, 4, lambda number, count, data: leaving.cancel())
+            await client.chunks(CONTENT, 2, 0, 4, lambda chunk, data: leaving.cancel())
         assert leaving.cancelled_caught
         before = ours.incoming.moved
         assert await take(client, 0, 0, 1) == [(0, held.streams[0][0])]
@@ -431,7 +431,7 @@ async def test_an_orderly_end_with_a_debt_is_a_loss() -> None:
     async with against(end) as (client, _):
         got: list[bytes] = []
         with pytest.raises(NetworkError):
-            await client.chunks(CONTENT, 1, 0, 2, lambda number, count, data: got.append(bytes(data)))
+            await client.chunks(CONTENT, 1, 0, 2, lambda chunk, data: got.append(bytes(data)))
         assert got == [b"whole"]
 
 
@@ -722,7 +722,7 @@ async def test_who_has_given_all_that_it_may_is_busy_in_the_middle_of_a_run() ->
     got: list[int] = []
     async with connected(shelf(), service=service) as (client, _, _):
         with pytest.raises(PeerBusyError) as caught:
-            await client.chunks(CONTENT, 2, 0, 4, lambda index, count, data: got.append(index))
+            await client.chunks(CONTENT, 2, 0, 4, lambda chunk, data: got.append(chunk.index))
         assert caught.value.retry_after == 3600
         upload.charge(2 << 20)  # as the transport does, which is not here
         assert got == [0, 1]
@@ -737,7 +737,7 @@ async def test_what_was_promised_to_who_left_is_given_to_others() -> None:
     service.giving.most = 3 << 20
     with trio.CancelScope() as leaving:
         async with connected(shelf(), service=service, window=4096) as (client, _, _):
-            await client.chunks(CONTENT, 2, 0, 4, lambda index, count, data: leaving.cancel())
+            await client.chunks(CONTENT, 2, 0, 4, lambda chunk, data: leaving.cancel())
     async with connected(shelf(), service=service) as (client, ours, _):
         ours.incoming.window = 0
         with trio.move_on_after(0.05):
@@ -753,7 +753,7 @@ async def test_a_session_that_sends_chunks_is_reset_when_no_more_are_given() -> 
     service = Service(blocking=at_once)
     async with connected(shelf(), service=service, window=4096) as (client, _, theirs):
         with pytest.raises(NetworkError):
-            await client.chunks(CONTENT, 2, 0, 3, lambda index, count, data: service.giving.set_closed(True))
+            await client.chunks(CONTENT, 2, 0, 3, lambda chunk, data: service.giving.set_closed(True))
         assert theirs.was_reset
     assert service.slots.held == 0
 

@@ -21,9 +21,10 @@ from samara.node import digests
 from samara.node.network.service import _shared
 from samara.node.operations.publish import PublishRequest, publish
 from samara.node.store import intake, unfinished
-from samara.node.store.contents import Contents, _Kept, _weight
+from samara.node.store.contents import Contents, _weight
 from samara.node.store.files import sync_folder
 from samara.node.store.publish import find_files
+from samara.node.store.recent import Recent
 from samara.node.store.scan import scan_file
 from samara.node.store.store import Store
 from samara.node.store.watch import PlaceWatch
@@ -335,16 +336,16 @@ def test_a_chunk_that_lies_everywhere_is_looked_up_in_few_places(tmp_path: Path)
 
 
 def test_lists_in_memory_are_bounded_by_their_chunks() -> None:
-    lists = _Kept[ChunkList](1000, _weight)
+    lists: Recent[ContentId, ChunkList] = Recent(1000, _weight)
     contents = [ContentId(bytes([n]) * 32) for n in range(50)]
     for content in contents:
-        lists.keep(content, 1, ChunkList(b"".join(bytes(32) + (1).to_bytes(4, "little") for _ in range(92))))
-    assert [lists.get(content, 1) is not None for content in contents] == [False] * 40 + [True] * 10
-    lists.keep(contents[0], 1, ChunkList((bytes(32) + (1).to_bytes(4, "little")) * 5000))
-    assert lists.get(contents[0], 1) is not None
-    assert lists.get(contents[-1], 1) is None
-    lists.forget(contents[0])
-    assert lists.get(contents[0], 1) is None
+        lists.put(content, ChunkList(b"".join(bytes(32) + (1).to_bytes(4, "little") for _ in range(92))))
+    assert [lists.get(content) is not None for content in contents] == [False] * 40 + [True] * 10
+    lists.put(contents[0], ChunkList((bytes(32) + (1).to_bytes(4, "little")) * 5000))
+    assert lists.get(contents[0]) is not None
+    assert lists.get(contents[-1]) is None
+    lists.forget(lambda content: content == contents[0])
+    assert lists.get(contents[0]) is None
 
 
 # Deleting

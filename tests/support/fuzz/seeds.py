@@ -206,6 +206,14 @@ def _model_header() -> Iterable[bytes]:
         yield b"\0\1\0" + file[: len(file) // 2]
 
 
+def _encodings(encoding: int) -> Iterable[bytes]:
+    for row in vectors("encodings.json")["vectors"]:
+        if row["encoding"] == encoding:
+            yield b"\0" + row["length"].to_bytes(3, "big") + unrun(row["payload"])
+    for kind in range(5):
+        yield bytes([1, kind + 32, kind]) + b"\1\1\x10" * 20 + b"\1\1\x11" * 20
+
+
 def _ref() -> Iterable[bytes]:
     return [row["text"].encode("utf-8", "surrogatepass") for row in vectors("records/ref.json")["vectors"]]
 
@@ -238,6 +246,9 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "stick": _stick,
     "model-header": _model_header,
     "layout": _model_header,
+    "encodings-planes": lambda: _encodings(1),
+    "encodings-delta": lambda: _encodings(2),
+    "encodings-text": lambda: _encodings(3),
     "ref": _ref,
     "license": _license,
 }

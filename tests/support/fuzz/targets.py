@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from support import naive_encodings
 from support.naive_yamux import Broken, NaiveYamux, joined, plain
 
 from samara.protocol import dsse, limits, links, strictjson
@@ -22,8 +23,11 @@ from samara.protocol.chunking.gguf import layout_gguf
 from samara.protocol.chunking.layout import Layout, generic
 from samara.protocol.chunking.safetensors import layout_safetensors
 from samara.protocol.chunklist import ListVerifier, Node
+from samara.protocol.encodings import codec, delta, planes, text
+from samara.protocol.encodings.layout import WordLayout, Words
 from samara.protocol.errors import (
     AddressError,
+    EncodingError,
     LinkError,
     ModelHeaderError,
     NodeError,
@@ -620,6 +624,74 @@ def _check_cuts(layout: Layout, rest: bytes) -> None:
         told.append(ends + cutter.finish())
     assert told[0] == told[1]
     _check_ends(layout.size, told[0], 0)
+
+
+# Chunks in transfer.
+
+_MOST_NAIVE: Final = 4096
+"""Bytes of a chunk up to which the reference is asked, too, which takes a microsecond a byte."""
+
+
+def _chunk(encoding: codec.Encoding, length: int, payload: bytes) -> None:
+    """Decode a payload, as the reference does; the base, if there is one, is the payload again and again."""
+    base = (payload * (length // max(1, len(payload)) + 1))[:length] if encoding is codec.Encoding.DELTA else None
+    try:
+        raw = bytes(codec.decode(encoding, payload, length, base))
+    except EncodingError:
+        if length <= _MOST_NAIVE:
+            with contextlib.suppress(naive_encodings.Broken):
+                naive_encodings.decode(encoding, payload, length, base)
+                raise AssertionError("the reference takes what was refused") from None
+        raise
+    assert len(raw) == length
+    if length <= _MOST_NAIVE:
+        assert raw == naive_encodings.decode(encoding, payload, length, base)
+
+
+def _words(data: bytes) -> tuple[WordLayout, bytes]:
+    kind, rest = _first(data)
+    start, rest = _first(rest)
+    words = Words(1 + kind % 5)
+    fields = tuple(1 + byte % 40 for byte in rest[: 1 + kind // 16]) or (1,)
+    return WordLayout(words, start % 64, fields if words is Words.BLOCKS else ()), rest
+
+
+def _length(data: bytes) -> tuple[int, bytes]:
+    return int.from_bytes(data[:3], "big") % (limits.MAX_CHUNK + 2), data[3:]
+
+
+@_target(EncodingError)
+def _encodings_planes(data: bytes) -> None:
+    """A payload of any bytes, and a chunk of any bytes there and back."""
+    mode, rest = _first(data)
+    if mode & 1:
+        layout, raw = _words(rest)
+        payload = planes.encode(raw, layout)
+        assert payload is None or planes.decode(memoryview(payload), len(raw)) == raw
+        return
+    _chunk(codec.Encoding.PLANES, *_length(rest))
+
+
+@_target(EncodingError)
+def _encodings_delta(data: bytes) -> None:
+    mode, rest = _first(data)
+    if mode & 1:
+        layout, both = _words(rest)
+        half = len(both) // 2
+        base, raw = both[:half], both[half : 2 * half]
+        payload = delta.encode(raw, layout, base)
+        assert payload is None or delta.decode(memoryview(payload), half, base) == raw
+        return
+    _chunk(codec.Encoding.DELTA, *_length(rest))
+
+
+@_target(EncodingError)
+def _encodings_text(data: bytes) -> None:
+    mode, rest = _first(data)
+    if mode & 1:
+        assert not rest or text.decode(memoryview(text.encode(rest)), len(rest)) == rest
+        return
+    _chunk(codec.Encoding.TEXT, *_length(rest))
 
 
 # What people type, and what they write.

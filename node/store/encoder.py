@@ -1,0 +1,200 @@
+"""Encodes chunks on their way to a peer: which encoding, against which base, and what was encoded lately.
+
+    a verified run ──► chunk by chunk: a delta, else planes, else text, else as it is ──► the run's pieces
+
+Layouts come from the headers of the model files that lie here. Where a file's chunks save nothing, few of the next are
+tried. Payloads are kept for a while, since several peers of a swarm want the same.
+
+Threads may share it. Source: specs/exchange.md, "WANT → CHUNK"; specs/encodings.md.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Final, final
+
+from samara.node.store.contents import Contents
+from samara.node.store.files import open_for_reading, read_at
+from samara.node.store.reader import Reader
+from samara.node.store.recent import Recent
+from samara.protocol import limits
+from samara.protocol.chunklist import ChunkList
+from samara.protocol.encodings.codec import Encoding, encode
+from samara.protocol.encodings.matching import counterpart, layout_of
+from samara.protocol.formats.tensors import TensorMap, read_tensors
+from samara.protocol.ids import ContentId, Digest
+from samara.protocol.ports import Accepts, Piece, Run
+
+__all__ = ["Encoder"]
+
+_MAPS: Final = 16
+"""Tensor maps in memory: of a model in many shards some, each a few hundred bytes a tensor."""
+
+_KEPT_BYTES: Final = 32 * limits.MIB
+"""Bytes of payloads that are kept: what a few peers that fetch side by side want within the same seconds."""
+
+_FAILURES: Final = 4
+"""Chunks of a file in a row that saved nothing, until few are tried."""
+
+_MOST_SHARDS: Final = 1024
+"""Files of a base that are looked at: the largest models have some hundred."""
+
+_TRY_EVERY: Final = 16
+"""Of so many chunks one is tried then."""
+
+
+@final
+class Encoder:
+    """Encodes runs of held contents.
+
+    Args:
+        contents: The index's contents.
+        reader: For bases.
+    """
+
+    def __init__(self, contents: Contents, reader: Reader) -> None:
+        self._contents = contents
+        self._reader = reader
+        self._maps: Recent[tuple[ContentId, int], TensorMap] = Recent(_MAPS)
+        self._homes: Recent[ContentId, dict[str, int]] = Recent(limits.MAX_BASES)
+        self._payloads: Recent[tuple[Digest, Accepts], Piece] = Recent(_KEPT_BYTES, lambda piece: len(piece.data))
+        self._failures: Recent[tuple[ContentId, int, Accepts], int] = Recent(1024)
+        self._lock = threading.Lock()
+        self.saved = 0
+        """Bytes that did not have to be sent."""
+
+    def encode(self, content: ContentId, stream: int, first: int, run: Run, accepts: Accepts) -> Run:
+        """Return a run with its chunks encoded where that saves enough; `first` is its first chunk, in `stream`."""
+        pieces: list[Piece] = []
+        saved = 0
+        for piece in run.pieces:
+            data = memoryview(piece.data)
+            begin = end = count = 0  # of the chunks that go raw together
+            for _ in range(piece.count):
+                stream, first, chunks = self._place(content, stream, first)
+                length = chunks.length(first)
+                chunk = data[end : end + length]
+                encoded = self._encoded(content, stream, chunks, first, chunk, accepts)
+                first += 1
+                if encoded is None:
+                    end, count = end + length, count + 1
+                    continue
+                if count:
+                    pieces.append(Piece(data[begin:end], count))
+                pieces.append(encoded)
+                saved += length - len(encoded.data)
+                begin = end = end + length
+                count = 0
+            if count:
+                pieces.append(Piece(data[begin:end], count))
+        with self._lock:
+            self.saved += saved
+        return Run(pieces, run.stream, run.index, run.bytes)
+
+    def _place(self, content: ContentId, stream: int, first: int) -> tuple[int, int, ChunkList]:
+        """Return the place of a chunk that may lie beyond the end of its file, in a later one."""
+        while True:
+            chunks = self._contents.chunk_list(content, stream)
+            assert chunks is not None  # noqa: S101 - the run was read by it
+            if first < len(chunks):
+                return stream, first, chunks
+            stream, first = stream + 1, 0
+
+    def _encoded(
+        self, content: ContentId, stream: int, chunks: ChunkList, index: int, chunk: memoryview, accepts: Accepts
+    ) -> Piece | None:
+        key = chunks.hash(index), accepts
+        if (known := self._payloads.get(key)) is not None:
+            return known
+        subject = content, stream, accepts
+        failures = self._failures.get(subject) or 0
+        if failures >= _FAILURES and index % _TRY_EVERY:
+            return None
+        piece = self._try(content, stream, chunks, index, chunk, accepts)
+        self._failures.put(subject, 0 if piece is not None else failures + 1)
+        if piece is not None:
+            self._payloads.put(key, piece)
+        return piece
+
+    def _try(
+        self, content: ContentId, stream: int, chunks: ChunkList, index: int, chunk: memoryview, accepts: Accepts
+    ) -> Piece | None:
+        start = chunks.offset(index)
+        tensors = self._tensors(content, stream)
+        layout = layout_of(tensors, start, start + len(chunk)) if tensors is not None else None
+        if layout is None:
+            return _piece(Encoding.TEXT, encode(Encoding.TEXT, chunk)) if Encoding.TEXT in accepts.encodings else None
+        if tensors is not None and Encoding.DELTA in accepts.encodings:
+            for base in accepts.bases:
+                if (found := self._base(base, tensors, start, len(chunk))) is not None:
+                    name, raw = found
+                    return _piece(Encoding.DELTA, encode(Encoding.DELTA, chunk, layout, raw), name)
+        if Encoding.PLANES in accepts.encodings:
+            return _piece(Encoding.PLANES, encode(Encoding.PLANES, chunk, layout))
+        return None
+
+    def _base(self, base: ContentId, tensors: TensorMap, start: int, length: int) -> tuple[Digest, memoryview] | None:
+        """Return the chunk of a base content that corresponds to some bytes of a file, and its hash."""
+        homes = self._homes.get(base)
+        if homes is None:
+            homes = self._find_homes(base)
+            if homes:  # it may be here in an hour
+                self._homes.put(base, homes)
+        streams = {homes[tensor.name] for tensor in tensors.within(start, start + length)[:1] if tensor.name in homes}
+        for stream in streams:
+            there, chunks = self._tensors(base, stream), self._contents.chunk_list(base, stream)
+            offset = counterpart(tensors, start, start + length, there) if there is not None else None
+            if offset is None or chunks is None or offset >= chunks.size:
+                continue
+            index = chunks.at(offset)
+            if (chunks.offset(index), chunks.length(index)) != (offset, length):
+                continue
+            if found := self._reader.read(base, stream, index, 1):
+                return chunks.hash(index), found[0]
+        return None
+
+    def _find_homes(self, base: ContentId) -> dict[str, int]:
+        """Return in which file of a content each tensor lies."""
+        homes: dict[str, int] = {}
+        if self._contents.has(base):
+            for stream in range(1, min(len(self._contents.table(base)), _MOST_SHARDS) + 1):
+                tensors = self._tensors(base, stream)
+                for tensor in tensors if tensors is not None else ():
+                    homes.setdefault(tensor.name, stream)
+        return homes
+
+    def _tensors(self, content: ContentId, stream: int) -> TensorMap | None:
+        """Return the tensors of a file that lies here whole; none when it is no model, None when it is not here."""
+        if (known := self._maps.get((content, stream))) is not None:
+            return known
+        size = self._contents.table(content)[stream - 1].size
+        for held in self._reader.held(content, stream):
+            if held.state == "complete" and (found := _read_tensors(self._reader.path(held), size)) is not None:
+                self._maps.put((content, stream), found)
+                return found
+        return None
+
+
+def _read_tensors(path: Path, size: int) -> TensorMap | None:
+    """Return the tensors of a file, none when it is no model; None when it cannot be read."""
+    try:
+        fd = open_for_reading(path)
+    except OSError:
+        return None
+
+    def read(offset: int, length: int) -> bytes:
+        data = bytearray(length)
+        return bytes(data[: read_at(fd, memoryview(data), offset)])
+
+    try:
+        return read_tensors(read, size) or TensorMap("", ())
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _piece(encoding: Encoding, payload: bytes | None, base: Digest | None = None) -> Piece | None:
+    return None if payload is None else Piece(payload, 1, encoding, base)

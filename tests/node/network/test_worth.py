@@ -1,0 +1,54 @@
+"""Whether encoding pays, from what was measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from samara.node.network.exchange.worth import Encode, Worth
+
+MB = 1_000_000
+
+
+def test_it_is_tried_until_both_are_known() -> None:
+    worth = Worth(Encode.AUTO)
+    assert worth.pays
+    worth.sent(4 * MB, 0.004)
+    assert worth.pays
+    worth.encoded(4 * MB, 0.01)
+    assert not worth.pays
+
+
+@pytest.mark.parametrize(("line", "pays"), [(12.5 * MB, True), (500 * MB, True), (600 * MB, False), (2000 * MB, False)])
+def test_a_line_that_is_slower_than_the_codec_is_spared(line: float, pays: bool) -> None:
+    worth = Worth(Encode.AUTO)
+    worth.encoded(7 * MB, 0.01)
+    worth.sent(int(line), 1.0)
+    assert worth.pays == pays
+
+
+def test_it_follows_a_line_that_changes() -> None:
+    worth = Worth(Encode.AUTO)
+    worth.encoded(7 * MB, 0.01)
+    worth.sent(2000 * MB, 1.0)
+    assert not worth.pays
+    for _ in range(10):
+        worth.sent(10 * MB, 1.0)
+    assert worth.pays
+
+
+def test_little_says_nothing_and_no_time_is_very_fast() -> None:
+    worth = Worth(Encode.AUTO)
+    worth.sent(1000, 10.0)
+    worth.encoded(1000, 10.0)
+    assert worth.pays
+    worth.encoded(7 * MB, 0.01)
+    worth.sent(MB, 0.0)
+    assert not worth.pays
+
+
+@pytest.mark.parametrize(("encode", "pays"), [(Encode.ALWAYS, True), (Encode.NEVER, False)])
+def test_what_the_user_says_holds(encode: Encode, pays: bool) -> None:
+    worth = Worth(encode)
+    worth.encoded(7 * MB, 0.01 if not pays else 10.0)
+    worth.sent(7 * MB, 0.01 if pays else 10.0)
+    assert worth.pays == pays
