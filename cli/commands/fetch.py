@@ -20,6 +20,8 @@ __all__ = ["fetch_command"]
 @click.option("--quant", metavar="LABEL", default="", help="Only this quantization, with the files that belong to it.")
 @click.option("--encode", type=click.Choice(["auto", "never"]), default="auto",
               help="Whether chunks may come encoded; never takes them as they are.")  # fmt: skip
+@click.option("--reuse", metavar="DIR", multiple=True,
+              help="Take what is right in DIR, an older download for one, from there; may be repeated.")  # fmt: skip
 @click.option("--to", metavar="DIR", default="", help="Put the files into DIR instead of the home.")
 @click.option("--peer", metavar="MULTIADDR", multiple=True, help="Ask this peer first: /ip4/…/tcp/…/p2p/…")
 @click.option("--dry-run", is_flag=True, help="Only say what it would cost, file by file.")
@@ -31,6 +33,7 @@ def fetch_command(
     include: tuple[str, ...],
     quant: str,
     encode: str,
+    reuse: tuple[str, ...],
     to: str,
     peer: tuple[str, ...],
     dry_run: bool,
@@ -45,10 +48,18 @@ def fetch_command(
     samara fetch samara:bagaaihra…?p=/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…
     samara fetch alice/tiny-chat --to ./models
     samara fetch REF --quant Q4_K_M
+    samara fetch REF --reuse ~/.cache/huggingface/hub
     samara fetch REF --include "*.gguf" --dry-run
     """  # noqa: D301 - click wants the character, not the two
     request = FetchRequest(
-        ref, absolute(to) if to else "", include, peer, patience, quant, "" if encode == "auto" else encode
+        ref,
+        absolute(to) if to else "",
+        include,
+        peer,
+        patience,
+        quantization=quant,
+        encode="" if encode == "auto" else encode,
+        reuse=tuple(map(absolute, reuse)),
     )
     if dry_run:
         with show_events(quiet=as_json) as report:
@@ -68,11 +79,19 @@ def _print_fetched(fetched: Fetched) -> None:
     if fetched.moved < 0.97 * fetched.received:
         say(f"  encoded   as {human_bytes(fetched.moved)}, {fetched.moved / fetched.received:.0%} of it")
     if fetched.reused:
-        say(f"  reused    {human_bytes(fetched.reused)} that were here already")
+        say(f"  reused    {human_bytes(fetched.reused)} that were here already, {_room(fetched)}")
     for share in fetched.peers:
         say(f"  from      {share.peer}  {human_bytes(share.bytes)}")
     if not fetched.seeded:
         say("  Its publisher did not allow passing it on, so this node does not seed it.")
+
+
+def _room(fetched: Fetched) -> str:
+    if not fetched.shared:
+        return "copied: they take their room again"
+    if fetched.shared >= 0.9 * fetched.reused:
+        return "shared: they take no more room"
+    return f"{human_bytes(fetched.shared)} of them shared, the rest copied"
 
 
 def _print_cost(cost: DryRun) -> None:

@@ -16,6 +16,7 @@ from samara.node.fetch.lists import SharedTable, add_held, fill
 from samara.node.fetch.meeting import Meeting
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.operations.base import Report
+from samara.node.store.elsewhere import Elsewhere
 from samara.node.threads import is_cancelled
 from samara.protocol.chunklist import ChunkList, ListVerifier
 from samara.protocol.errors import NotFoundError
@@ -59,6 +60,7 @@ class CostJob:
         self._store = node.store
         self._meeting = Meeting(node, goal, self, report, patience=patience)
         self._table: SharedTable | None = None
+        self._elsewhere: Elsewhere | None = None
 
     async def measure(self) -> VerifiedRelease:
         """Fill `costs` and return the release.
@@ -68,8 +70,12 @@ class CostJob:
         """
         learning = self._meeting.learning
         learning.look_at_home()
-        if learning.verified is None or not await self._measure_at_home(learning.verified):
-            await self._meeting.run()
+        try:
+            if learning.verified is None or not await self._measure_at_home(learning.verified):
+                await self._meeting.run()
+        finally:
+            if self._elsewhere is not None:
+                self._elsewhere.close()
         if learning.verified is None:
             raise NotFoundError("nobody has this release")
         return learning.verified
@@ -125,9 +131,18 @@ class CostJob:
         return FileCost(entry.path, entry.size, await trio.to_thread.run_sync(self._missing_bytes, chunks))
 
     def _missing_bytes(self, chunks: ChunkList) -> int:
-        needed = chunks.size
+        missing = set(range(len(chunks)))
         for index, places in self._store.contents.find_chunks(chunks, range(len(chunks))):
             is_cancelled()
             if any(self._store.reader.holds(*where) for where in places):
-                needed -= chunks.length(index)
-        return needed
+                missing.discard(index)
+        for found in self._look_elsewhere().find(chunks, sorted(missing)):
+            missing.difference_update(range(found.first, found.first + found.count))
+        return sum(chunks.length(index) for index in missing)
+
+    def _look_elsewhere(self) -> Elsewhere:
+        if self._elsewhere is None:
+            self._elsewhere = Elsewhere(self._goal.reuse)
+            for _ in self._elsewhere.look((), cancelled=is_cancelled):
+                pass
+        return self._elsewhere

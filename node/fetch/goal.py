@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +33,7 @@ class FetchRequest:
         patience: Seconds with nobody who has it until it is given up; 0 never gives up.
         quantization: Label of the one quantization that is wanted, with what belongs to it; empty for all.
         encode: `never` takes chunks as they are alone; empty does as the node's settings say.
+        reuse: Absolute paths of folders and files in which chunks of it may lie.
     """
 
     ref: str
@@ -40,6 +43,7 @@ class FetchRequest:
     patience: float = 30.0
     quantization: str = ""
     encode: str = ""
+    reuse: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Goal:
         to: Folder to put it into; None for the home.
         discreet: Nobody but `peers` is to be asked: the link says that the release is not public.
         encode: `never` takes chunks as they are alone; empty does as the node's settings say.
+        reuse: Folders and files in which chunks of it may lie.
     """
 
     release: ReleaseId | None
@@ -69,6 +74,7 @@ class Goal:
     discreet: bool = False
     quantization: str = ""
     encode: str = ""
+    reuse: tuple[Path, ...] = ()
 
     def wanted(self, table: FileTable) -> list[int]:
         """Return the streams that are wanted.
@@ -108,7 +114,8 @@ class FetchOutcome:
         path: Where it lies.
         received: Bytes of chunks that came from peers and were kept.
         moved: Bytes of the payloads in which they came.
-        reused: Bytes that were copied from what was held.
+        reused: Bytes that were copied from what was here.
+        shared: Those of them that take no room of their own.
         seconds: How long it took.
         peers: Bytes by peer.
     """
@@ -118,6 +125,7 @@ class FetchOutcome:
     received: int
     moved: int
     reused: int
+    shared: int
     seconds: float
     peers: dict[str, int] = field(default_factory=dict)
 
@@ -127,15 +135,16 @@ def goal_of(store: Store, request: FetchRequest) -> Goal:
 
     Raises:
         LinkError: The REF or an address is malformed.
-        NotFoundError: Nobody has this petname here.
+        NotFoundError: Nobody has this petname here, or what is to be used again is not there.
     """
     ref = request.ref
     named = tuple(parse_peer(peer) for peer in request.peers)
     folder = Path(request.to) if request.to else None
 
     anything = Goal(
-        None, None, None, None, named, request.include, folder, quantization=request.quantization, encode=request.encode
-    )
+        None, None, None, None, named, request.include, folder,
+        quantization=request.quantization, encode=request.encode, reuse=_there(request.reuse),
+    )  # fmt: skip
     try:
         # A name says "the newest", which only peers know; an id, or the beginning of one, may be known here.
         known = None if "/" in ref else find_release(store, ref)
@@ -161,3 +170,10 @@ def goal_of(store: Store, request: FetchRequest) -> Goal:
         peers=named + in_link,
         discreet=not link.public,
     )
+
+
+def _there(paths: Sequence[str]) -> tuple[Path, ...]:
+    for path in paths:
+        if not os.path.exists(path):
+            raise NotFoundError(f"there is no file or folder {path}", hint="Check what --reuse names.")
+    return tuple(map(Path, paths))

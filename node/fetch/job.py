@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,7 @@ from samara.node.fetch.swarm import Swarm
 from samara.node.fetch.waits import Waits
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.operations.base import Progress, Report
+from samara.node.store.elsewhere import Elsewhere
 from samara.node.store.intake import StoreIntake
 from samara.node.threads import is_cancelled
 from samara.protocol import limits
@@ -105,6 +106,8 @@ class FetchJob:
         self._begun = trio.Event()  # a peer begins to give
         self._kept = trio.Event()  # more of it is here
         self._copying = False
+        self._elsewhere: Elsewhere | None = None
+        self._from_elsewhere: Iterator[int] | None = None  # copies of the files that are in hand
         self._unlisted = 0
         self._reused = 0
         self._total = 0
@@ -134,6 +137,8 @@ class FetchJob:
             if self._intake is not None:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._store.close_intake, self._intake)
+            if self._elsewhere is not None:
+                self._elsewhere.close()
 
     async def hang_up(self) -> None:
         """Let nothing more come: its caller is about to cancel it."""
@@ -164,6 +169,7 @@ class FetchJob:
             swarm.received if swarm else 0,
             swarm.moved if swarm else 0,
             self._reused,
+            intake.shared,
             trio.current_time() - self._began,
             dict(swarm.by_peer) if swarm else {},
         )
@@ -280,6 +286,7 @@ class FetchJob:
         intake, swarm = self._intake, self._swarm
         while intake is not None and swarm is not None and (self._listed or self._came):
             self._copying = True
+            await self._look_elsewhere()
             parts = await trio.to_thread.run_sync(self._next_parts, intake)
             while parts:
                 ready = await trio.to_thread.run_sync(self._copy_held, intake, parts)
@@ -292,6 +299,17 @@ class FetchJob:
                 self._has_kept()
                 self._tell()
         self._copying = False
+
+    async def _look_elsewhere(self) -> None:
+        """Look once at what lies where the user says that chunks of this may lie."""
+        swarm = self._swarm
+        if self._elsewhere is not None or not self._goal.reuse or swarm is None:
+            return
+        elsewhere = self._elsewhere = Elsewhere(self._goal.reuse)
+        looking = elsewhere.look(swarm.sizes, cancelled=is_cancelled)
+        while await trio.to_thread.run_sync(next, looking, False):
+            self._meeting.gain()
+            self._report(Progress("looking", elsewhere.looked, None, note="at what lies here"))
 
     def _next_parts(self, intake: StoreIntake) -> list[Sequence[int]]:
         """Keep the lists that came; return the next streams to begin: small files together, others one by one."""
@@ -308,10 +326,16 @@ class FetchJob:
         ready = _Ready()
         copied = 0
         while parts and copied < _REUSE_STEP:
-            if step := intake.reuse(parts[0], _REUSE_STEP - copied):
+            foreign = self._from_elsewhere
+            step = intake.reuse(parts[0], _REUSE_STEP - copied) if foreign is None else next(foreign, 0)
+            if step:
                 copied += step
                 self._reused += step
                 continue
+            if foreign is None and self._elsewhere is not None:
+                self._from_elsewhere = intake.take_from(self._elsewhere, parts[0])
+                continue
+            self._from_elsewhere = None
             streams = parts.pop(0)
             ready.count += len(streams)
             if small := intake.missing_files(streams):

@@ -69,7 +69,8 @@ class Swarm:
         accepts: Accepts = RAW_ALONE,
     ) -> None:
         self._content = content
-        self._sizes = sizes
+        self.sizes = sizes
+        """Bytes of each file of the content."""
         self._began = trio.current_time()
         self._next = 0  # the stream in which a run goes on beyond what was added last; 0 when it cannot
         self._scheduler = Scheduler(rotate=rotate)
@@ -187,7 +188,7 @@ class Swarm:
     async def _keep_asking_what_it_has(self, client: ExchangeClient) -> None:
         was_partial = False
         while True:
-            files = len(self._sizes)
+            files = len(self.sizes)
             bits = await client.files_bits(self._content, files=files)
             whole = int.from_bytes(bits, "little").bit_count() >= files
             was_partial = was_partial or not whole
@@ -295,9 +296,9 @@ class Swarm:
 
     def _after(self, stream: int) -> int:
         """Return the file after a stream in which a run goes on, or 0 at the end."""
-        if stream < len(self._sizes) and self._sizes[stream]:
+        if stream < len(self.sizes) and self.sizes[stream]:
             return stream + 1
-        return next((number for number in range(stream + 1, len(self._sizes) + 1) if self._sizes[number - 1]), 0)
+        return next((number for number in range(stream + 1, len(self.sizes) + 1) if self.sizes[number - 1]), 0)
 
     def _call(self, peer: str) -> None:
         """Look whether there is something to ask one peer for."""

@@ -40,7 +40,8 @@ class Fetched:
         bytes: Bytes of all its files.
         received: Bytes of chunks that came from peers.
         moved: Bytes that they took on the way, encoded.
-        reused: Bytes that were held already and copied.
+        reused: Bytes that were here already and copied.
+        shared: Those of them that take no room of their own.
         seconds: How long it took.
         peers: Who gave how much, most first.
         seeded: This node passes it on.
@@ -53,6 +54,7 @@ class Fetched:
     received: int
     moved: int
     reused: int
+    shared: int
     seconds: float
     peers: tuple[PeerShare, ...]
     seeded: bool
@@ -91,6 +93,7 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
         outcome.received,
         outcome.moved,
         outcome.reused,
+        outcome.shared,
         round(outcome.seconds, 3),
         tuple(shares),
         held.shared if held else False,

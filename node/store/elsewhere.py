@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 _SHORTS: Final = struct.Struct(">q28x")
 _ASKED_AT_ONCE: Final = 900
+_MOST_TOGETHER: Final = 4 * limits.MIB
+"""Bytes of chunks that are told of together: what is read and verified in one go."""
 
 _SCHEMA: Final = """
 CREATE TABLE file (no INTEGER PRIMARY KEY, path BLOB NOT NULL);
@@ -44,15 +46,19 @@ CREATE TABLE chunk (hash INTEGER PRIMARY KEY, file INTEGER NOT NULL, offset INTE
 @final
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where a chunk may lie.
+    """Where chunks in a row may lie.
 
     Attributes:
         path: In which file.
-        offset: Where it begins there.
+        offset: Where the first begins there.
+        first: Its index in the list that was asked for.
+        count: How many chunks.
     """
 
     path: Path
     offset: int
+    first: int
+    count: int
 
 
 @final
@@ -76,14 +82,11 @@ class Elsewhere:
         with self._lock:
             self._db.close()
 
-    def look(
-        self, sizes: Iterable[int], *, on_progress: Callable[[int], None], cancelled: Callable[[], bool]
-    ) -> Iterator[None]:
-        """Read what lies there, a file between two steps. Blocks.
+    def look(self, sizes: Iterable[int], *, cancelled: Callable[[], bool]) -> Iterator[bool]:
+        """Read what lies there, a file a step, and yield True after each. Blocks.
 
         Args:
             sizes: Of the files that are wanted: those of just these sizes are read first.
-            on_progress: Is told of the bytes that were read.
             cancelled: Is asked now and then; True ends it.
 
         Raises:
@@ -97,11 +100,29 @@ class Elsewhere:
             except (OSError, StoreError) as error:
                 _log.info("%s is left out: %s", path, error)
             self.looked += size
-            on_progress(size)
-            yield
+            yield True
 
-    def find(self, chunks: ChunkList, indexes: Sequence[int]) -> Iterator[tuple[int, Found]]:
-        """Yield those of some chunks of a list that may lie there, and where, in the order of `indexes`."""
+    def find(self, chunks: ChunkList, indexes: Sequence[int]) -> Iterator[Found]:
+        """Yield where chunks of a list may lie: those together that follow each other there as in the list.
+
+        Args:
+            chunks: The list.
+            indexes: Which of its chunks, ascending.
+        """
+        run: Found | None = None
+        for index, path, offset in self._find(chunks, indexes):
+            if run is not None and (path, index) == (run.path, run.first + run.count):
+                size = chunks.offset(index) - chunks.offset(run.first)
+                if offset == run.offset + size and size + chunks.length(index) <= _MOST_TOGETHER:
+                    run = Found(path, run.offset, run.first, run.count + 1)
+                    continue
+            if run is not None:
+                yield run
+            run = Found(path, offset, index, 1)
+        if run is not None:
+            yield run
+
+    def _find(self, chunks: ChunkList, indexes: Sequence[int]) -> Iterator[tuple[int, Path, int]]:
         shorts = [short for (short,) in _SHORTS.iter_unpack(chunks.entries)]
         for start in range(0, len(indexes), _ASKED_AT_ONCE):
             asked = indexes[start : start + _ASKED_AT_ONCE]
@@ -109,10 +130,10 @@ class Elsewhere:
             query = f"SELECT hash, path, offset FROM chunk JOIN file ON no = file WHERE hash IN ({marks})"  # noqa: S608
             with self._lock:
                 rows = self._db.execute(query, [shorts[index] for index in asked]).fetchall()
-            found = {short: Found(Path(os.fsdecode(path)), offset) for short, path, offset in rows}
+            found = {short: (Path(os.fsdecode(path)), offset) for short, path, offset in rows}
             for index in asked if found else ():
                 if (where := found.get(shorts[index])) is not None:
-                    yield index, where
+                    yield index, *where
 
     def _files(self) -> Iterator[tuple[Path, int]]:
         """Yield each plain file once, with its size, also through links to files: caches are made of such."""

@@ -33,6 +33,7 @@ __all__ = [
     "read_at",
     "remove_file",
     "remove_folder",
+    "share_or_write_at",
     "sync_closed",
     "sync_data",
     "sync_folder",
@@ -44,6 +45,12 @@ _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_BLOCK: Final = 4096
+"""Bytes of a filesystem's block: ranges that are shared begin and end with one. Where blocks are larger, nothing is."""
+
+_WORTH_SHARING: Final = 65536
+"""Bytes from which on a range is shared: less would break a file into pieces for little."""
+
 _SYNC_TOGETHER: Final = 8
 """Files or folders from which on one sync of the whole filesystem costs less than one of each."""
 
@@ -114,6 +121,42 @@ def _pwrite(fd: int, data: memoryview, offset: int) -> int:
         return os.pwrite(fd, data, offset)
     os.lseek(fd, offset, os.SEEK_SET)  # Windows: each fd is used by one thread at a time there
     return os.write(fd, data)
+
+
+def share_or_write_at(source: int, source_offset: int, fd: int, data: memoryview, offset: int) -> int:
+    """Write `data`, which lies in another file too; let both share it where the filesystem can.
+
+    Args:
+        source: The other file, open for reading.
+        source_offset: Where the data lie there.
+        fd: Where to write.
+        data: What is to be there in the end, whatever becomes of the other file.
+        offset: Where it begins.
+
+    Returns:
+        How many bytes take no room of their own.
+
+    Raises:
+        OSError: As the system says; see `os_errors`.
+    """
+    start, end = -offset % _BLOCK, (offset + len(data)) // _BLOCK * _BLOCK - offset
+    alike = end - start >= _WORTH_SHARING and (source_offset - offset) % _BLOCK == 0
+    if alike and _clone(source, source_offset + start, fd, offset + start, end - start):
+        there = memoryview(bytearray(end - start))
+        if read_at(fd, there, offset + start) == len(there) and there == data[start:end]:  # it may have changed
+            write_at(fd, data[:start], offset)
+            write_at(fd, data[end:], offset + end)
+            return end - start
+    write_at(fd, data, offset)
+    return 0
+
+
+def _clone(source: int, source_offset: int, fd: int, offset: int, length: int) -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    from samara.node.store import linux
+
+    return linux.clone_range(source, source_offset, fd, offset, length)
 
 
 def preallocate(fd: int, size: int) -> None:

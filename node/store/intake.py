@@ -15,20 +15,24 @@ import itertools
 import os
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from samara.node.store.adopting import Adopter
 from samara.node.store.contents import Contents, HeldFile, Place
+from samara.node.store.elsewhere import Elsewhere, Found
 from samara.node.store.files import (
     ensure_folder,
     free_bytes,
     has_blocks,
     make_read_only,
     move_into_place,
+    open_for_reading,
     os_errors,
+    read_at,
+    share_or_write_at,
     sync_data,
     sync_folder,
     write_at,
@@ -108,6 +112,8 @@ class StoreIntake:
         self._files: dict[int, Unfinished] = {}
         self._small = SmallFiles(place, self._table, self._lock)
         self._open = OpenFiles(place)
+        self.shared = 0
+        """Bytes that took no room on the disk: they are another file's, too."""
         self._pending = 0  # of large files
         self.planned = 0
         """Bytes that the place will have when all that is wanted is there."""
@@ -313,6 +319,42 @@ class StoreIntake:
                 copied += self._copy(((stream, index, places) for index, places in held), budget - copied)
         return copied
 
+    def take_from(self, elsewhere: Elsewhere, streams: Sequence[int]) -> Iterator[int]:
+        """Copy chunks of listed streams that lie elsewhere, and yield the bytes of each few that were right.
+
+        Raises:
+            DiskFullError: No room; what is committed stays.
+        """
+        for stream in streams:
+            chunks = self._contents.chunk_list(self.content, stream)
+            if chunks is None:
+                continue
+            for found in elsewhere.find(chunks, self.missing(stream)):
+                if size := self._take(stream, chunks, found):
+                    yield size
+
+    def _take(self, stream: int, chunks: ChunkList, found: Found) -> int:
+        """Copy chunks from where they may lie, up to the first that is not right; return their bytes."""
+        data = memoryview(bytearray(chunks.bytes_of(found.first, found.count)))
+        try:
+            fd = open_for_reading(found.path)
+        except OSError:
+            return 0
+        try:
+            with contextlib.suppress(OSError):
+                data = data[: read_at(fd, data, found.offset)]
+                width = chunks.count_right(data, found.first, found.count)
+                data = data[: chunks.bytes_of(found.first, width)]
+                if width and stream in self._small:
+                    self.put_runs([([Span(stream, 0, 1)], data)])
+                elif width:
+                    with self._disk:
+                        self._write(Span(stream, found.first, width), data, (fd, found.offset))
+                return len(data)
+            return 0
+        finally:
+            os.close(fd)
+
     def _copy(self, found: Iterable[tuple[int, int, Sequence[tuple[ContentId, int, int]]]], budget: int) -> int:
         """Copy chunks, given by stream and index and where each may be, up to about `budget` bytes."""
         copied = 0
@@ -427,8 +469,8 @@ class StoreIntake:
         with os_errors(f"cannot write to {self._place.root}"):
             self._small.write(files)
 
-    def _write(self, span: Span, data: memoryview) -> None:
-        """Write verified chunks, and let them be committed.
+    def _write(self, span: Span, data: memoryview, source: tuple[int, int] | None = None) -> None:
+        """Write verified chunks, and let them be committed; from a file and its offset, without a copy where it can be.
 
         What is there already is left alone: a file that is whole must not be touched, nor a descriptor that is another
         file's by now.
@@ -448,7 +490,11 @@ class StoreIntake:
             try:
                 for first, count in todo:
                     start, size = chunks.bytes_of(span.first, first - span.first), chunks.bytes_of(first, count)
-                    write_at(fd, data[start : start + size], chunks.offset(first))
+                    part, offset = data[start : start + size], chunks.offset(first)
+                    if source is None:
+                        write_at(fd, part, offset)
+                    else:
+                        self.shared += share_or_write_at(source[0], source[1] + start, fd, part, offset)
                     written += 1
             finally:
                 with self._lock:

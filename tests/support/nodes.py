@@ -85,6 +85,7 @@ async def fetch(
     include: Sequence[str] = (),
     quantization: str = "",
     encode: str = "",
+    reuse: Sequence[Path] = (),
     patience: float = 10.0,
 ) -> Fetched:
     """Fetch by the operation that every door calls."""
@@ -96,6 +97,7 @@ async def fetch(
         patience=patience,
         quantization=quantization,
         encode=encode,
+        reuse=tuple(map(str, reuse)),
     )
     fetched: Fetched = await node.run(FETCH, request, heard or Heard())
     return fetched

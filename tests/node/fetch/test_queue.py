@@ -44,7 +44,7 @@ class Scripted:
             raise DiskFullError("no room")
         if self._number == 9:
             raise PeerBusyError("it is busy", retry_after=3.0, hint="Later.")
-        return FetchOutcome(ReleaseId(bytes([self._number]) * 32), "/there", 1, 1, 0, 1.0)
+        return FetchOutcome(ReleaseId(bytes([self._number]) * 32), "/there", 1, 1, 0, 0, 1.0)
 
 
 @contextlib.asynccontextmanager
