@@ -11,6 +11,9 @@ from samara.node.operations.fetch import DRY_RUN, FETCH, DryRun, Fetched, FetchR
 
 __all__ = ["fetch_command"]
 
+_MUCH = 1_000_000
+"""Bytes from which on a person wants to know that they take their room twice."""
+
 
 @click.command("fetch")
 @click.argument("ref")
@@ -79,7 +82,7 @@ def _print_fetched(fetched: Fetched) -> None:
     if fetched.moved < 0.97 * fetched.received:
         say(f"  encoded   as {human_bytes(fetched.moved)}, {fetched.moved / fetched.received:.0%} of it")
     if fetched.reused:
-        say(f"  reused    {human_bytes(fetched.reused)} that were here already, {_room(fetched)}")
+        say(f"  reused    {human_bytes(fetched.reused)} that were here already{_room(fetched)}")
     for share in fetched.peers:
         say(f"  from      {share.peer}  {human_bytes(share.bytes)}")
     if not fetched.seeded:
@@ -88,10 +91,10 @@ def _print_fetched(fetched: Fetched) -> None:
 
 def _room(fetched: Fetched) -> str:
     if not fetched.shared:
-        return "copied: they take their room again"
+        return "" if fetched.reused < _MUCH else ", copied: they take their room again"
     if fetched.shared >= 0.9 * fetched.reused:
-        return "shared: they take no more room"
-    return f"{human_bytes(fetched.shared)} of them shared, the rest copied"
+        return ", shared: they take no more room"
+    return f", {human_bytes(fetched.shared)} of them shared, the rest copied"
 
 
 def _print_cost(cost: DryRun) -> None:

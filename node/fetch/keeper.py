@@ -18,7 +18,7 @@ import trio
 from samara.node.network.exchange.pool import BufferPool
 from samara.node.store.intake import StoreIntake
 from samara.protocol import limits
-from samara.protocol.errors import EncodingError, NotFoundError
+from samara.protocol.errors import EncodingError, NotFoundError, StoreError
 from samara.protocol.exchange.frames import Payload
 from samara.protocol.exchange.messages import RAW, Chunk
 from samara.protocol.ids import digest
@@ -110,9 +110,20 @@ class Keeper:
         Raises:
             StoreError: The disk. What came and is not kept is lost.
         """
+        failures: list[StoreError] = []
+
+        async def keep_on() -> None:
+            try:
+                await self._keep_on()
+            except StoreError as error:  # one of two: not a group of errors to the caller
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+
         async with trio.open_nursery() as nursery:
             for _ in range(_CALLS):
-                nursery.start_soon(self._keep_on)
+                nursery.start_soon(keep_on)
+        if failures:
+            raise failures[0]
 
     async def _keep_on(self) -> None:
         while True:

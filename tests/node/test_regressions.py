@@ -256,7 +256,7 @@ async def test_a_mate_is_not_asked_which_part_it_has_of_files_of_one_chunk(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_small_files_in_a_row_are_wanted_as_one_by_one(seed: int) -> None:
+async def test_small_files_in_a_row_are_wanted_as_one_by_one(seed: int) -> None:
     rng = random.Random(seed)
     sizes = [rng.choice([0, 1, 2, 3]) * 100 for _ in range(300)]
     wanted = [n for n, size in enumerate(sizes, 1) if size and rng.random() < rng.choice([0.5, 0.99])]
@@ -327,7 +327,7 @@ async def test_a_peer_that_looks_again_does_not_wake_all_others(
         nursery.start_soon(swarm.keep_time)
         for number in range(20):
             client = cast(Any, Silent(f"peer {number}"))
-            nursery.start_soon(functools.partial(swarm.fetch_from, client, wrong_before=0))
+            nursery.start_soon(functools.partial(swarm.fetch_from, client, own="us", wrong_before=0))
             await trio.sleep(0.007)
         await trio.sleep(5.0)
         nursery.cancel_scope.cancel()
@@ -523,3 +523,18 @@ def test_a_full_disk_is_told_as_such_by_the_lock(tmp_path: Path, monkeypatch: py
     lock.close()
     monkeypatch.undo()
     lock.close()
+
+
+async def test_a_disk_that_fails_under_a_fetch_is_told_as_what_it_is() -> None:
+    def fail(runs: object) -> list[int]:
+        raise DiskFullError("no room")
+
+    disk = SimpleNamespace(put_runs=fail)
+    swarm = Swarm(ContentId(bytes(32)), cast(StoreIntake, disk), [10], BufferPool(), rotate=0)
+    swarm.add_stream(1, [0], one_chunk())
+    swarm._scheduler.add_peer("peer", trio.current_time())
+    swarm._scheduler.set_files("peer", None)
+    (want,) = swarm._scheduler.next_requests("peer", trio.current_time())
+    swarm._keeper.post(Arrival("peer", want, Chunk(1, 0), [Span(1, 0, 1)], bytearray(10)))
+    with pytest.raises(DiskFullError), trio.fail_after(10):
+        await swarm.keep()
