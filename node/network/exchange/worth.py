@@ -10,6 +10,9 @@ __all__ = ["Encode", "Worth"]
 _LEAST: Final = 1 << 18
 """Bytes of a sample: what is smaller is gone before a slow line is felt."""
 
+_CODEC: Final = 4e8
+"""Bytes a second that the codec is taken for until it was measured."""
+
 _SMOOTH: Final = 0.3
 """Weight of a new sample."""
 
@@ -36,26 +39,39 @@ class Worth:
 
     def __init__(self, encode: Encode) -> None:
         self._encode = encode
-        self._line: float | None = None  # bytes a second
-        self._codec: float | None = None
+        self._line = _Rate(None)
+        self._codec = _Rate(_CODEC)
 
     @property
     def pays(self) -> bool:
-        """Whether to encode what is sent next; it is tried while nothing is known."""
+        """Whether to encode what is sent next; not before the first bytes have shown how fast the line is."""
         if self._encode is not Encode.AUTO:
             return self._encode is Encode.ALWAYS
-        return self._line is None or self._codec is None or self._codec >= _MARGIN * self._line
+        line, codec = self._line.mean, self._codec.mean
+        return line is not None and codec is not None and codec >= _MARGIN * line
 
     def sent(self, size: int, seconds: float) -> None:
         """Take note that so many bytes were sent in so many seconds."""
-        if size >= _LEAST:
-            self._line = _mean(self._line, size / max(seconds, 1e-6))
+        self._line.add(size, seconds)
 
     def encoded(self, size: int, seconds: float) -> None:
         """Take note that chunks of so many bytes were read and encoded in so many seconds."""
-        if size >= _LEAST:
-            self._codec = _mean(self._codec, size / max(seconds, 1e-6))
+        self._codec.add(size, seconds)
 
 
-def _mean(mean: float | None, sample: float) -> float:
-    return sample if mean is None else mean + _SMOOTH * (sample - mean)
+@final
+class _Rate:
+    """A mean of bytes a second, from samples of some size."""
+
+    def __init__(self, mean: float | None) -> None:
+        self.mean = mean
+        self._size = 0
+        self._seconds = 0.0
+
+    def add(self, size: int, seconds: float) -> None:
+        self._size += size
+        self._seconds += seconds
+        if self._size >= _LEAST:
+            sample = self._size / max(self._seconds, 1e-6)
+            self.mean = sample if self.mean is None else self.mean + _SMOOTH * (sample - self.mean)
+            self._size, self._seconds = 0, 0.0

@@ -9,19 +9,22 @@ from samara.node.network.exchange.worth import Encode, Worth
 MB = 1_000_000
 
 
-def test_it_is_tried_until_both_are_known() -> None:
+def test_it_is_not_tried_before_the_line_is_known() -> None:
     worth = Worth(Encode.AUTO)
+    assert not worth.pays
+    worth.sent(4 * MB, 1.0)
     assert worth.pays
-    worth.sent(4 * MB, 0.004)
-    assert worth.pays
-    worth.encoded(4 * MB, 0.01)
+    worth.encoded(4 * MB, 2.0)
+    for _ in range(20):
+        worth.encoded(4 * MB, 2.0)
     assert not worth.pays
 
 
 @pytest.mark.parametrize(("line", "pays"), [(12.5 * MB, True), (500 * MB, True), (600 * MB, False), (2000 * MB, False)])
 def test_a_line_that_is_slower_than_the_codec_is_spared(line: float, pays: bool) -> None:
     worth = Worth(Encode.AUTO)
-    worth.encoded(7 * MB, 0.01)
+    for _ in range(20):
+        worth.encoded(7 * MB, 0.01)
     worth.sent(int(line), 1.0)
     assert worth.pays == pays
 
@@ -36,13 +39,15 @@ def test_it_follows_a_line_that_changes() -> None:
     assert worth.pays
 
 
-def test_little_says_nothing_and_no_time_is_very_fast() -> None:
+def test_little_is_added_up_and_no_time_is_very_fast() -> None:
     worth = Worth(Encode.AUTO)
-    worth.sent(1000, 10.0)
-    worth.encoded(1000, 10.0)
+    worth.sent(1000, 0.001)
+    assert not worth.pays
+    for _ in range(300):
+        worth.sent(1000, 0.001)
     assert worth.pays
-    worth.encoded(7 * MB, 0.01)
-    worth.sent(MB, 0.0)
+    for _ in range(20):
+        worth.sent(MB, 0.0)
     assert not worth.pays
 
 
