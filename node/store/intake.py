@@ -105,9 +105,8 @@ class StoreIntake:
         self._doubted = doubted
         self._lock = threading.RLock()
         self._committing = threading.Lock()
-        self._disk = (
-            threading.Lock()
-        )  # who writes to one file, or to one folder, waits for others in the system, spinning: here they sleep
+        # Who writes to one file, or to one folder, waits for others in the system, spinning: here they sleep.
+        self._disk = threading.Lock()
         self._table = contents.table(place.content)
         self._files: dict[int, Unfinished] = {}
         self._small = SmallFiles(place, self._table, self._lock)

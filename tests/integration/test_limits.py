@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 import trio
 from support.contents import give_home
 from support.nodes import Heard, fetch, published, same_files, seeding, up
+from support.waiting import in_time
 
 from samara.node.app import Node
 from samara.node.fetch.waits import Waits
@@ -28,17 +29,6 @@ BURST = 0.1
 """Seconds of the rate that a bucket holds."""
 
 OF_NOBODY = ReleaseId(Digest(bytes(range(32))))
-
-Test = Callable[..., Awaitable[None]]
-
-
-def in_time(test: Test) -> Test:
-    @functools.wraps(test)
-    async def run(*arguments: Any, **named: Any) -> None:
-        with trio.fail_after(120):
-            await test(*arguments, **named)
-
-    return run
 
 
 async def until(true: Callable[[], object]) -> None:
