@@ -51,6 +51,15 @@ def test_little_is_added_up_and_no_time_is_very_fast() -> None:
     assert not worth.pays
 
 
+def test_a_moment_in_which_the_other_end_was_busy_does_not_make_a_line_slow() -> None:
+    worth = Worth(Encode.AUTO)
+    worth.sent(MB // 2, 0.01)
+    assert not worth.pays
+    for _ in range(8):
+        worth.sent(MB // 2, 0.0005)
+        assert not worth.pays
+
+
 @pytest.mark.parametrize(("encode", "pays"), [(Encode.ALWAYS, True), (Encode.NEVER, False)])
 def test_what_the_user_says_holds(encode: Encode, pays: bool) -> None:
     worth = Worth(encode)
