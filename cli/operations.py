@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from samara.cli import stick
-from samara.node.operations import fetch, library, limits, network, publish, queries, run
+from samara.node.operations import delta, fetch, library, limits, network, publish, queries, run
 from samara.node.operations.base import AnyOperation, Query
 
 __all__ = ["all_operations"]
@@ -18,6 +18,7 @@ def all_operations() -> list[AnyOperation]:
     asked: list[Query[Any, Any]] = [queries.LIST, queries.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
     return [
         publish.PUBLISH,
+        delta.DELTA,
         fetch.FETCH,
         fetch.DRY_RUN,
         fetch.DROP,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
-from samara.node.operations.base import Operation, Progress, Report
-from samara.node.operations.refs import find_release, publisher_text
+from samara.node.operations.base import Notice, Operation, Progress, Report
+from samara.node.operations.refs import find_release, publisher_text, use_of_delta
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol.errors import (
@@ -268,11 +268,15 @@ async def _export(node: Node, request: ExportRequest, report: Report) -> Carried
 
 async def _import(node: Node, request: ImportRequest, report: Report) -> Carried:
     try:
-        return await _in_thread(
+        done = await _in_thread(
             report, lambda watch, cancelled: import_all(node.store, request, watch=watch, cancelled=cancelled)
         )
     finally:
         node.library_changed()
+    for row in done.releases:
+        if use := await trio.to_thread.run_sync(use_of_delta, node.store, find_release(node.store, row.release)):
+            report(Notice(use))
+    return done
 
 
 EXPORT = Operation("export", ExportRequest, Carried, _export, looks=True)

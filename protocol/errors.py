@@ -14,6 +14,7 @@ __all__ = [
     "ChunkError",
     "ContentError",
     "CriticalError",
+    "DeltaError",
     "DiskFullError",
     "EncodingError",
     "EngineError",
@@ -108,6 +109,10 @@ class ChunkError(ContentError):
 
 class EncodingError(ContentError):
     """A payload is not that of any chunk of its length in its encoding (specs/encodings.md)."""
+
+
+class DeltaError(ContentError):
+    """A delta pack that breaks its rules."""
 
 
 class NodeError(ContentError):

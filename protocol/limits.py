@@ -95,6 +95,12 @@ MAX_LINK_PEERS: Final = 16
 MAX_ADDRESS: Final = 256
 """Characters of one multiaddr: the longest host name (253) hardly fits, and nobody has one."""
 
+# Delta packs (specs/deltas.md)
+
+MAX_DELTA_HEAD: Final = 256 * MIB
+"""Bytes of a pack's head, which is read whole: a model of 400 GB has 400,000 chunks of 113 bytes there, 45 MB; a table
+of a million files fits, too."""
+
 # Exchange (specs/exchange.md)
 
 MAX_HEADER: Final = 64 * KIB

@@ -67,12 +67,14 @@ class Piece:
         count: How many chunks; 1 unless they are raw.
         encoding: How it is encoded; 0 is raw.
         base: Hash of the chunk that it is a delta to, or None.
+        passed_on: Another made it, and nobody here can tell whether it leads to the chunk.
     """
 
     data: bytes | memoryview
     count: int
     encoding: int = 0
     base: Digest | None = None
+    passed_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ RAW_ALONE: Final = Accepts()
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Chunks in a row that were verified, ready to be sent.
+    """Chunks in a row, ready to be sent: they were verified, but for those that are passed on.
 
     Attributes:
         pieces: The payloads.
@@ -131,12 +133,20 @@ class Shelf(Protocol):
         """Return a chunk-list node that belongs to a shared content."""
         ...
 
-    def files(self, content: ContentId, peer: str) -> bytes | None:
-        """Return one bit a file of the table (lowest bit of byte 0 first): set when the file is held whole."""
+    def files(self, content: ContentId, peer: str, bases: Sequence[ContentId] = ()) -> bytes | None:
+        """Return one bit a file of the table (lowest bit of byte 0 first): set when the file is held whole.
+
+        Who holds one of `bases` can be given more: what packs lead to from there counts as held.
+        """
         ...
 
-    def availability(self, content: ContentId, stream: int, peer: str) -> Availability | None:
-        """Return which chunks of a stream are held; None also when the stream's lists are not complete here."""
+    def availability(
+        self, content: ContentId, stream: int, peer: str, bases: Sequence[ContentId] = ()
+    ) -> Availability | None:
+        """Return which chunks of a stream are held; None also when the stream's lists are not complete here.
+
+        Who holds one of `bases` can be given more, as in `files`.
+        """
         ...
 
     def read(
@@ -148,8 +158,12 @@ class Shelf(Protocol):
         peer: str,
         room: memoryview | None = None,
         accepts: Accepts = RAW_ALONE,
+        *,
+        pays: bool = True,
     ) -> Run | None:
         """Return a run of `count` chunks that begins at chunk `first` of a stream, each verified before it was encoded.
+
+        What is not held and can be given as a payload that another made is given so.
 
         A run that goes beyond the end of a file goes on in the next one that has chunks. It may be cut short at any
         chunk but the first; None when that one is not held or went bad.
@@ -162,6 +176,7 @@ class Shelf(Protocol):
             peer: Who asks.
             room: Where the bytes may be put, at least `MAX_PAYLOAD`; without it memory is taken.
             accepts: How they may be encoded.
+            pays: Encoding them is worth its time.
         """
         ...
 

@@ -321,6 +321,12 @@ class FetchJob:
         parts: list[Sequence[int]] = [[stream] for stream in sorted(set(streams).difference(small))]
         return [small, *parts] if small else parts
 
+    def _copies(self, intake: StoreIntake, streams: Sequence[int]) -> Iterator[int]:
+        """Take what lies where the user says, and what packs lead to, and yield the bytes of each few chunks."""
+        if self._elsewhere is not None:
+            yield from intake.take_from(self._elsewhere, streams)
+        yield from self._store.deltas.make(intake, streams)
+
     def _copy_held(self, intake: StoreIntake, parts: list[Sequence[int]]) -> _Ready:
         """Copy what is held of files, one step of it; take out the parts that are ready, and return them. Blocks."""
         ready = _Ready()
@@ -332,8 +338,8 @@ class FetchJob:
                 copied += step
                 self._reused += step
                 continue
-            if foreign is None and self._elsewhere is not None:
-                self._from_elsewhere = intake.take_from(self._elsewhere, parts[0])
+            if foreign is None:
+                self._from_elsewhere = self._copies(intake, parts[0])
                 continue
             self._from_elsewhere = None
             streams = parts.pop(0)

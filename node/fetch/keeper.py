@@ -71,12 +71,13 @@ class Kept:
     Attributes:
         arrival: The chunks.
         right: How many of them, from the first on, were right.
-        baseless: Nothing can be said: the chunk that they are a delta to is not here, or not any more.
+        blameless: That they are not right is not the peer's fault: what they are a delta to is not here, or the peer
+            said that another made the payload.
     """
 
     arrival: Arrival
     right: int
-    baseless: bool = False
+    blameless: bool = False
 
 
 @final
@@ -163,7 +164,8 @@ class Keeper:
             raw = self._intake.decode(arrival.spans[0], said.encoding, said.base, arrival.data)
         except EncodingError as error:
             _log.debug("%s sent a payload that cannot be decoded: %s", arrival.peer, error)
-            return Kept(arrival, 0)
+            return Kept(arrival, 0, blameless=said.passed_on)
         except NotFoundError:
-            return Kept(arrival, 0, baseless=True)
-        return Kept(arrival, self._intake.put_runs([(arrival.spans, memoryview(raw))])[0])
+            return Kept(arrival, 0, blameless=True)
+        right = self._intake.put_runs([(arrival.spans, memoryview(raw))])[0]
+        return Kept(arrival, right, blameless=said.passed_on and not right)

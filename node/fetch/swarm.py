@@ -84,7 +84,7 @@ class Swarm:
         self._liars: dict[str, str] = {}
         self._on_kept = on_kept
         self._accepts = accepts
-        self._baseless: set[str] = set()  # who sent a delta to what is not here
+        self._baseless: set[str] = set()  # who sent a delta that could not be used, and is not to blame
         self._keeper = Keeper(intake, self._take, buffers)
         self.received = 0
         """Bytes that were kept."""
@@ -189,7 +189,8 @@ class Swarm:
         was_partial = False
         while True:
             files = len(self.sizes)
-            bits = await client.files_bits(self._content, files=files)
+            bases = self._accepts_of(client.peer).bases
+            bits = await client.files_bits(self._content, files=files, bases=bases)
             whole = int.from_bytes(bits, "little").bit_count() >= files
             was_partial = was_partial or not whole
             # Who is seen to get it stays a mate when it has it all: it is asked before those who have had it.
@@ -217,7 +218,9 @@ class Swarm:
             is_whole = whole[(stream - 1) >> 3] >> ((stream - 1) & 7) & 1
             if not is_whole and self._streams[stream] > 1:  # of one chunk nobody holds a part
                 with contextlib.suppress(NotFoundError):
-                    found = await client.availability(self._content, stream, chunks=self._streams[stream])
+                    found = await client.availability(
+                        self._content, stream, chunks=self._streams[stream], bases=self._accepts_of(client.peer).bases
+                    )
                     self._scheduler.set_availability(client.peer, stream, found.bits)
                     self._call(client.peer)
 
@@ -258,7 +261,7 @@ class Swarm:
         for each in kept:
             arrival, right, peer = each.arrival, each.right, each.arrival.peer
             self._scheduler.excuse(peer, now)
-            if each.baseless:  # it may be our fault: what this peer owes of the run is asked anew, without bases
+            if each.blameless:  # what this peer owes of the run is asked anew, without bases
                 self._baseless.add(peer)
                 self._scheduler.failed(peer, arrival.want, Failure.LOST, now)
                 self._cancel(peer, arrival.want)

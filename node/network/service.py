@@ -175,8 +175,9 @@ def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
     """Return the DHT keys of what is shared, and the values of our own heads by key."""
     keys: set[bytes] = set()
     heads: dict[str, bytes] = {}
+    packed = store.deltas.targets()
     for held in store.catalog.releases():
-        online = any(place.state == "online" for place in store.contents.places(held.content))
+        online = any(place.state == "online" for place in store.contents.places(held.content)) or held.content in packed
         if not held.shared or held.visibility != "public" or not online:
             continue
         keys |= {routing_key("release", held.id), routing_key("content", held.content)}

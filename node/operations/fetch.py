@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import trio
+
 from samara.node.fetch.cost import CostJob, FileCost
 from samara.node.fetch.goal import FetchRequest, goal_of
-from samara.node.operations.base import Operation, Report
+from samara.node.operations.base import Notice, Operation, Report
+from samara.node.operations.refs import use_of_delta
 from samara.protocol.ids import format_record
 
 if TYPE_CHECKING:
@@ -84,6 +87,8 @@ class DryRun:
 async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
     outcome = await node.fetches.fetch(request, report)
     held = node.store.catalog.release(outcome.release)
+    if held is not None and (use := await trio.to_thread.run_sync(use_of_delta, node.store, held)):
+        report(Notice(use))
     shares = sorted((PeerShare(peer, count) for peer, count in outcome.peers.items()), key=lambda s: -s.bytes)
     return Fetched(
         format_record(outcome.release),

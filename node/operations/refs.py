@@ -14,9 +14,18 @@ from samara.protocol.dsse import SigningKey
 from samara.protocol.errors import LinkError, NotFoundError, UsageError, VerificationError
 from samara.protocol.ids import PublisherId, format_record
 from samara.protocol.links import Address, Link, LinkRef, NameRef, ReleaseRef, parse_ref
-from samara.protocol.records import PublisherChain, format_time, make_genesis
+from samara.protocol.records import Kind, PublisherChain, format_time, make_genesis
 
-__all__ = ["OwnPublisher", "find_release", "link_of", "now_text", "own_publisher", "publisher_of", "publisher_text"]
+__all__ = [
+    "OwnPublisher",
+    "find_release",
+    "link_of",
+    "now_text",
+    "own_publisher",
+    "publisher_of",
+    "publisher_text",
+    "use_of_delta",
+]
 
 _SHORT_ID: Final = 12
 """Characters of a release id that are enough to look it up here; all begin with the same 9."""
@@ -60,6 +69,19 @@ def link_of(held: HeldRelease, addresses: Sequence[str] = ()) -> str:
     """Return the link of a release, with addresses (multiaddrs with `/p2p/…`) at which it can be had."""
     peers = tuple(Address.parse(address) for address in addresses[: limits.MAX_LINK_PEERS])
     return Link(held.id, held.name, held.publisher, peers, public=held.visibility == "public").encode()
+
+
+def use_of_delta(store: Store, held: HeldRelease) -> str:
+    """Return what a person can do with a delta that came, or nothing when it is none."""
+    pack = store.deltas.pack(held.content) if held.kind == Kind.DELTA.value else None
+    targets = store.catalog.releases(content=pack.target) if pack is not None else []
+    if pack is None or not targets:
+        return ""
+    new = f"{targets[0].name} {targets[0].version}"
+    command = f"samara fetch {format_record(targets[0].id)}"
+    if store.contents.has(pack.base) and store.complete_place(pack.base) is not None:
+        return f"{new} can be made of it and of what is here, without a line: {command}"
+    return f"It leads to {new}: whoever holds what it starts from needs it alone. {command}"
 
 
 def find_release(store: Store, text: str) -> HeldRelease:

@@ -29,7 +29,7 @@ class HeldRelease:
         name: Its name.
         version: Its version.
         issued: When, as it says (RFC 3339).
-        kind: model, dataset, adapter or collection.
+        kind: model, dataset, adapter, collection or delta.
         license: SPDX expression or NOASSERTION.
         content: Its content.
         bytes: Size of all files.
@@ -127,10 +127,15 @@ class Catalog:
         return _held(row) if row else None
 
     def releases(
-        self, *, content: ContentId | None = None, publisher: PublisherId | None = None, name: str | None = None
+        self,
+        *,
+        content: ContentId | None = None,
+        publisher: PublisherId | None = None,
+        name: str | None = None,
+        kind: str | None = None,
     ) -> list[HeldRelease]:
         """Return the known releases that match, newest first."""
-        given = {"content": content, "publisher": publisher, "name": name}
+        given = {"content": content, "publisher": publisher, "name": name, "kind": kind}
         wanted = {column: value for column, value in given.items() if value is not None}
         where = " AND ".join(f"{column} = ?" for column in wanted) or "1"
         rows = self._index.read.execute(
@@ -268,6 +273,11 @@ class Catalog:
         """Whether a private release names this peer."""
         query = "SELECT 1 FROM allow WHERE release = ? AND peer = ?"
         return self._index.read.execute(query, (release, peer)).fetchone() is not None
+
+    def allowed_peers(self, release: ReleaseId) -> frozenset[str]:
+        """Return the peers that may have a private release."""
+        rows = self._index.read.execute("SELECT peer FROM allow WHERE release = ?", (release,))
+        return frozenset(row[0] for row in rows)
 
     # The queue of fetches
 

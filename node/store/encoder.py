@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from samara.node.store.contents import Contents
 from samara.node.store.files import open_for_reading, read_at
@@ -27,7 +28,9 @@ from samara.protocol.formats.tensors import TensorMap, read_tensors
 from samara.protocol.ids import ContentId, Digest
 from samara.protocol.ports import Accepts, Piece, Run
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "Ready"]
+
+Ready: TypeAlias = Callable[[int, int], Piece | None]
 
 _MAPS: Final = 16
 """Tensor maps in memory: of a model in many shards some, each a few hundred bytes a tensor."""
@@ -65,8 +68,19 @@ class Encoder:
         self.saved = 0
         """Bytes that did not have to be sent."""
 
-    def encode(self, content: ContentId, stream: int, first: int, run: Run, accepts: Accepts) -> Run:
-        """Return a run with its chunks encoded where that saves enough; `first` is its first chunk, in `stream`."""
+    def encode(
+        self, content: ContentId, stream: int, first: int, run: Run, accepts: Accepts, ready: Ready | None = None
+    ) -> Run:
+        """Return a run with its chunks encoded where that saves enough.
+
+        Args:
+            content: Of which content.
+            stream: Where its first chunk is.
+            first: Which that is.
+            run: The run.
+            accepts: How chunks may be encoded.
+            ready: Returns a payload that was made before, if there is one, by stream and index.
+        """
         pieces: list[Piece] = []
         saved = 0
         for piece in run.pieces:
@@ -76,7 +90,8 @@ class Encoder:
                 stream, first, chunks = self._place(content, stream, first)
                 length = chunks.length(first)
                 chunk = data[end : end + length]
-                encoded = self._encoded(content, stream, chunks, first, chunk, accepts)
+                encoded = ready(stream, first) if ready is not None else None
+                encoded = encoded or self._encoded(content, stream, chunks, first, chunk, accepts)
                 first += 1
                 if encoded is None:
                     end, count = end + length, count + 1
@@ -112,15 +127,16 @@ class Encoder:
         failures = self._failures.get(subject) or 0
         if failures >= _FAILURES and index % _TRY_EVERY:
             return None
-        piece = self._try(content, stream, chunks, index, chunk, accepts)
+        piece = self.encode_chunk(content, stream, chunks, index, chunk, accepts)
         self._failures.put(subject, 0 if piece is not None else failures + 1)
         if piece is not None:
             self._payloads.put(key, piece)
         return piece
 
-    def _try(
+    def encode_chunk(
         self, content: ContentId, stream: int, chunks: ChunkList, index: int, chunk: memoryview, accepts: Accepts
     ) -> Piece | None:
+        """Return the payload of one chunk of a held file, or None when nothing that is accepted saves enough."""
         start = chunks.offset(index)
         tensors = self._tensors(content, stream)
         layout = layout_of(tensors, start, start + len(chunk)) if tensors is not None else None

@@ -6,14 +6,18 @@ it is public, unlisted, or private with this peer on the list. Everything else l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+from samara.node.store.bits import set_run
 from samara.node.store.catalog import Catalog, HeldRelease
 from samara.node.store.contents import Contents
+from samara.node.store.deltas import Deltas, HeldPack
 from samara.node.store.encoder import Encoder
 from samara.node.store.reader import Reader
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Records, Run
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Piece, Records, Run
 
 __all__ = ["PeerShelf"]
 
@@ -21,11 +25,12 @@ __all__ = ["PeerShelf"]
 class PeerShelf:
     """Answers peers from the store."""
 
-    def __init__(self, catalog: Catalog, contents: Contents, reader: Reader, encoder: Encoder) -> None:
+    def __init__(self, catalog: Catalog, contents: Contents, reader: Reader, encoder: Encoder, deltas: Deltas) -> None:
         self._catalog = catalog
         self._contents = contents
         self._reader = reader
         self._encoder = encoder
+        self._deltas = deltas
 
     def records(self, release: ReleaseId, peer: str) -> Records | None:
         """Return the records of a release that this peer may know."""
@@ -46,20 +51,28 @@ class PeerShelf:
         """Return a chunk-list node of a shared content."""
         return self._contents.node(content, node) if self._shares(content, peer) else None
 
-    def files(self, content: ContentId, peer: str) -> bytes | None:
-        """Return one bit a file: set when it is held whole."""
+    def files(self, content: ContentId, peer: str, bases: Sequence[ContentId] = ()) -> bytes | None:
+        """Return one bit a file: set when it is held whole, or packs for who holds one of `bases` have all of it."""
         if not self._shares(content, peer):
             return None
         bits = bytearray((len(self._contents.table(content)) + 7) // 8)
         for place in self._contents.places(content):
             if place.state == "online":
                 for stream in self._contents.complete_streams(place):
-                    bits[(stream - 1) >> 3] |= 1 << ((stream - 1) & 7)
+                    set_run(bits, stream - 1)
+        for stream in self._deltas.whole_files(self._packs(content, bases, peer)):
+            set_run(bits, stream - 1)
         return bytes(bits)
 
-    def availability(self, content: ContentId, stream: int, peer: str) -> Availability | None:
-        """Return which chunks of a stream of a shared content are held."""
-        return self._reader.availability(content, stream) if self._shares(content, peer, stream) else None
+    def availability(
+        self, content: ContentId, stream: int, peer: str, bases: Sequence[ContentId] = ()
+    ) -> Availability | None:
+        """Return which chunks of a stream of a shared content are held, or packs for who holds one of `bases` have."""
+        held = self._reader.availability(content, stream) if self._shares(content, peer, stream) else None
+        if held is None or held.bits is None or not (packs := self._packs(content, bases, peer)):
+            return held
+        bits = int.from_bytes(held.bits, "little") | self._deltas.bits(packs, stream, held.chunks)
+        return Availability(held.chunks, bits.to_bytes(len(held.bits), "little"))
 
     def read(
         self,
@@ -70,22 +83,37 @@ class PeerShelf:
         peer: str,
         room: memoryview | None = None,
         accepts: Accepts = RAW_ALONE,
+        *,
+        pays: bool = True,
     ) -> Run | None:
-        """Return a verified run of a shared content."""
+        """Return a verified run of a shared content, or one that packs have of what is not held."""
         if not self._shares(content, peer, stream):
             return None
+        packs = self._packs(content, accepts.bases, peer) if stream else []
         run = self._reader.run(content, stream, first, count, room)
-        if run is None or accepts.encodings == RAW_ALONE.encodings or not stream:
+        if run is None:
+            return self._deltas.run(packs, content, stream, first, count) if packs else None
+        if not pays or accepts.encodings == RAW_ALONE.encodings or not stream:
             return run
         # A delta to what this peer may not have would tell that it is here.
         bases = tuple(base for base in accepts.bases if self._shares(base, peer))
-        return self._encoder.encode(content, stream, first, run, replace(accepts, bases=bases))
+        ready = partial(self._ready, packs) if packs else None
+        return self._encoder.encode(content, stream, first, run, replace(accepts, bases=bases), ready)
 
     def shows(self, content: ContentId, peer: str) -> bool:
         """Return whether this content is passed on to a peer by a public release: then who takes part is no secret."""
         return self._contents.has(content) and any(
             held.visibility == "public" and self._may(held, peer) for held in self._catalog.releases(content=content)
         )
+
+    def _ready(self, packs: Sequence[HeldPack], stream: int, index: int) -> Piece | None:
+        return next((piece for pack in packs if (piece := self._deltas.piece(pack, stream, index)) is not None), None)
+
+    def _packs(self, content: ContentId, bases: Sequence[ContentId], peer: str) -> list[HeldPack]:
+        """Return the packs from one of some bases to a content that this peer may have."""
+        if not bases:
+            return []
+        return [p for p in self._deltas.of(content) if p.base in bases and self._shares(p.content, peer)]
 
     def _shares(self, content: ContentId, peer: str, stream: int = 0) -> bool:
         if not self._contents.has(content) or not 0 <= stream <= len(self._contents.table(content)):

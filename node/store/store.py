@@ -6,6 +6,7 @@ It blocks and never waits for a network; the node calls it in worker threads. Se
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from samara.node.settings import StoreSettings
 from samara.node.store.catalog import Catalog, HeldRelease
 from samara.node.store.contents import Contents, Place
+from samara.node.store.deltas import Deltas
 from samara.node.store.encoder import Encoder
 from samara.node.store.files import remove_folder
 from samara.node.store.home import Home
@@ -23,13 +25,15 @@ from samara.node.store.intake import Room, StoreIntake
 from samara.node.store.reader import Reader
 from samara.node.store.shelf import PeerShelf
 from samara.protocol.chunklist import ListVerifier, verify_list
-from samara.protocol.errors import NotFoundError, StoreError, VerificationError
+from samara.protocol.errors import NotFoundError, SamaraError, StoreError, VerificationError
 from samara.protocol.ids import ContentId, ReleaseId, format_content
 from samara.protocol.ports import Intake, Records
-from samara.protocol.records import PublisherChain, VerifiedRelease, verify_release
+from samara.protocol.records import Kind, PublisherChain, VerifiedRelease, verify_release
 from samara.protocol.table import FileTable, check_table
 
 __all__ = ["Collected", "PlaceBusyError", "Store"]
+
+_log = logging.getLogger(__name__)
 
 _Key = tuple[str, ContentId]
 """An intake: the real path of its folder, and what it takes."""
@@ -86,7 +90,8 @@ class Store:
         self.contents = Contents(self._index, home.content)
         self.reader = Reader(self.contents)
         self.encoder = Encoder(self.contents, self.reader)
-        self.shelf = PeerShelf(self.catalog, self.contents, self.reader, self.encoder)
+        self.deltas = Deltas(self.catalog, self.contents, self.reader, self._verify)
+        self.shelf = PeerShelf(self.catalog, self.contents, self.reader, self.encoder, self.deltas)
         self._changing = threading.RLock()  # what is in flight does not change while something is deleted
         self._intakes: dict[_Key, StoreIntake] = {}
         self._opening: set[_Key] = set()
@@ -212,6 +217,18 @@ class Store:
                 finally:
                     with self._changing:
                         self._intakes.pop(key, None)
+                self._look_for_pack(ours.content)
+
+    def _look_for_pack(self, content: ContentId) -> None:
+        kinds = {held.kind for held in self.catalog.releases(content=content)}
+        if Kind.DELTA.value not in kinds or self.complete_place(content) is None:
+            return
+        try:
+            verified = self.deltas.take(content)
+        except SamaraError as error:  # it stays what its publisher signed: a file
+            _log.warning("a delta release that is of no use: %s", error)
+        else:
+            _log.info("a delta leads to %s", verified.release.name)
 
     def _room(self, place: Place) -> Room:
         """What is left for a place, after what is there and what other intakes still need."""
@@ -263,7 +280,7 @@ class Store:
         """Delete what is neither pinned nor in flight."""
         with self._changing:
             pins = self.catalog.pins()
-            kept = {held.content for held in self.catalog.releases() if held.id in pins}
+            kept = {held.content for held in self.catalog.releases() if held.id in pins} | self.deltas.targets()
             contents = bytes_ = 0
             for content in set(self.contents.ids()) - kept:
                 if not self._in_flight(content):

@@ -84,8 +84,8 @@ class Course:
             raise Astray(f"{chunk.count} chunks came where {want.count - self._done} are due")
         if chunk.encoding not in want.encodings:
             raise Astray(f"chunk {chunk.index} came in the encoding {chunk.encoding}, which was not asked for")
-        if chunk.base is not None and not want.bases:
-            raise Astray(f"chunk {chunk.index} came as a delta, and no base was named")
+        if (chunk.base is not None or chunk.passed_on) and not want.bases:
+            raise Astray(f"chunk {chunk.index} came as a delta or was passed on, and no base was named")
         self._done += chunk.count
         self.ended = self._done == want.count
 

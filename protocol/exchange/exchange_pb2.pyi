@@ -94,16 +94,18 @@ class Node(_message.Message):
     def __init__(self, index: _Optional[int] = ...) -> None: ...
 
 class HaveRequest(_message.Message):
-    __slots__ = ("content", "files", "stream", "first")
+    __slots__ = ("content", "files", "stream", "first", "bases")
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     FIRST_FIELD_NUMBER: _ClassVar[int]
+    BASES_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     files: bool
     stream: int
     first: int
-    def __init__(self, content: _Optional[bytes] = ..., files: _Optional[bool] = ..., stream: _Optional[int] = ..., first: _Optional[int] = ...) -> None: ...
+    bases: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, content: _Optional[bytes] = ..., files: _Optional[bool] = ..., stream: _Optional[int] = ..., first: _Optional[int] = ..., bases: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Have(_message.Message):
     __slots__ = ("total", "first", "whole")
@@ -132,18 +134,20 @@ class Want(_message.Message):
     def __init__(self, content: _Optional[bytes] = ..., stream: _Optional[int] = ..., first: _Optional[int] = ..., count: _Optional[int] = ..., encodings: _Optional[_Iterable[int]] = ..., bases: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("index", "encoding", "base", "payload_hash", "count")
+    __slots__ = ("index", "encoding", "base", "payload_hash", "count", "passed_on")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_HASH_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    PASSED_ON_FIELD_NUMBER: _ClassVar[int]
     index: int
     encoding: int
     base: bytes
     payload_hash: bytes
     count: int
-    def __init__(self, index: _Optional[int] = ..., encoding: _Optional[int] = ..., base: _Optional[bytes] = ..., payload_hash: _Optional[bytes] = ..., count: _Optional[int] = ...) -> None: ...
+    passed_on: bool
+    def __init__(self, index: _Optional[int] = ..., encoding: _Optional[int] = ..., base: _Optional[bytes] = ..., payload_hash: _Optional[bytes] = ..., count: _Optional[int] = ..., passed_on: _Optional[bool] = ...) -> None: ...
 
 class NotFound(_message.Message):
     __slots__ = ()

@@ -8,6 +8,8 @@ Source: specs/exchange.md, "Frames"; specs/exchange.proto.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.message import DecodeError
 
 from samara.protocol.errors import LocalProtocolError, RemoteProtocolError
@@ -85,6 +87,7 @@ def _fill(header: pb.Header, message: Message) -> None:
             chunk = header.chunk
             chunk.index, chunk.encoding, chunk.count = message.index, message.encoding, message.count
             chunk.base, chunk.payload_hash = message.base or b"", message.payload_hash or b""
+            chunk.passed_on = message.passed_on
         case Want():
             header.want.CopyFrom(
                 pb.Want(
@@ -96,9 +99,10 @@ def _fill(header: pb.Header, message: Message) -> None:
                     bases=message.bases,
                 )
             )
-        case HaveRequest(content=content, stream=stream, first=first):
+        case HaveRequest(content=content, stream=stream, first=first, bases=bases):
             header.have_request.content = content
             header.have_request.first = first
+            header.have_request.bases.extend(bases)
             if stream is None:
                 header.have_request.files = True
             else:
@@ -145,7 +149,7 @@ def _message(header: pb.Header) -> Message:
         case "chunk":
             chunk = header.chunk
             base, payload_hash = hash_or_none(chunk.base), hash_or_none(chunk.payload_hash)
-            return Chunk(id, chunk.index, chunk.encoding, base, payload_hash, chunk.count)
+            return Chunk(id, chunk.index, chunk.encoding, base, payload_hash, chunk.count, chunk.passed_on)
         case "want":
             return _want(id, header.want)
         case "have_request":
@@ -187,7 +191,6 @@ def _message(header: pb.Header) -> Message:
 
 def _want(id: int, want: pb.Want) -> Want:  # noqa: A002
     at_most(len(want.encodings), MAX_ENCODINGS, "encodings")
-    at_most(len(want.bases), MAX_BASES, "bases")
     return Want(
         id,
         ContentId(hash32(want.content)),
@@ -195,7 +198,7 @@ def _want(id: int, want: pb.Want) -> Want:  # noqa: A002
         want.first,
         want.count,
         tuple(want.encodings),
-        tuple(ContentId(hash32(base)) for base in want.bases),
+        _bases(want.bases),
     )
 
 
@@ -204,7 +207,12 @@ def _have_request(id: int, asked: pb.HaveRequest) -> HaveRequest:  # noqa: A002
     if subject is None or (subject == "files" and not asked.files):
         raise WrongMessage("HAVE_REQUEST names neither the files nor a stream")
     stream = asked.stream if subject == "stream" else None
-    return HaveRequest(id, ContentId(hash32(asked.content)), stream, asked.first)
+    return HaveRequest(id, ContentId(hash32(asked.content)), stream, asked.first, _bases(asked.bases))
+
+
+def _bases(bases: Sequence[bytes]) -> tuple[ContentId, ...]:
+    at_most(len(bases), MAX_BASES, "bases")
+    return tuple(ContentId(hash32(base)) for base in bases)
 
 
 def _hello(id: int, hello: pb.Hello) -> Hello:  # noqa: A002

@@ -102,12 +102,16 @@ class GetNodes:
 
 @dataclass(frozen=True, slots=True)
 class HaveRequest:
-    """Asks what is held: of the chunks of `stream`, or, when that is None, of the files; from the bit `first` on."""
+    """Asks what is held: of the chunks of `stream`, or, when that is None, of the files; from the bit `first` on.
+
+    With `bases`, contents that the opener holds, also what can be given to it as a delta alone.
+    """
 
     id: int
     content: ContentId
     stream: int | None
     first: int = 0
+    bases: tuple[ContentId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,7 @@ class Chunk:
         base: Hash of the chunk that the payload is a delta to, or None.
         payload_hash: BLAKE3 of the payload; None exactly when it is raw.
         count: Chunks in the payload, one after another; 1 unless raw.
+        passed_on: The acceptor did not make the payload, and cannot tell whether it leads to the chunk.
     """
 
     id: int
@@ -201,6 +206,7 @@ class Chunk:
     base: Digest | None = None
     payload_hash: Digest | None = None
     count: int = 1
+    passed_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

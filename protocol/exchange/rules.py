@@ -162,6 +162,7 @@ def _check_have_request(asked: HaveRequest) -> None:
     within(asked.first, 0, _MAX_INDEX, "the first bit of HAVE_REQUEST")
     if asked.first % 8:
         raise WrongMessage(f"HAVE_REQUEST from bit {asked.first} on: only multiples of 8 can be asked")
+    _check_bases(asked.bases)
 
 
 def _check_want(want: Want) -> None:
@@ -170,9 +171,7 @@ def _check_want(want: Want) -> None:
     within(want.first, 0, _MAX_INDEX, "the first chunk of WANT")
     within(want.count, 1, MAX_RUN, "the chunks of WANT")
     _check_encodings(want.encodings)
-    at_most(len(want.bases), MAX_BASES, "bases")
-    for base in want.bases:
-        hash32(base)
+    _check_bases(want.bases)
 
 
 def _check_records(part: RecordsPart) -> None:
@@ -195,8 +194,8 @@ def _check_chunk(chunk: Chunk) -> None:
     within(chunk.index, 0, MAX_RUN - 1, "the index of a CHUNK")
     within(chunk.count, 1, MAX_RUN - chunk.index, "the chunks of a CHUNK")
     if chunk.encoding == RAW:
-        if chunk.base is not None or chunk.payload_hash is not None:
-            raise WrongMessage("a raw CHUNK with a base or a payload hash: it has neither")
+        if chunk.base is not None or chunk.payload_hash is not None or chunk.passed_on:
+            raise WrongMessage("a raw CHUNK with a base or a payload hash, or passed on: it has nothing of these")
         return
     within(chunk.encoding, 0, _U16, "the encoding of a CHUNK")
     within(chunk.count, 1, 1, "the chunks of an encoded CHUNK")
@@ -205,6 +204,12 @@ def _check_chunk(chunk: Chunk) -> None:
     hash32(chunk.payload_hash)
     if chunk.base is not None:
         hash32(chunk.base)
+
+
+def _check_bases(bases: Sequence[bytes]) -> None:
+    at_most(len(bases), MAX_BASES, "bases")
+    for base in bases:
+        hash32(base)
 
 
 def _check_encodings(encodings: Sequence[int]) -> None:

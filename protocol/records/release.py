@@ -56,6 +56,7 @@ class Kind(enum.Enum):
     DATASET = "dataset"
     ADAPTER = "adapter"
     COLLECTION = "collection"
+    DELTA = "delta"
 
 
 class Visibility(enum.Enum):

@@ -98,7 +98,7 @@ def messages() -> list[dict[str, Any]]:
             name="tiny-model",
         ),
         row("nodes", NODES, "GetNodes", id=1, content=a, hashes=[b, c]),
-        row("have, of a stream", HAVE, "HaveRequest", id=1, content=a, stream=1, first=0),
+        row("have, of a stream", HAVE, "HaveRequest", id=1, content=a, stream=1, first=0, bases=[]),
         row(
             "have, of the file table",
             say(1, have_request=pb.HaveRequest(content=A, stream=0)),
@@ -107,6 +107,17 @@ def messages() -> list[dict[str, Any]]:
             content=a,
             stream=0,
             first=0,
+            bases=[],
+        ),
+        row(
+            "have, of a stream, with two bases",
+            say(1, have_request=pb.HaveRequest(content=A, stream=1, bases=[B, C])),
+            "HaveRequest",
+            id=1,
+            content=a,
+            stream=1,
+            first=0,
+            bases=[b, c],
         ),
         row(
             "have, of the files, the second page",
@@ -116,6 +127,7 @@ def messages() -> list[dict[str, Any]]:
             content=a,
             stream=None,
             first=1 << 20,
+            bases=[],
         ),
         row("want", WANT, "Want", id=1, content=a, stream=1, first=4, count=2, encodings=[0], bases=[]),
         row(
@@ -156,6 +168,7 @@ def messages() -> list[dict[str, Any]]:
             base=None,
             payload_hash=None,
             count=1,
+            passed_on=False,
         ),
         row(
             "the last three chunks of a run",
@@ -168,6 +181,7 @@ def messages() -> list[dict[str, Any]]:
             base=None,
             payload_hash=None,
             count=3,
+            passed_on=False,
         ),
         row(
             "a chunk that is a delta",
@@ -180,6 +194,20 @@ def messages() -> list[dict[str, Any]]:
             base=b,
             payload_hash=c,
             count=1,
+            passed_on=False,
+        ),
+        row(
+            "planes that another made",
+            chunk(0, 5, encoding=1, payload_hash=C, passed_on=True),
+            "Chunk",
+            5,
+            id=1,
+            index=0,
+            encoding=1,
+            base=None,
+            payload_hash=c,
+            count=1,
+            passed_on=True,
         ),
         row("not found", say(1, not_found=pb.NotFound()), "NotFound", id=1),
         row("busy", say(1, busy=pb.Busy(retry_ms=3_600_000)), "Busy", id=1, retry_ms=3_600_000),
@@ -211,6 +239,7 @@ def violations() -> list[dict[str, Any]]:
     def page(index: int, sizes: list[int], roots: int = 1) -> str:
         return say(1, sum(sizes), records=pb.Records(index=index, roots=roots, sizes=sizes))
 
+    of_base = pb.HaveRequest(content=A, stream=1, bases=[A[1:]])
     many = [say(i, have_request=pb.HaveRequest(content=A, files=True)) for i in range(1, 34)]
     return [
         # frames
@@ -266,6 +295,8 @@ def violations() -> list[dict[str, Any]]:
         acceptor("a release and a name", HELLO, say(1, get_records=pb.GetRecords(release=A, name="n"))),
         acceptor("neither release nor publisher", HELLO, say(1, get_records=pb.GetRecords())),
         acceptor("a name that no release can have", HELLO, say(1, get_records=pb.GetRecords(publisher=B, name="-n"))),
+        acceptor("17 bases of have", HELLO, say(1, have_request=pb.HaveRequest(content=A, stream=1, bases=[A] * 17))),
+        acceptor("a base of have of 31 bytes", HELLO, say(1, have_request=of_base)),
         acceptor("have of nothing", HELLO, say(1, have_request=pb.HaveRequest(content=A))),
         acceptor("have of no files", HELLO, say(1, have_request=pb.HaveRequest(content=A, files=False))),
         acceptor("have from within a byte", HELLO, say(1, have_request=pb.HaveRequest(content=A, stream=1, first=4))),
@@ -283,6 +314,7 @@ def violations() -> list[dict[str, Any]]:
         opener("an encoded chunk without its hash", WANT, chunk(0, 1, encoding=1)),
         opener("a raw chunk with a base", WANT, chunk(0, 1, base=B)),
         opener("a raw chunk with a payload hash", WANT, chunk(0, 1, payload_hash=B)),
+        opener("a raw chunk that is passed on", WANT, chunk(0, 1, passed_on=True)),
         opener("a chunk that is none", WANT, chunk(0, 1, count=0)),
         opener("three chunks where two were asked for", WANT, chunk(0, 3, count=3)),
         opener("two chunks in one byte", WANT, chunk(0, 1, count=2)),

@@ -209,7 +209,7 @@ class Whole:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def files_bits(self, content: ContentId, *, files: int) -> bytes:
+    async def files_bits(self, content: ContentId, *, files: int, bases: tuple[ContentId, ...] = ()) -> bytes:
         self.asked += 1
         await trio.lowlevel.checkpoint()
         return b"\xff" * ((files + 7) // 8)
@@ -240,7 +240,7 @@ async def test_a_mate_is_not_asked_which_part_it_has_of_files_of_one_chunk(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     class Mate(Whole):
-        async def files_bits(self, content: ContentId, *, files: int) -> bytes:
+        async def files_bits(self, content: ContentId, *, files: int, bases: tuple[ContentId, ...] = ()) -> bytes:
             return b"\x05" + bytes((files - 1) // 8)
 
     swarm = Swarm(ContentId(bytes(32)), cast(Any, None), [10] * 20, BufferPool(), rotate=0)

@@ -184,7 +184,7 @@ class MemoryShelf:
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         return self.nodes.get(node) if self._shows(content, peer) else None
 
-    def files(self, content: ContentId, peer: str) -> bytes | None:
+    def files(self, content: ContentId, peer: str, bases: Sequence[ContentId] = ()) -> bytes | None:
         if not self._shows(content, peer):
             return None
         whole = [
@@ -192,7 +192,9 @@ class MemoryShelf:
         ]
         return pack_bits(whole)
 
-    def availability(self, content: ContentId, stream: int, peer: str) -> Availability | None:
+    def availability(
+        self, content: ContentId, stream: int, peer: str, bases: Sequence[ContentId] = ()
+    ) -> Availability | None:
         if not self._shows(content, peer) or stream not in self.streams:
             return None
         held = [(stream, i) not in self.missing for i in range(len(self.streams[stream]))]
@@ -207,6 +209,8 @@ class MemoryShelf:
         peer: str,
         room: memoryview | None = None,
         accepts: Accepts = RAW_ALONE,
+        *,
+        pays: bool = True,
     ) -> Run | None:
         self.before_read(first)
         self.reads.append((stream, first, count))

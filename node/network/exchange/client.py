@@ -203,32 +203,38 @@ class ExchangeClient:
             found += await self._nodes(content, tuple(hashes[start : start + MAX_NODE_HASHES]))
         return found
 
-    async def files_bits(self, content: ContentId, *, files: int | None = None) -> bytes:
+    async def files_bits(
+        self, content: ContentId, *, files: int | None = None, bases: tuple[ContentId, ...] = ()
+    ) -> bytes:
         """Return one bit a file of the table (lowest bit of byte 0 first): set when the peer holds it whole.
 
         Args:
             content: Which content.
             files: How many it has; a peer that says otherwise breaks the rules. Without it the answer may be of any
                 length.
+            bases: Contents that are held here: what can be given as deltas to them counts as held.
 
         Raises:
             SamaraError: As `records`.
         """
-        held = await self._held(content, None, None if files is None else (files + 7) // 8 * 8)
+        held = await self._held(content, None, None if files is None else (files + 7) // 8 * 8, bases)
         return b"\xff" * ((held.chunks + 7) // 8) if held.bits is None else held.bits
 
-    async def availability(self, content: ContentId, stream: int, *, chunks: int | None = None) -> Availability:
+    async def availability(
+        self, content: ContentId, stream: int, *, chunks: int | None = None, bases: tuple[ContentId, ...] = ()
+    ) -> Availability:
         """Return which chunks of a stream the peer holds.
 
         Args:
             content: Which content.
             stream: 0 is the file table, n the n-th file.
             chunks: How many it has; a peer that says otherwise breaks the rules.
+            bases: As in `files_bits`.
 
         Raises:
             SamaraError: As `records`.
         """
-        return await self._held(content, stream, chunks)
+        return await self._held(content, stream, chunks, bases)
 
     async def chunks(
         self,
@@ -295,10 +301,12 @@ class ExchangeClient:
             self._drop(asked)
         return found
 
-    async def _held(self, content: ContentId, stream: int | None, total: int | None) -> Availability:
+    async def _held(
+        self, content: ContentId, stream: int | None, total: int | None, bases: tuple[ContentId, ...]
+    ) -> Availability:
         bits = bytearray()
         while total is None or 8 * len(bits) < total:
-            have, page = await self._have_page(content, stream, 8 * len(bits))
+            have, page = await self._have_page(content, stream, 8 * len(bits), bases)
             if total is not None and have.total != total:
                 raise self._violated(f"says that there are {have.total} bits where there are {total}")
             total = have.total
@@ -307,9 +315,11 @@ class ExchangeClient:
             bits += page
         return Availability(total, bytes(bits))
 
-    async def _have_page(self, content: ContentId, stream: int | None, first: int) -> tuple[Have, Payload]:
+    async def _have_page(
+        self, content: ContentId, stream: int | None, first: int, bases: tuple[ContentId, ...]
+    ) -> tuple[Have, Payload]:
         assert first % MAX_BITS_PAGE == 0  # noqa: S101 - pages are full but for the last
-        asked = await self._ask(lambda number: HaveRequest(number, content, stream, first))
+        asked = await self._ask(lambda number: HaveRequest(number, content, stream, first, bases))
         try:
             answered = await self._next(asked)
             assert isinstance(answered.answer, Have)  # noqa: S101 - the machine saw to it

@@ -68,7 +68,7 @@ from samara.protocol.limits import (
     PROGRESS_RATE,
     PROGRESS_WINDOW,
 )
-from samara.protocol.ports import RAW_ALONE, Accepts, Piece, Records, Shelf
+from samara.protocol.ports import Accepts, Piece, Records, Shelf
 
 __all__ = ["Blocking", "Service", "WorkerThreads", "serve_stream"]
 
@@ -320,15 +320,17 @@ class _ServerSession:
         while done < want.count and not self._acceptor.is_cancelled(want.id):
             room = self._service.buffers.take(_READ)
             left = want.count - done
-            accepts = Accepts(want.encodings, want.bases) if self._worth.pays else RAW_ALONE
+            accepts, pays = Accepts(want.encodings, want.bases), self._worth.pays
             began = trio.current_time()
             run = await self._ask_shelf(
-                partial(self._shelf.read, want.content, stream, first, left, self._stream.peer, room, accepts)
+                partial(
+                    self._shelf.read, want.content, stream, first, left, self._stream.peer, room, accepts, pays=pays
+                )
             )
             if run is None:
                 self._service.buffers.give(room)
                 return await self._emit((NotFound(want.id), b""))
-            if accepts.encodings != RAW_ALONE.encodings:
+            if pays:
                 self._worth.encoded(run.bytes, trio.current_time() - began)
             may = self._promise([len(piece.data) for piece in run.pieces])
             if not done and may:
@@ -369,10 +371,10 @@ class _ServerSession:
         content, stream, peer = asked.content, asked.stream, self._stream.peer
         bits: bytes | None
         if stream is None:
-            bits = await self._ask_shelf(lambda: self._shelf.files(content, peer))
+            bits = await self._ask_shelf(lambda: self._shelf.files(content, peer, asked.bases))
             total = 8 * len(bits or b"")
         else:
-            held = await self._ask_shelf(lambda: self._shelf.availability(content, stream, peer))
+            held = await self._ask_shelf(lambda: self._shelf.availability(content, stream, peer, asked.bases))
             bits, total = (None, 0) if held is None else (held.bits, held.chunks)
         if total == 0:
             answer: tuple[Answer, bytes | memoryview] = NotFound(asked.id), b""
@@ -490,7 +492,7 @@ class _ShelfFailed(Exception):  # noqa: N818 - never leaves this module
 def _chunk(id: int, index: int, piece: Piece) -> Chunk:  # noqa: A002 - the protocol's word
     if piece.encoding == RAW:
         return Chunk(id, index, count=piece.count)
-    return Chunk(id, index, piece.encoding, piece.base, digest(piece.data))
+    return Chunk(id, index, piece.encoding, piece.base, digest(piece.data), passed_on=piece.passed_on)
 
 
 def _records_answers(id: int, records: Records) -> list[tuple[Answer, bytes]]:  # noqa: A002 - the protocol's word

@@ -207,7 +207,9 @@ async def test_availability_above_one_page_comes_in_pages() -> None:
     bits[-1] &= 0x1F
 
     class Wide(MemoryShelf):
-        def availability(self, content: ContentId, stream: int, peer: str) -> Availability | None:
+        def availability(
+            self, content: ContentId, stream: int, peer: str, bases: Sequence[ContentId] = ()
+        ) -> Availability | None:
             return Availability(chunks, bytes(bits))
 
     async with connected(Wide(CONTENT)) as (client, _, _):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samara.protocol.errors import LocalProtocolError, RemoteProtocolError
+from samara.protocol.exchange.frames import frame
+from samara.protocol.exchange.headers import encode
 from samara.protocol.exchange.messages import (
+    SPOKEN,
     Answer,
     Busy,
     Cancel,
@@ -42,7 +46,7 @@ from samara.protocol.exchange.session import (
     State,
     Step,
 )
-from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
+from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
 from samara.protocol.limits import MAX_OUTSTANDING
 
 CONTENT = ContentId(b"c" * 32)
@@ -327,3 +331,18 @@ def test_arbitrary_bytes_raise_nothing_else(data: bytes, side: type[Opener] | ty
         machine.receive(data or b"\0")
     except RemoteProtocolError:
         assert machine.state is State.FAILED
+
+
+@pytest.mark.parametrize("chunk", [{"encoding": 2, "base": Digest(bytes(32))}, {"encoding": 1, "passed_on": True}])
+def test_what_needs_a_base_comes_only_where_one_was_named(chunk: dict[str, Any]) -> None:
+    for bases in ((), (CONTENT,)):
+        opener, acceptor = Opener(Hello(encodings=SPOKEN)), Acceptor(Hello(encodings=SPOKEN))
+        opener.receive(acceptor.hello())
+        acceptor.receive(opener.hello())
+        acceptor.receive(opener.ask(Want(1, CONTENT, 1, 0, 1, SPOKEN, bases)))
+        said = Chunk(1, 0, payload_hash=digest(b"x"), **chunk)
+        if bases:
+            opener.receive(acceptor.answer(said, 1) + b"x")
+            continue
+        with pytest.raises(RemoteProtocolError, match="no base was named"):
+            opener.receive(frame(encode(said, 1)) + b"x")

@@ -214,6 +214,13 @@ def _encodings(encoding: int) -> Iterable[bytes]:
         yield bytes([1, kind + 32, kind]) + b"\1\1\x10" * 20 + b"\1\1\x11" * 20
 
 
+def _delta_pack() -> Iterable[bytes]:
+    for row in vectors("deltas.json")["vectors"]:
+        if len(row["head"]) < 1 << 13:
+            yield b"\1" + bytes.fromhex(row["head"])
+            yield b"\0" + bytes.fromhex(row["head"])
+
+
 def _ref() -> Iterable[bytes]:
     return [row["text"].encode("utf-8", "surrogatepass") for row in vectors("records/ref.json")["vectors"]]
 
@@ -249,6 +256,7 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "encodings-planes": lambda: _encodings(1),
     "encodings-delta": lambda: _encodings(2),
     "encodings-text": lambda: _encodings(3),
+    "delta-pack": _delta_pack,
     "ref": _ref,
     "license": _license,
 }

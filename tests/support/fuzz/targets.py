@@ -16,7 +16,7 @@ from typing import Any, Final
 from support import naive_encodings
 from support.naive_yamux import Broken, NaiveYamux, joined, plain
 
-from samara.protocol import dsse, limits, links, strictjson
+from samara.protocol import deltapack, dsse, limits, links, strictjson
 from samara.protocol.addresses import Address, Scope, decode_address, parse_address
 from samara.protocol.chunking.cutter import Cutter
 from samara.protocol.chunking.gguf import layout_gguf
@@ -27,6 +27,7 @@ from samara.protocol.encodings import codec, delta, planes, text
 from samara.protocol.encodings.layout import WordLayout, Words
 from samara.protocol.errors import (
     AddressError,
+    DeltaError,
     EncodingError,
     LinkError,
     ModelHeaderError,
@@ -658,6 +659,21 @@ def _words(data: bytes) -> tuple[WordLayout, bytes]:
 
 def _length(data: bytes) -> tuple[int, bytes]:
     return int.from_bytes(data[:3], "big") % (limits.MAX_CHUNK + 2), data[3:]
+
+
+@_target(DeltaError)
+def _delta_pack(data: bytes) -> None:
+    """The head of a pack, in a file of the size that it states, or of any."""
+    mode, rest = _first(data)
+    size = deltapack.head_size(rest[: deltapack.FIXED])
+    assert size <= limits.MAX_DELTA_HEAD
+    head, after = rest[:size], len(rest) - size
+    if mode & 1 and len(head) == size:
+        count = int.from_bytes(head[deltapack.FIXED - 4 : deltapack.FIXED], "little")
+        after = sum(int.from_bytes(head[at + 8 : at + 12], "little") for at in range(size - 77 * count, size, 77))
+    pack = deltapack.decode(head, size + after)
+    assert pack.entries.end == size + after
+    assert deltapack.encode(pack.target, pack.base, pack.records, pack.table, pack.nodes, pack.entries) == head
 
 
 @_target(EncodingError)
