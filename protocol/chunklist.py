@@ -58,6 +58,11 @@ class ChunkList:
         lengths = (length for (length,) in _LEAF_LENGTHS.iter_unpack(entries))
         self._offsets: array[int] = array("Q", accumulate(lengths, initial=0))
 
+    @classmethod
+    def of(cls, chunks: Iterable[tuple[bytes, int]]) -> ChunkList:
+        """Make a list of hashes and lengths (1 to `MAX_CHUNK` bytes)."""
+        return cls(b"".join(_LEAF.pack(*chunk) for chunk in chunks))
+
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
@@ -138,6 +143,22 @@ class ChunkList:
                 return index - first
             start = end
         return count
+
+    def alike(self, first: int, other: ChunkList, there: int, count: int) -> int:
+        """Return how many chunks from `first` on, at most `count`, are those of another list from `there` on."""
+        size = _LEAF.size
+        ours = self._entries[first * size : (first + count) * size]
+        theirs = other._entries[there * size : (there + count) * size]
+        if ours == theirs:
+            return len(ours) // size
+        same, most = 0, min(len(ours), len(theirs)) // size
+        while same < most:
+            middle = (same + most + 1) // 2
+            if ours[same * size : middle * size] == theirs[same * size : middle * size]:
+                same = middle
+            else:
+                most = middle - 1
+        return same
 
     def at(self, offset: int) -> int:
         """Return the index of the chunk that holds the byte at `offset`.
@@ -240,7 +261,7 @@ def build_list(chunks: Iterable[tuple[bytes, int]] | ChunkList, *, profile: int,
 
     Source: specs/content.md §6.
     """
-    flat = chunks if isinstance(chunks, ChunkList) else ChunkList(b"".join(_LEAF.pack(*chunk) for chunk in chunks))
+    flat = chunks if isinstance(chunks, ChunkList) else ChunkList.of(chunks)
     if len(flat) > MAX_STREAM_CHUNKS:
         raise NodeError(f"a file of {len(flat)} chunks: at most {MAX_STREAM_CHUNKS}", hint="Split the file.")
     if len(flat) == 0:
@@ -300,7 +321,7 @@ class ListVerifier:
             return cls(root, size)
         if root != whole or (size == 0) != (root == EMPTY_DIGEST) or not 0 <= size <= MAX_CHUNK:
             raise NodeError(f"a file of {size} bytes cannot have this root: it contradicts its size or its hash")
-        return cls(root, size, ChunkList(_LEAF.pack(root, size) if size else b""))
+        return cls(root, size, ChunkList.of([(root, size)] if size else []))
 
     @classmethod
     def for_table(cls, content: ContentId) -> ListVerifier:

@@ -8,7 +8,7 @@ A *stream* of a content is counted so: 0 is the file table, n ≥ 1 is the n-th 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -246,11 +246,13 @@ class Intake(Protocol):
         """Return the chunks of a listed stream that are neither committed nor put, ascending."""
         ...
 
-    def reuse(self, streams: Sequence[int], budget: int) -> int:
-        """Copy chunks of listed streams that are held anywhere in the store, up to about `budget` bytes.
+    def reuse(self, streams: Sequence[int]) -> Iterator[int]:
+        """Copy chunks of listed streams that are held anywhere in the store, and yield the bytes of each few.
 
-        Returns:
-            Bytes copied; 0 when nothing more of them is held. What was copied is believed after the next `commit`.
+        What was copied is believed after the next `commit`.
+
+        Raises:
+            DiskFullError: No room; what is committed stays.
         """
         ...
 

@@ -56,9 +56,6 @@ _COMMIT_BYTES: Final = 64 * limits.MIB
 _COMMIT_SECONDS: Final = 1.0
 """How much may be lost by a power cut (specs/store.md, "Order of writes")."""
 
-_REUSE_BYTES: Final = 16 * limits.MIB
-"""Bytes that are copied from the store at once, between two looks whether to stop."""
-
 _NAMED: Final = 5
 """Damaged files that an error names; it counts the others."""
 
@@ -324,7 +321,7 @@ class _Import:
             need = self._intake.add_list(need.stream, nodes)
         missing = sum(chunks.length(index) for index in need.missing)
         self._steps.add(need.size - missing, need.path)
-        while copied := self._intake.reuse([need.stream], _REUSE_BYTES):
+        for copied in self._intake.reuse([need.stream]):
             self._reused += copied
             self._count(copied, need.path)
         entry = self._table[need.stream - 1]

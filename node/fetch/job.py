@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -107,7 +107,7 @@ class FetchJob:
         self._kept = trio.Event()  # more of it is here
         self._copying = False
         self._elsewhere: Elsewhere | None = None
-        self._from_elsewhere: Iterator[int] | None = None  # copies of the files that are in hand
+        self._copied: Generator[int, None, None] | None = None  # of the files that are in hand
         self._unlisted = 0
         self._reused = 0
         self._total = 0
@@ -134,6 +134,8 @@ class FetchJob:
                 )
             return await self._finish()
         finally:
+            if self._copied is not None:
+                self._copied.close()
             if self._intake is not None:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._store.close_intake, self._intake)
@@ -321,10 +323,9 @@ class FetchJob:
         parts: list[Sequence[int]] = [[stream] for stream in sorted(set(streams).difference(small))]
         return [small, *parts] if small else parts
 
-    def _copies(self, intake: StoreIntake, streams: Sequence[int]) -> Iterator[int]:
-        """Take what lies where the user says, and what packs lead to, and yield the bytes of each few chunks."""
-        if self._elsewhere is not None:
-            yield from intake.take_from(self._elsewhere, streams)
+    def _copies(self, intake: StoreIntake, streams: Sequence[int]) -> Generator[int, None, None]:
+        """Copy what lies on this machine, make what packs lead to, and yield the bytes of each few chunks."""
+        yield from intake.reuse(streams, self._elsewhere)
         yield from self._store.deltas.make(intake, streams)
 
     def _copy_held(self, intake: StoreIntake, parts: list[Sequence[int]]) -> _Ready:
@@ -332,16 +333,13 @@ class FetchJob:
         ready = _Ready()
         copied = 0
         while parts and copied < _REUSE_STEP:
-            foreign = self._from_elsewhere
-            step = intake.reuse(parts[0], _REUSE_STEP - copied) if foreign is None else next(foreign, 0)
-            if step:
+            if self._copied is None:
+                self._copied = self._copies(intake, parts[0])
+            if step := next(self._copied, 0):
                 copied += step
                 self._reused += step
                 continue
-            if foreign is None:
-                self._from_elsewhere = self._copies(intake, parts[0])
-                continue
-            self._from_elsewhere = None
+            self._copied = None
             streams = parts.pop(0)
             ready.count += len(streams)
             if small := intake.missing_files(streams):

@@ -426,7 +426,7 @@ class Contents:
         return [(ContentId(content), stream, index) for _, content, stream, index in rows]
 
     def find_chunks(
-        self, chunks: ChunkList, indexes: Sequence[int], *, besides: tuple[ContentId, int] | None = None
+        self, chunks: ChunkList, indexes: Iterable[int], *, besides: tuple[ContentId, int] | None = None
     ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
         """Yield those of some chunks of a list that may be held, and where: (content, stream, index).
 
@@ -434,28 +434,10 @@ class Contents:
 
         Args:
             chunks: The list.
-            indexes: Which of its chunks.
+            indexes: Which of its chunks; they are taken some hundred at a time, when these are looked for.
             besides: A stream in which they are not looked for.
         """
-        shorts = _shorts(chunks)
-        return self._find(((index, shorts[index]) for index in indexes), besides)
-
-    def find_files(
-        self, content: ContentId, streams: Sequence[int]
-    ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
-        """Yield those of some files of one chunk that may be held as a chunk, and where, as `find_chunks` does.
-
-        Args:
-            content: Of which content.
-            streams: The files.
-        """
-        table = self.table(content)
-        return self._find(((stream, _short(table.facts(stream - 1)[2])) for stream in streams), None)
-
-    def _find(
-        self, wanted: Iterator[tuple[int, int]], besides: tuple[ContentId, int] | None
-    ) -> Iterator[tuple[int, list[tuple[ContentId, int, int]]]]:
-        """Yield where chunks may be, by the numbers that came with the first 8 bytes of their hashes."""
+        wanted = ((index, _short(chunks.hash(index))) for index in indexes)
         no, stream = (self.number(besides[0]), besides[1]) if besides else (0, 0)
         while part := list(itertools.islice(wanted, _ASKED_AT_ONCE)):
             asked = {short for _, short in part}

@@ -11,18 +11,20 @@ Source: specs/store.md, "What lies elsewhere".
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
 import stat
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from samara.node.store.files import open_for_reading
+from samara.node.store.copying import MOST_TOGETHER, Lent
+from samara.node.store.files import open_for_reading, read_at
 from samara.node.store.scan import scan_chunks
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
@@ -34,8 +36,6 @@ _log = logging.getLogger(__name__)
 
 _SHORTS: Final = struct.Struct(">q28x")
 _ASKED_AT_ONCE: Final = 900
-_MOST_TOGETHER: Final = 4 * limits.MIB
-"""Bytes of chunks that are told of together: what is read and verified in one go."""
 
 _SCHEMA: Final = """
 CREATE TABLE file (no INTEGER PRIMARY KEY, path BLOB NOT NULL);
@@ -113,7 +113,7 @@ class Elsewhere:
         for index, path, offset in self._find(chunks, indexes):
             if run is not None and (path, index) == (run.path, run.first + run.count):
                 size = chunks.offset(index) - chunks.offset(run.first)
-                if offset == run.offset + size and size + chunks.length(index) <= _MOST_TOGETHER:
+                if offset == run.offset + size and size + chunks.length(index) <= MOST_TOGETHER:
                     run = Found(path, run.offset, run.first, run.count + 1)
                     continue
             if run is not None:
@@ -122,17 +122,30 @@ class Elsewhere:
         if run is not None:
             yield run
 
+    def lend(self, chunks: ChunkList, indexes: Sequence[int]) -> Generator[Lent, None, None]:
+        """Yield what is here of some chunks of a list (`samara.node.store.copying.Source`)."""
+        room = memoryview(bytearray(MOST_TOGETHER))
+        for found in self.find(chunks, indexes):
+            with contextlib.suppress(OSError):
+                fd = open_for_reading(found.path)
+                try:
+                    data = room[: chunks.bytes_of(found.first, found.count)]
+                    data = data[: read_at(fd, data, found.offset)]
+                    if right := chunks.count_right(data, found.first, found.count):
+                        yield Lent(found.first, right, data[: chunks.bytes_of(found.first, right)], fd, found.offset)
+                finally:
+                    os.close(fd)
+
     def _find(self, chunks: ChunkList, indexes: Sequence[int]) -> Iterator[tuple[int, Path, int]]:
-        shorts = [short for (short,) in _SHORTS.iter_unpack(chunks.entries)]
         for start in range(0, len(indexes), _ASKED_AT_ONCE):
-            asked = indexes[start : start + _ASKED_AT_ONCE]
+            asked = {index: _short(chunks, index) for index in indexes[start : start + _ASKED_AT_ONCE]}
             marks = ",".join("?" * len(asked))
             query = f"SELECT hash, path, offset FROM chunk JOIN file ON no = file WHERE hash IN ({marks})"  # noqa: S608
             with self._lock:
-                rows = self._db.execute(query, [shorts[index] for index in asked]).fetchall()
+                rows = self._db.execute(query, [*asked.values()]).fetchall()
             found = {short: (Path(os.fsdecode(path)), offset) for short, path, offset in rows}
-            for index in asked if found else ():
-                if (where := found.get(shorts[index])) is not None:
+            for index, short in asked.items() if found else ():
+                if (where := found.get(short)) is not None:
                     yield index, *where
 
     def _files(self) -> Iterator[tuple[Path, int]]:
@@ -172,3 +185,7 @@ class Elsewhere:
                 ((short, no, chunks.offset(index)) for index, short in enumerate(shorts)),
             )
             self._db.execute("COMMIT")
+
+
+def _short(chunks: ChunkList, index: int) -> int:
+    return int.from_bytes(chunks.hash(index)[:8], "big", signed=True)

@@ -142,8 +142,10 @@ def share_or_write_at(source: int, source_offset: int, fd: int, data: memoryview
     start, end = -offset % _BLOCK, (offset + len(data)) // _BLOCK * _BLOCK - offset
     alike = end - start >= _WORTH_SHARING and (source_offset - offset) % _BLOCK == 0
     if alike and _clone(source, source_offset + start, fd, offset + start, end - start):
-        there = memoryview(bytearray(end - start))
-        if read_at(fd, there, offset + start) == len(there) and there == data[start:end]:  # it may have changed
+        there = bytearray(end - start)  # of two views each byte would be compared by itself
+        if (
+            read_at(fd, memoryview(there), offset + start) == len(there) and there == data[start:end]
+        ):  # it may have changed
             write_at(fd, data[:start], offset)
             write_at(fd, data[end:], offset + end)
             return end - start

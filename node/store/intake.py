@@ -11,62 +11,37 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from samara.node.store.adopting import Adopter
 from samara.node.store.contents import Contents, HeldFile, Place
-from samara.node.store.elsewhere import Elsewhere, Found
-from samara.node.store.files import (
-    ensure_folder,
-    free_bytes,
-    has_blocks,
-    make_read_only,
-    move_into_place,
-    open_for_reading,
-    os_errors,
-    read_at,
-    share_or_write_at,
-    sync_data,
-    sync_folder,
-    write_at,
-)
+from samara.node.store.copying import HeldChunks, Lent, Source
+from samara.node.store.files import ensure_folder, has_blocks, os_errors
 from samara.node.store.reader import Reader, progress_path
+from samara.node.store.room import Room
 from samara.node.store.smallfiles import SmallFiles
-from samara.node.store.stamps import Likeness, Stamp, stamp
-from samara.node.store.unfinished import OpenFiles, Unfinished
+from samara.node.store.stamps import Likeness, Stamp
+from samara.node.store.unfinished import LargeFiles, Unfinished
 from samara.protocol.chunklist import ChunkList, verify_list
 from samara.protocol.encodings import codec
-from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, StoreError
+from samara.protocol.errors import ChunkError, NotFoundError, StoreError
 from samara.protocol.ids import ContentId, Digest
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Span, StreamNeed
 
-__all__ = ["Room", "StoreIntake"]
+__all__ = ["StoreIntake"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _MOVED_AT_ONCE: Final = 256
 """Small files that are moved while nobody may write: a few milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What an intake may take.
-
-    Attributes:
-        floor: Bytes that stay free on the place's filesystem.
-        quota: Bytes that the place may have in all when it is in the home; None is no quota.
-    """
-
-    floor: int
-    quota: int | None
 
 
 class StoreIntake:
@@ -108,12 +83,8 @@ class StoreIntake:
         # Who writes to one file, or to one folder, waits for others in the system, spinning: here they sleep.
         self._disk = threading.Lock()
         self._table = contents.table(place.content)
-        self._files: dict[int, Unfinished] = {}
+        self._large = LargeFiles(place, self._lock)
         self._small = SmallFiles(place, self._table, self._lock)
-        self._open = OpenFiles(place)
-        self.shared = 0
-        """Bytes that took no room on the disk: they are another file's, too."""
-        self._pending = 0  # of large files
         self.planned = 0
         """Bytes that the place will have when all that is wanted is there."""
         with os_errors(f"cannot write to {place.root}"):
@@ -121,7 +92,7 @@ class StoreIntake:
         try:
             self._begin_all(room, Adopter(contents, place, cancelled))
         except BaseException:
-            self._open.close()
+            self._large.close()
             raise
 
     @property
@@ -135,23 +106,28 @@ class StoreIntake:
         return self._place
 
     @property
+    def shared(self) -> int:
+        """Bytes that took no room on the disk: they are another file's, too."""
+        return self._large.shared
+
+    @property
     def unallocated(self) -> int:
         """Bytes that it will still take from the disk."""
         with self._lock:
-            return self._small.bytes_missing + sum(file.entry.size - file.taken for file in self._files.values())
+            return self._small.bytes_missing + sum(file.entry.size - file.taken for file in self._large)
 
     @property
     def pending_bytes(self) -> int:
         """Bytes that were put and not committed."""
         with self._lock:
-            return self._pending + self._small.bytes_pending
+            return self._large.pending + self._small.bytes_pending
 
     @property
     def bytes_left(self) -> int:
         """Bytes of the wanted files that are not complete."""
         with self._lock:
             small = sum(self._table.facts(stream - 1)[0] for stream in self._small)
-            return small + sum(file.entry.size for file in self._files.values())
+            return small + sum(file.entry.size for file in self._large)
 
     def _begin_all(self, room: Room, adopter: Adopter) -> None:
         known = self._contents.files(self._place)
@@ -163,13 +139,13 @@ class StoreIntake:
         self._write_small([(stream, memoryview(b"")) for stream in empty])
         self._finish_small(self._small.take_written())  # there is nothing to sync
         begun: dict[int, bytes] = {}
-        for file in self._files.values():
+        for file in self._large:
             if (chunks := self._contents.chunk_list(self.content, file.stream)) is not None:
                 file.begin(len(chunks))
                 begun[file.stream] = bytes(file.bits)
         if begun:
             self._contents.set_partial(self._place, begun)
-        self._finish_files([file for file in self._files.values() if file.bits and not file.missing])
+        self._finish_large([file for file in self._large if file.bits and not file.missing])
 
     def _begin(self, stream: int, held: HeldFile | None, adopter: Adopter) -> None:
         """Want a file, unless it is complete."""
@@ -187,11 +163,11 @@ class StoreIntake:
             return
         if held is not None and held.bits and not bits and progress_path(self._place, stream).exists():
             bits = bytearray(held.bits)
-        self._files[stream] = Unfinished(stream, self._table[stream - 1], bits)
+        self._large.want(Unfinished(stream, self._table[stream - 1], bits))
 
     def _is_wanted(self, stream: int) -> bool:
         """Say whether a file is wanted and not complete."""
-        return stream in self._files or stream in self._small
+        return stream in self._large or stream in self._small
 
     def _is_there(self, stream: int, known: Stamp) -> bool:
         try:
@@ -201,22 +177,10 @@ class StoreIntake:
         return known.compare(status) is Likeness.SAME
 
     def _check_room(self, room: Room, complete: int) -> None:
-        for file in self._files.values():
+        for file in self._large:
             file.taken = self._taken(file)
-        needed = self.unallocated
         self.planned = complete + self.bytes_left
-        free = free_bytes(self._place.root) - room.floor
-        if needed > free:
-            raise DiskFullError(
-                f"{needed:,} bytes are needed on the disk of {self._place.root}, {max(free, 0):,} may be used"
-                f" (a floor of {room.floor:,} stays free)",
-                hint="Free some room, choose another disk with --to, or lower store.floor in config.toml.",
-            )
-        if self._place.kind == "home" and room.quota is not None and self.planned > room.quota:
-            raise DiskFullError(
-                f"{self.planned:,} bytes are needed, and the quota leaves {max(room.quota, 0):,}",
-                hint="Run samara gc, or raise store.quota in config.toml.",
-            )
+        room.check(self._place, self.unallocated, self.planned)
 
     def _taken(self, file: Unfinished) -> int:
         """What a file has of the disk: all where blocks could be promised, else what was written for good."""
@@ -231,24 +195,24 @@ class StoreIntake:
     def needs(self) -> list[StreamNeed]:
         """Return the wanted files that are not complete, by stream."""
         with self._lock:
-            return [self._need(stream) for stream in sorted([*self._small, *self._files])]
+            return [self._need(stream) for stream in sorted([*self._small, *(file.stream for file in self._large)])]
 
     def listed(self) -> Sequence[int]:
         """Return the streams of those whose chunk lists are here, ascending: of small files all."""
         with self._lock:
-            return array("I", sorted([*self._small, *(n for n, file in self._files.items() if file.listed)]))
+            return array("I", sorted([*self._small, *(file.stream for file in self._large if file.listed)]))
 
     def unlisted(self) -> list[StreamNeed]:
         """Return those whose chunk lists are not here, by stream."""
         with self._lock:
-            return [self._need(stream) for stream, file in self._files.items() if not file.listed]
+            return [self._need(file.stream) for file in self._large if not file.listed]
 
     def missing(self, stream: int) -> Sequence[int]:
         """Return the chunks of a listed stream that are neither committed nor put, ascending."""
         with self._lock:
             if self._small.is_missing(stream):
                 return range(1)
-            file = self._files.get(stream)
+            file = self._large.get(stream)
             return [] if file is None else self._missing(file)
 
     def small(self, streams: Iterable[int]) -> list[int]:
@@ -274,7 +238,7 @@ class StoreIntake:
         return len(chunks) if chunks is not None else 0
 
     def _need(self, stream: int) -> StreamNeed:
-        entry, file = self._table[stream - 1], self._files.get(stream)
+        entry, file = self._table[stream - 1], self._large.get(stream)
         count = self._count(file) if file is not None else 1
         return StreamNeed(stream, entry.path, entry.size, entry.root, count > 0, count, self.missing(stream))
 
@@ -290,7 +254,7 @@ class StoreIntake:
         """
         chunks = verify_list(self._contents.verifier(self.content, stream), nodes)
         with self._lock:
-            file = self._files.get(stream)
+            file = self._large.get(stream)
             if file is None:  # it is small, or was listed before and is whole by now
                 entry = self._table[stream - 1]
                 missing = self.missing(stream)
@@ -299,78 +263,42 @@ class StoreIntake:
             self._contents.take_list(self._place, stream, nodes, chunks, bytes(file.bits))
             return self._need(stream)
 
-    def reuse(self, streams: Sequence[int], budget: int) -> int:
-        """Copy chunks of listed streams that are held anywhere, up to about `budget` bytes.
+    def reuse(self, streams: Sequence[int], elsewhere: Source | None = None) -> Generator[int, None, None]:
+        """Copy chunks of listed streams that lie on this machine, and yield the bytes of each few.
 
-        Returns:
-            Bytes copied; 0 when nothing more of them is held.
-        """
-        small = self.missing_files(streams)
-        found = self._contents.find_files(self.content, small)
-        copied = self._copy(((stream, 0, places) for stream, places in found), budget)
-        large = [stream for stream in streams if stream in self._files]
-        elsewhere = bool(large) and len(self._contents.places(self.content)) > 1
-        for stream in large:
-            chunks = self._contents.chunk_list(self.content, stream)
-            if chunks is not None and copied < budget:
-                besides = None if elsewhere else (self.content, stream)  # what nobody has needs no looking
-                held = self._contents.find_chunks(chunks, self.missing(stream), besides=besides)
-                copied += self._copy(((stream, index, places) for index, places in held), budget - copied)
-        return copied
-
-    def take_from(self, elsewhere: Elsewhere, streams: Sequence[int]) -> Iterator[int]:
-        """Copy chunks of listed streams that lie elsewhere, and yield the bytes of each few that were right.
+        Args:
+            streams: The streams.
+            elsewhere: Where else than in the store they may lie.
 
         Raises:
             DiskFullError: No room; what is committed stays.
         """
+        for source in self._sources(elsewhere, None):
+            small = self.missing_files(streams)
+            facts = (self._table.facts(stream - 1) for stream in small)
+            together = ChunkList.of((root, size) for size, _, root in facts)
+            yield from _copy(source, together, range(len(small)), functools.partial(self._take_small, small))
+        several = len(self._contents.places(self.content)) > 1
         for stream in streams:
-            chunks = self._contents.chunk_list(self.content, stream)
-            if chunks is None:
+            if stream not in self._large or (chunks := self._contents.chunk_list(self.content, stream)) is None:
                 continue
-            for found in elsewhere.find(chunks, self.missing(stream)):
-                if size := self._take(stream, chunks, found):
-                    yield size
+            besides = None if several else (self.content, stream)  # what nobody has needs no looking
+            for source in self._sources(elsewhere, besides):
+                take = functools.partial(self._take, stream, chunks)
+                yield from _copy(source, chunks, self.missing(stream), take)
 
-    def _take(self, stream: int, chunks: ChunkList, found: Found) -> int:
-        """Copy chunks from where they may lie, up to the first that is not right; return their bytes."""
-        data = memoryview(bytearray(chunks.bytes_of(found.first, found.count)))
-        try:
-            fd = open_for_reading(found.path)
-        except OSError:
-            return 0
-        try:
-            with contextlib.suppress(OSError):
-                data = data[: read_at(fd, data, found.offset)]
-                width = chunks.count_right(data, found.first, found.count)
-                data = data[: chunks.bytes_of(found.first, width)]
-                if width and stream in self._small:
-                    self.put_runs([([Span(stream, 0, 1)], data)])
-                elif width:
-                    with self._disk:
-                        self._write(Span(stream, found.first, width), data, (fd, found.offset))
-                return len(data)
-            return 0
-        finally:
-            os.close(fd)
+    def _sources(self, elsewhere: Source | None, besides: tuple[ContentId, int] | None) -> list[Source]:
+        held = HeldChunks(self._contents, self._reader, besides)
+        return [held] if elsewhere is None else [held, elsewhere]
 
-    def _copy(self, found: Iterable[tuple[int, int, Sequence[tuple[ContentId, int, int]]]], budget: int) -> int:
-        """Copy chunks, given by stream and index and where each may be, up to about `budget` bytes."""
-        copied = 0
-        holders: dict[tuple[ContentId, int], list[HeldFile]] = {}
-        for stream, index, places in found:
-            if copied >= budget:
-                break
-            for where in places:
-                if where[:2] not in holders:
-                    holders[where[:2]] = self._reader.held(*where[:2])
-                if not any(held.holds(where[2]) for held in holders[where[:2]]):
-                    continue  # this very file, for one
-                data = self._reader.read(*where, 1, among=holders[where[:2]])
-                if data and self.put_runs([([Span(stream, index, 1)], data[0])])[0]:
-                    copied += len(data[0])
-                    break
-        return copied
+    def _take_small(self, small: Sequence[int], lent: Lent) -> None:
+        spans = [Span(stream, 0, 1) for stream in small[lent.first : lent.first + lent.count]]
+        self.put_runs([(spans, lent.data)])
+
+    def _take(self, stream: int, chunks: ChunkList, lent: Lent) -> None:
+        with self._disk:
+            span = Span(stream, lent.first, lent.count)
+            self._large.write(span, chunks, lent.data, (lent.fd, lent.offset))
 
     # What comes in
 
@@ -425,8 +353,8 @@ class StoreIntake:
         with self._disk:
             self._write_small([(span.stream, data) for span, data in found if span.stream in self._small])
             for span, data in found:
-                if span.stream in self._files:  # in the end two peers may send the same chunk: it may be whole already
-                    self._write(span, data)
+                if span.stream in self._large:  # in the end two peers may send the same chunk: it may be whole already
+                    self._large.write(span, self._list(span.stream), data)
         return right
 
     def _verified(self, spans: Sequence[Span], data: memoryview) -> list[tuple[Span, memoryview]]:
@@ -468,41 +396,6 @@ class StoreIntake:
         with os_errors(f"cannot write to {self._place.root}"):
             self._small.write(files)
 
-    def _write(self, span: Span, data: memoryview, source: tuple[int, int] | None = None) -> None:
-        """Write verified chunks, and let them be committed; from a file and its offset, without a copy where it can be.
-
-        What is there already is left alone: a file that is whole must not be touched, nor a descriptor that is another
-        file's by now.
-        """
-        file = self._files.get(span.stream)
-        if file is None:
-            return
-        chunks = self._list(span.stream)
-        with os_errors(f"cannot write {file.entry.path}"):
-            with self._lock:
-                todo = list(file.absent(span.first, span.width))
-                if self._files.get(span.stream) is not file or not todo:
-                    return
-                fd = self._open.descriptor(file)
-                file.users += 1
-            written = 0
-            try:
-                for first, count in todo:
-                    start, size = chunks.bytes_of(span.first, first - span.first), chunks.bytes_of(first, count)
-                    part, offset = data[start : start + size], chunks.offset(first)
-                    if source is None:
-                        write_at(fd, part, offset)
-                    else:
-                        self.shared += share_or_write_at(source[0], source[1] + start, fd, part, offset)
-                    written += 1
-            finally:
-                with self._lock:
-                    for first, count in todo[:written]:
-                        size = chunks.bytes_of(first, count)
-                        file.wrote(first, count, size)
-                        self._pending += size
-                    file.users -= 1
-
     def commit(self) -> None:
         """Sync what was put, then record it; files that are whole move to their paths.
 
@@ -511,9 +404,7 @@ class StoreIntake:
         """
         with self._committing:
             with self._lock:
-                large = [(file, file.take_written()) for file in self._files.values() if file.has_written]
-                small = self._small.take_written()
-                self._pending = 0
+                large, small = self._large.take_written(), self._small.take_written()
             try:
                 self._commit_large(large)
                 self._commit_small(small)
@@ -524,31 +415,19 @@ class StoreIntake:
     def _commit_large(self, taken: Sequence[tuple[Unfinished, int]]) -> None:
         if not taken:
             return
-        with os_errors(f"cannot sync to {self._place.root}"):
-            for file, _ in taken:
-                self._sync(file)
+        self._large.sync(file for file, _ in taken)
         with self._lock:
             for file, chunks in taken:
                 self._drop_spoilt(file)
                 file.commit(chunks)
             self._contents.set_partial(self._place, {file.stream: bytes(file.bits) for file, _ in taken})
-            self._finish_files([file for file, _ in taken if not file.missing])
+            self._finish_large([file for file, _ in taken if not file.missing])
 
     def _commit_small(self, streams: Sequence[int]) -> None:
         if streams:
             with os_errors(f"cannot sync to {self._place.root}"):
                 self._small.sync(streams)
             self._finish_small(streams)
-
-    def _sync(self, file: Unfinished) -> None:
-        with self._lock:  # it may have been closed to make way, and must not be while it is synced
-            fd = self._open.descriptor(file)
-            file.users += 1
-        try:
-            sync_data(fd)
-        finally:
-            with self._lock:
-                file.users -= 1
 
     def _drop_spoilt(self, file: Unfinished) -> None:
         """A reader may have found a committed chunk wrong, and taken its bit away: then it is missing here too."""
@@ -558,26 +437,11 @@ class StoreIntake:
         if lost := int.from_bytes(file.bits, "little") & ~int.from_bytes(held.bits, "little"):
             file.lose(lost)
 
-    def _finish_files(self, whole: Sequence[Unfinished]) -> None:
-        stamps: dict[int, Stamp] = {}
-        folders: set[Path] = set()
-        with os_errors(f"cannot finish files in {self._place.root}"):
-            for file in whole:
-                fd = self._open.descriptor(file)
-                *parts, _name = file.entry.path.split("/")
-                folder = ensure_folder(self._place.root, parts)
-                folders |= {folder, *folder.parents[: len(parts)]}
-                progress = progress_path(self._place, file.stream)
-                make_read_only(fd, progress)
-                move_into_place(progress, self._target(file.stream))
-                stamps[file.stream] = stamp(fd)
-                self._open.close([file])
-            for folder in folders:
-                sync_folder(folder)
-        if stamps:
+    def _finish_large(self, whole: Sequence[Unfinished]) -> None:
+        if whole:
+            stamps = self._large.move(whole)
             self._contents.set_complete(self._place, stamps, checked=False)
-        for file in whole:
-            del self._files[file.stream]
+            self._large.finish(stamps)
 
     def _finish_small(self, streams: Sequence[int]) -> None:
         """Move small files that were synced, and record them; others may be written meanwhile."""
@@ -604,7 +468,7 @@ class StoreIntake:
         """
         self.commit()
         with self._lock:
-            if left := len(self._files) + self._small.left:
+            if left := len(self._large) + self._small.left:
                 raise StoreError(f"{left} files are not complete yet")
         with contextlib.suppress(OSError):
             (self._place.root / WORK_FOLDER).rmdir()
@@ -617,7 +481,17 @@ class StoreIntake:
             self.commit()
         finally:
             with self._disk, self._lock:
-                self._open.close()
+                self._large.close()
 
     def _target(self, stream: int) -> Path:
         return self._place.root.joinpath(*self._table.path(stream - 1).split("/"))
+
+
+def _copy(
+    source: Source, chunks: ChunkList, indexes: Sequence[int], take: Callable[[Lent], None]
+) -> Generator[int, None, None]:
+    """Let chunks be taken from a source, and yield the bytes of each few."""
+    with contextlib.closing(source.lend(chunks, indexes)) as runs:
+        for lent in runs:
+            take(lent)
+            yield len(lent.data)

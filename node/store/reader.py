@@ -6,10 +6,11 @@ chunk in a file that Samara wrote loses its bit, so that it is fetched anew. Not
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -18,7 +19,6 @@ from samara.node.store.files import open_for_reading, read_at
 from samara.node.store.stamps import Likeness
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
-from samara.protocol.errors import StoreError
 from samara.protocol.ids import ContentId, Digest, digest
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Availability, Piece, Run
@@ -133,6 +133,31 @@ class Reader:
         """Read a file of one chunk from the first place that has it; return whether it is there and right."""
         return any(held.holds(0) and self._read_small(held, root, room) for held in found)
 
+    @contextlib.contextmanager
+    def lend(
+        self, held: HeldFile, chunks: ChunkList, first: int, count: int, room: memoryview
+    ) -> Iterator[tuple[int, int]]:
+        """Read chunks of one file, and keep it open in the block.
+
+        Args:
+            held: The file.
+            chunks: Its list.
+            first: The first chunk.
+            count: How many, at most.
+            room: Gets their bytes, from its beginning on.
+
+        Yields:
+            Its descriptor, -1 when it cannot be read, and how many from `first` on are committed and right.
+        """
+        fd = self._open(held, first)
+        if fd is None:
+            yield -1, 0
+            return
+        try:
+            yield fd, self._count_right(fd, held, chunks, first, held.holds_from(first, count), room)
+        finally:
+            os.close(fd)
+
     def availability(self, content: ContentId, stream: int) -> Availability | None:
         """Return which chunks of a stream are committed here; None when its list is not complete here."""
         chunks = self._contents.chunk_list(content, stream)
@@ -180,8 +205,11 @@ class Reader:
 
     def _read_into(self, held: HeldFile, chunks: ChunkList, first: int, count: int, room: memoryview) -> int:
         """Read chunks into the beginning of `room`; return how many from `first` on are committed and right."""
-        count = held.holds_from(first, count)
-        if not self._fill(held, first, chunks.offset(first), room[: chunks.bytes_of(first, count)]):
+        with self.lend(held, chunks, first, count, room) as (_, good):
+            return good
+
+    def _count_right(self, fd: int, held: HeldFile, chunks: ChunkList, first: int, count: int, room: memoryview) -> int:
+        if not self._fill_from(fd, held, first, chunks.offset(first), room[: chunks.bytes_of(first, count)]):
             return 0
         good = chunks.count_right(room, first, count)
         if good < count:
@@ -199,23 +227,37 @@ class Reader:
 
     def _fill(self, held: HeldFile, chunk: int, offset: int, room: memoryview) -> bool:
         """Fill `room` with the bytes from `offset` on, where a chunk begins; return whether they are there."""
+        fd = self._open(held, chunk)
+        if fd is None:
+            return False
+        try:
+            return self._fill_from(fd, held, chunk, offset, room)
+        finally:
+            os.close(fd)
+
+    def _open(self, held: HeldFile, chunk: int) -> int | None:
+        """Open a file to read a chunk; None when it is gone, or was changed."""
         try:
             fd = open_for_reading(self._where(held))
         except OSError as error:
             self._gone(held, error)
-            return False
-        try:
-            # One that is only doubtful is read: each chunk is hashed anyway.
-            if held.state == "complete" and held.stamp.compare(os.fstat(fd)) is Likeness.CHANGED:
-                raise StoreError("it was changed")
-            if (got := read_at(fd, room, offset)) != len(room):
-                raise StoreError(f"file ends {len(room) - got} bytes early")
-        except (OSError, StoreError) as error:
-            self._spoilt(held, chunk, str(error))
-            return False
-        finally:
+            return None
+        # One that is only doubtful is read: each chunk is hashed anyway.
+        if held.state == "complete" and held.stamp.compare(os.fstat(fd)) is Likeness.CHANGED:
             os.close(fd)
-        return True
+            self._spoilt(held, chunk, "it was changed")
+            return None
+        return fd
+
+    def _fill_from(self, fd: int, held: HeldFile, chunk: int, offset: int, room: memoryview) -> bool:
+        try:
+            if (got := read_at(fd, room, offset)) == len(room):
+                return True
+            why = f"file ends {len(room) - got} bytes early"
+        except OSError as error:
+            why = str(error)
+        self._spoilt(held, chunk, why)
+        return False
 
     def _where(self, held: HeldFile) -> str:
         """Return `path` as text: making a path costs as much as opening it."""

@@ -21,8 +21,9 @@ from samara.node.store.encoder import Encoder
 from samara.node.store.files import remove_folder
 from samara.node.store.home import Home
 from samara.node.store.index import Index
-from samara.node.store.intake import Room, StoreIntake
+from samara.node.store.intake import StoreIntake
 from samara.node.store.reader import Reader
+from samara.node.store.room import Room
 from samara.node.store.shelf import PeerShelf
 from samara.protocol.chunklist import ListVerifier, verify_list
 from samara.protocol.errors import NotFoundError, SamaraError, StoreError, VerificationError

@@ -6,11 +6,15 @@ import random
 from pathlib import Path
 
 import pytest
+import trio
+from support.contents import Source, give_home
 from support.mounts import image, mounted
 from support.nodes import Heard, address, fetch, same_files, seeding, up
 from support.waiting import in_time
+from support.weights import draw, write_safetensors
 
 from samara.node.operations.fetch import DRY_RUN, DryRun, FetchRequest
+from samara.node.operations.library import REMOVE, RefRequest
 from samara.protocol.errors import NotFoundError
 from samara.protocol.ids import format_record
 
@@ -68,3 +72,26 @@ async def test_what_the_filesystem_can_share_takes_no_room(tmp_path: Path, kind:
             assert (got.shared > 0.9 * got.reused) == (kind != "ext4")
             (old / "model.bin").write_bytes(b"something else")
             same_files(made, disk / "new")
+
+
+@pytest.mark.parametrize("kind", ["btrfs", "xfs", "ext4"])
+@in_time
+async def test_what_another_release_holds_is_shared_with_it(tmp_path: Path, kind: str) -> None:
+    size = (320 if kind == "xfs" else 160) << 20
+    weights = dict(draw(5, tensors=8, size=1_500_000))
+    write_safetensors(tmp_path / "old/model.safetensors", weights, "1")
+    weights["layers.3.weight"] = draw(6, tensors=8, size=1_500_000)["layers.3.weight"]
+    write_safetensors(tmp_path / "new/model.safetensors", weights, "2")
+    with give_home(tmp_path / "a") as store:
+        old, new = (Source.publish(store, tmp_path / name) for name in ("old", "new"))
+    with mounted(tmp_path / "disk", str(image(tmp_path / "image", kind, size))) as disk:
+        async with up(tmp_path / "a") as a, up(disk / "b") as b:
+            first = await fetch(b, old.release, [a])
+            got = await fetch(b, new.release, [a])
+            same_files(new, got.path)
+            assert 3_000_000 <= got.received < 4_100_000
+            assert got.received + got.reused == (new.root / "model.safetensors").stat().st_size
+            assert got.shared > 0.9 * got.reused if kind != "ext4" else got.shared == 0
+            await b.run(REMOVE, RefRequest(format_record(old.release)), Heard())
+            assert not await trio.Path(first.path).exists()
+            same_files(new, got.path)

@@ -191,7 +191,7 @@ class SimulatedNode:
         self.is_dying = True
         self.world.vanish(self.name)
         for intake in store._intakes.values():
-            intake._open.close()
+            intake._large.close()
         store.crash()
         await self._stop()
         self.is_dying = False

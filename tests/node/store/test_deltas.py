@@ -114,9 +114,7 @@ def test_a_target_is_made_of_pack_and_base(tmp_path: Path) -> None:
         records, nodes, table = tuned.opening(other)
         intake = other.open_intake(records, nodes, table, None)
         assert intake.listed()
-        made = 0
-        while copied := intake.reuse(intake.listed(), 1 << 30):
-            made += copied
+        made = sum(intake.reuse(intake.listed()))
         intake.commit()
         made += sum(other.deltas.make(intake, list(intake.listed())))
         intake.commit()

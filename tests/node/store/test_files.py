@@ -15,7 +15,7 @@ import pytest
 from support.contents import give_home, make_source
 from support.mounts import image, mounted
 
-from samara.node.store import files, intake, linux
+from samara.node.store import files, linux, room
 from samara.node.store.files import has_blocks, preallocate
 from samara.protocol.errors import DiskFullError
 from samara.protocol.limits import MIB
@@ -98,7 +98,7 @@ def test_holes_that_are_still_to_be_filled_are_no_free_room(tmp_path: Path, monk
     with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
         one = make_source(source, tmp_path / "one", {"one.bin": 2 * MIB})
         two = make_source(source, tmp_path / "two", {"two.bin": 2 * MIB})
-        monkeypatch.setattr(intake, "free_bytes", lambda folder: 3 * MIB)
+        monkeypatch.setattr(room, "free_bytes", lambda folder: 3 * MIB)
         first = target.open_intake(*one.opening(source), None)
         need = first.add_list(1, one.nodes(source, 1))
         first.put(1, 0, one.chunk(source, 1, 0))

@@ -17,8 +17,7 @@ import pytest
 from support.contents import Source, give_home, make_source
 from support.kills import as_a_user
 
-from samara.node.store import intake as intake_module
-from samara.node.store import smallfiles
+from samara.node.store import smallfiles, unfinished
 from samara.node.store.files import open_for_writing, write_at
 from samara.node.store.home import Home
 from samara.node.store.index import Index
@@ -69,7 +68,7 @@ def test_a_chunk_that_two_peers_send_at_once_is_written_once(tmp_path: Path, mon
             writes.append(offset)
             write_at(fd, data, offset)
 
-        monkeypatch.setattr(intake_module, "write_at", writing)
+        monkeypatch.setattr(unfinished, "write_at", writing)
         data = made.chunk(source, 1, 0)
         first = _Thread(lambda: intake.put(1, 0, data))
         assert slow.wait(10)
@@ -198,10 +197,7 @@ def test_small_files_are_copied_from_wherever_they_are_held(tmp_path: Path) -> N
         make_source(target, tmp_path / "older", older)
         intake = target.open_intake(*made.opening(source), None)
         streams = intake.listed()
-        copied = []
-        while step := intake.reuse(streams, 10_000):
-            copied.append(step)
-        assert max(copied) < 10_000 + 1100
+        copied = list(intake.reuse(streams))
         assert sum(copied) == sum(older.values())
         left = intake.missing_files(streams)
         assert [made.files[stream - 1] for stream in left] == ["d1/f05", "new"]

@@ -20,7 +20,7 @@ from support.contents import CrashableStore, Source, give_home, make_source, tak
 from samara.node import digests
 from samara.node.network.service import _shared
 from samara.node.operations.publish import PublishRequest, publish
-from samara.node.store import intake, unfinished
+from samara.node.store import room, unfinished
 from samara.node.store.contents import Contents, _weight
 from samara.node.store.files import sync_folder
 from samara.node.store.publish import find_files
@@ -145,7 +145,7 @@ def test_two_fetches_at_once_keep_the_quota_and_the_floor(tmp_path: Path, monkey
         first = target.open_intake(*one.opening(source), None)
         with pytest.raises(DiskFullError, match="quota"):
             target.open_intake(*two.opening(source), None)
-        monkeypatch.setattr(intake, "free_bytes", lambda folder: 3 * MIB)
+        monkeypatch.setattr(room, "free_bytes", lambda folder: 3 * MIB)
         with pytest.raises(DiskFullError, match="floor"):
             target.open_intake(*two.opening(source), None, tmp_path / "to")
         target.close_intake(first)
@@ -308,7 +308,7 @@ def test_a_crowd_of_small_files_keeps_few_open_and_costs_few_syncs(
         for need in needs:
             for index in need.missing:
                 taking.put(need.stream, index, made.chunk(source, need.stream, index))
-                assert len(taking._open._files) <= 4
+                assert len(taking._large._open) <= 4
         before = len(commits)
         root = Path(taking.finish())
         assert len(commits) < before + 10
