@@ -2,38 +2,36 @@
 
     a verified run ──► chunk by chunk: a delta, else planes, else text, else as it is ──► the run's pieces
 
-Layouts come from the headers of the model files that lie here. Where a file's chunks save nothing, few of the next are
-tried. Payloads are kept for a while, since several peers of a swarm want the same.
+Layouts come from the headers of the model files that lie here, also of those that are still coming in. Where a file's
+chunks save nothing, few of the next are tried. Payloads are kept for a while, since several peers of a swarm want the
+same.
 
 Threads may share it. Source: specs/exchange.md, "WANT → CHUNK"; specs/encodings.md.
 """
 
 from __future__ import annotations
 
-import os
 import threading
+from collections import deque
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
 from samara.node.store.contents import Contents
-from samara.node.store.files import open_for_reading, read_at
 from samara.node.store.reader import Reader
 from samara.node.store.recent import Recent
+from samara.node.store.tensors import TensorMaps
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.encodings.codec import Encoding, encode
 from samara.protocol.encodings.matching import counterpart, layout_of
-from samara.protocol.formats.tensors import TensorMap, read_tensors
+from samara.protocol.formats.tensors import TensorMap
 from samara.protocol.ids import ContentId, Digest
 from samara.protocol.ports import Accepts, Piece, Run
 
 __all__ = ["Encoder", "Ready"]
 
 Ready: TypeAlias = Callable[[int, int], Piece | None]
-
-_MAPS: Final = 16
-"""Tensor maps in memory: of a model in many shards some, each a few hundred bytes a tensor."""
 
 _KEPT_BYTES: Final = 32 * limits.MIB
 """Bytes of payloads that are kept: what a few peers that fetch side by side want within the same seconds."""
@@ -55,13 +53,14 @@ class Encoder:
     Args:
         contents: The index's contents.
         reader: For bases.
+        maps: Where the tensors of files lie.
     """
 
-    def __init__(self, contents: Contents, reader: Reader) -> None:
+    def __init__(self, contents: Contents, reader: Reader, maps: TensorMaps) -> None:
         self._contents = contents
         self._reader = reader
-        self._maps: Recent[tuple[ContentId, int], TensorMap] = Recent(_MAPS)
-        self._homes: Recent[ContentId, dict[str, int]] = Recent(limits.MAX_BASES)
+        self._maps = maps
+        self._homes: Recent[ContentId, _Homes] = Recent(limits.MAX_BASES)
         self._payloads: Recent[tuple[Digest, Accepts], Piece] = Recent(_KEPT_BYTES, lambda piece: len(piece.data))
         self._failures: Recent[tuple[ContentId, int, Accepts], int] = Recent(1024)
         self._lock = threading.Lock()
@@ -129,7 +128,7 @@ class Encoder:
             return None
         piece = self.encode_chunk(content, stream, chunks, index, chunk, accepts)
         self._failures.put(subject, 0 if piece is not None else failures + 1)
-        if piece is not None:
+        if piece is not None and self._maps.get(content, stream) is not None:  # else there may be a better one soon
             self._payloads.put(key, piece)
         return piece
 
@@ -138,7 +137,7 @@ class Encoder:
     ) -> Piece | None:
         """Return the payload of one chunk of a held file, or None when nothing that is accepted saves enough."""
         start = chunks.offset(index)
-        tensors = self._tensors(content, stream)
+        tensors = self._maps.get(content, stream)
         layout = layout_of(tensors, start, start + len(chunk)) if tensors is not None else None
         if layout is None:
             return _piece(Encoding.TEXT, encode(Encoding.TEXT, chunk)) if Encoding.TEXT in accepts.encodings else None
@@ -153,14 +152,10 @@ class Encoder:
 
     def _base(self, base: ContentId, tensors: TensorMap, start: int, length: int) -> tuple[Digest, memoryview] | None:
         """Return the chunk of a base content that corresponds to some bytes of a file, and its hash."""
-        homes = self._homes.get(base)
-        if homes is None:
-            homes = self._find_homes(base)
-            if homes:  # it may be here in an hour
-                self._homes.put(base, homes)
+        homes = self._homes_of(base)
         streams = {homes[tensor.name] for tensor in tensors.within(start, start + length)[:1] if tensor.name in homes}
         for stream in streams:
-            there, chunks = self._tensors(base, stream), self._contents.chunk_list(base, stream)
+            there, chunks = self._maps.get(base, stream), self._contents.chunk_list(base, stream)
             offset = counterpart(tensors, start, start + length, there) if there is not None else None
             if offset is None or chunks is None or offset >= chunks.size:
                 continue
@@ -171,45 +166,45 @@ class Encoder:
                 return chunks.hash(index), found[0]
         return None
 
-    def _find_homes(self, base: ContentId) -> dict[str, int]:
-        """Return in which file of a content each tensor lies."""
-        homes: dict[str, int] = {}
-        if self._contents.has(base):
-            for stream in range(1, min(len(self._contents.table(base)), _MOST_SHARDS) + 1):
-                tensors = self._tensors(base, stream)
-                for tensor in tensors if tensors is not None else ():
-                    homes.setdefault(tensor.name, stream)
-        return homes
+    def _homes_of(self, base: ContentId) -> dict[str, int]:
+        """Return in which file of a content each tensor lies, as far as that is known."""
+        homes = self._homes.get(base)
+        if homes is None:
+            if not self._contents.has(base):
+                return {}
+            homes = _Homes(deque(range(1, min(len(self._contents.table(base)), _MOST_SHARDS) + 1)))
+            for _ in range(len(homes.unknown)):
+                self._look(base, homes)
+            self._homes.put(base, homes)
+        else:
+            self._look(base, homes)  # of those that may come, one each time
+        return homes.streams
 
-    def _tensors(self, content: ContentId, stream: int) -> TensorMap | None:
-        """Return the tensors of a file that lies here whole; none when it is no model, None when it is not here."""
-        if (known := self._maps.get((content, stream))) is not None:
-            return known
-        size = self._contents.table(content)[stream - 1].size
-        for held in self._reader.held(content, stream):
-            if held.state == "complete" and (found := _read_tensors(self._reader.path(held), size)) is not None:
-                self._maps.put((content, stream), found)
-                return found
-        return None
+    def _look(self, base: ContentId, homes: _Homes) -> None:
+        """Look into one file of a content of which it is not known what tensors it has."""
+        try:
+            stream = homes.unknown.popleft()
+        except IndexError:
+            return
+        tensors = self._maps.get(base, stream)
+        if tensors is None:
+            homes.unknown.append(stream)
+        for tensor in tensors if tensors is not None else ():
+            homes.streams.setdefault(tensor.name, stream)
 
 
-def _read_tensors(path: Path, size: int) -> TensorMap | None:
-    """Return the tensors of a file, none when it is no model; None when it cannot be read."""
-    try:
-        fd = open_for_reading(path)
-    except OSError:
-        return None
+@final
+@dataclass(slots=True)
+class _Homes:
+    """Where the tensors of a content lie.
 
-    def read(offset: int, length: int) -> bytes:
-        data = bytearray(length)
-        return bytes(data[: read_at(fd, memoryview(data), offset)])
+    Attributes:
+        unknown: Files whose headers are not here, or were not looked at.
+        streams: In which file each tensor of the others lies, by its name.
+    """
 
-    try:
-        return read_tensors(read, size) or TensorMap("", ())
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+    unknown: deque[int]
+    streams: dict[str, int] = field(default_factory=dict)
 
 
 def _piece(encoding: Encoding, payload: bytes | None, base: Digest | None = None) -> Piece | None:

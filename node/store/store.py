@@ -25,6 +25,7 @@ from samara.node.store.intake import StoreIntake
 from samara.node.store.reader import Reader
 from samara.node.store.room import Room
 from samara.node.store.shelf import PeerShelf
+from samara.node.store.tensors import TensorMaps
 from samara.protocol.chunklist import ListVerifier, verify_list
 from samara.protocol.errors import NotFoundError, SamaraError, StoreError, VerificationError
 from samara.protocol.ids import ContentId, ReleaseId, format_content
@@ -90,7 +91,8 @@ class Store:
         self.catalog = Catalog(self._index)
         self.contents = Contents(self._index, home.content)
         self.reader = Reader(self.contents)
-        self.encoder = Encoder(self.contents, self.reader)
+        self.tensors = TensorMaps(self.contents, self.reader)
+        self.encoder = Encoder(self.contents, self.reader, self.tensors)
         self.deltas = Deltas(self.catalog, self.contents, self.reader, self._verify)
         self.shelf = PeerShelf(self.catalog, self.contents, self.reader, self.encoder, self.deltas)
         self._changing = threading.RLock()  # what is in flight does not change while something is deleted

@@ -43,10 +43,12 @@ class TensorMap:
     Args:
         container: "gguf" or "safetensors": equal types of both are equal bytes.
         tensors: In any order; none overlaps another.
+        data: Where in the file the header ends and the data begin.
     """
 
-    def __init__(self, container: str, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, container: str, tensors: Sequence[Tensor], data: int = 0) -> None:
         self.container = container
+        self.data = data
         self._tensors = sorted((tensor for tensor in tensors if tensor.end > tensor.start), key=lambda each: each.start)
         self._starts = [tensor.start for tensor in self._tensors]
         self._by_name = {tensor.name: tensor for tensor in self._tensors}
@@ -89,4 +91,4 @@ def read_tensors(read_at: ReadAt, size: int) -> TensorMap | None:
             return None
     except ModelHeaderError:
         return None
-    return TensorMap(container, [each._replace(start=each.start + data, end=each.end + data) for each in found])
+    return TensorMap(container, [each._replace(start=each.start + data, end=each.end + data) for each in found], data)

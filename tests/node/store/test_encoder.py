@@ -8,6 +8,7 @@ from pathlib import Path
 from support.contents import CrashableStore, Source, give_home
 from support.weights import draw, tune, write_safetensors
 
+from samara.node.store.intake import StoreIntake
 from samara.protocol.encodings.codec import decode
 from samara.protocol.ids import ContentId
 from samara.protocol.limits import MAX_RUN
@@ -143,3 +144,82 @@ def test_many_raw_chunks_stay_one_payload(tmp_path: Path) -> None:
         run: Run | None = store.shelf.read(made.content, 1, 0, 40, PEER, None, Accepts(ALL))
         assert run is not None
         assert [(piece.count, piece.encoding) for piece in run.pieces] == [(40, 0)]
+
+
+def hold_some(made: Source, origin: CrashableStore, target: CrashableStore, streams: dict[int, range]) -> StoreIntake:
+    """Let a store hold some chunks of a content, committed, as in the middle of a fetch."""
+    intake = target.open_intake(*made.opening(origin), None)
+    for need in intake.unlisted():
+        intake.add_list(need.stream, made.nodes(origin, need.stream))
+    take_some(made, origin, intake, streams)
+    return intake
+
+
+def take_some(made: Source, origin: CrashableStore, intake: StoreIntake, streams: dict[int, range]) -> None:
+    for stream, chunks in streams.items():
+        for index in chunks:
+            intake.put(stream, index, made.chunk(origin, stream, index))
+    intake.commit()
+
+
+def run_of(store: CrashableStore, made: Source, first: int, count: int) -> Run:
+    run = store.shelf.read(made.content, 1, first, count, PEER, None, Accepts(ALL))
+    assert run is not None
+    return run
+
+
+def test_a_file_in_progress_is_encoded_as_soon_as_its_header_is_here(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "m/model.safetensors", BASE, "x" * 600_000)
+    with give_home(tmp_path / "a") as origin, give_home(tmp_path / "b") as store:
+        made = Source.publish(origin, tmp_path / "m")
+        chunks = origin.contents.chunk_list(made.content, 1)
+        assert chunks is not None
+        header = chunks.at(600_000) + 1
+        assert header > 2
+        intake = hold_some(made, origin, store, {1: range(header, header + 4)})
+        assert kinds(list(run_of(store, made, header, 4).pieces)) <= {0, 3}
+        take_some(made, origin, intake, {1: range(header - 1)})
+        assert kinds(list(run_of(store, made, header, 4).pieces)) <= {0, 3}
+        take_some(made, origin, intake, {1: range(header - 1, header)})
+        run = run_of(store, made, header, 4)
+        assert [(piece.count, piece.encoding) for piece in run.pieces] == [(1, 1)] * 4
+        for index, piece in enumerate(run.pieces, header):
+            assert raw_of(store, made.content, 1, index, piece) == made.chunk(origin, 1, index)
+        store.close_intake(intake)
+
+
+def test_a_header_that_rots_in_a_file_in_progress_is_read_again_when_it_is_right(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "m/model.safetensors", BASE)
+    with give_home(tmp_path / "a") as origin, give_home(tmp_path / "b") as store:
+        made = Source.publish(origin, tmp_path / "m")
+        intake = hold_some(made, origin, store, {1: range(4)})
+        path = store.reader.path(store.reader.held(made.content, 1)[0])
+        first = bytes(made.chunk(origin, 1, 0))
+        with open(path, "r+b") as file:
+            file.write(first.replace(b"BF16", b"BF17"))
+        assert kinds(list(run_of(store, made, 2, 2).pieces)) <= {0, 3}
+        assert not store.reader.holds(made.content, 1, 0)
+        intake.commit()
+        store.close_intake(intake)
+        intake = store.open_intake(*made.opening(origin), None)
+        take_some(made, origin, intake, {1: range(1)})
+        assert kinds(list(run_of(store, made, 2, 2).pieces)) == {1}
+        store.close_intake(intake)
+
+
+def test_a_base_that_is_still_coming_in_is_a_base_as_far_as_it_is_here(tmp_path: Path) -> None:
+    names = list(BASE)
+    for shard, part in {"a": names[:2], "b": names[2:]}.items():
+        write_safetensors(tmp_path / f"base/{shard}.safetensors", {name: BASE[name] for name in part})
+    write_safetensors(tmp_path / "tuned/model.safetensors", tune(BASE, 3e-3, 2))
+    with give_home(tmp_path / "a") as origin, give_home(tmp_path / "b") as store:
+        base = Source.publish(origin, tmp_path / "base")
+        intake = hold_some(base, origin, store, {1: range(3)})
+        made = Source.publish(store, tmp_path / "tuned")
+        accepts = Accepts(ALL, (base.content,))
+        before = sum(piece.encoding == 2 for piece in read_all(store, made, accepts))
+        assert before == 2
+        take_some(base, origin, intake, {1: range(3, 6), 2: range(1)})
+        again = [run for run in read_all(store, made, Accepts((0, 2), (base.content,))) if run.encoding == 2]
+        assert len(again) > before
+        store.close_intake(intake)
