@@ -21,7 +21,7 @@ from samara.protocol.errors import HomeBusyError, NotFoundError
 if TYPE_CHECKING:
     from samara.node.app import Node
 
-__all__ = ["ask", "call", "hold"]
+__all__ = ["ask", "call", "hold", "look"]
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -36,11 +36,20 @@ def ask(query: Query[Request, Result], request: Request) -> Result:
     Raises:
         SamaraError: What the query raises.
     """
+    return look(lambda store: query.answer(store, request))
+
+
+def look(into: Callable[[Store], Result]) -> Result:
+    """Look into the store, and return what was found.
+
+    Args:
+        into: Looks.
+    """
     home = Home.find()
     settings = load_settings(home)
     store = _open_store(home, settings.store)
     try:
-        return query.answer(store, request)
+        return into(store)
     finally:
         store.close()
 

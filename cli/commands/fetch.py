@@ -21,6 +21,8 @@ _MUCH = 1_000_000
     "--include", metavar="GLOB", multiple=True, help="Only files whose path or name matches; may be repeated."
 )
 @click.option("--quant", metavar="LABEL", default="", help="Only this quantization, with the files that belong to it.")
+@click.option("--tensor", "tensors", metavar="GLOB", multiple=True,
+              help="Of model files only these tensors, with the headers; may be repeated.")  # fmt: skip
 @click.option("--encode", type=click.Choice(["auto", "never"]), default="auto",
               help="Whether chunks may come encoded; never takes them as they are.")  # fmt: skip
 @click.option("--reuse", metavar="DIR", multiple=True,
@@ -35,6 +37,7 @@ def fetch_command(
     ref: str,
     include: tuple[str, ...],
     quant: str,
+    tensors: tuple[str, ...],
     encode: str,
     reuse: tuple[str, ...],
     to: str,
@@ -53,6 +56,7 @@ def fetch_command(
     samara fetch REF --quant Q4_K_M
     samara fetch REF --reuse ~/.cache/huggingface/hub
     samara fetch REF --include "*.gguf" --dry-run
+    samara fetch REF --tensor "model.layers.0.*"
     """  # noqa: D301 - click wants the character, not the two
     request = FetchRequest(
         ref,
@@ -63,6 +67,7 @@ def fetch_command(
         quantization=quant,
         encode="" if encode == "auto" else encode,
         reuse=tuple(map(absolute, reuse)),
+        tensors=tensors,
     )
     if dry_run:
         with show_events(quiet=as_json) as report:
@@ -85,6 +90,8 @@ def _print_fetched(fetched: Fetched) -> None:
         say(f"  reused    {human_bytes(fetched.reused)} that were here already{_room(fetched)}")
     for share in fetched.peers:
         say(f"  from      {share.peer}  {human_bytes(share.bytes)}")
+    if fetched.partial:
+        say("  partial   what is missing comes with: samara fetch REF")
     if not fetched.seeded:
         say("  Its publisher did not allow passing it on, so this node does not seed it.")
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from samara.node.fetch.finder import parse_peer
 from samara.node.network.transport import PeerAddress
@@ -18,7 +19,9 @@ from samara.protocol.ids import PublisherId, ReleaseId
 from samara.protocol.links import LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.table import FileTable
 
-__all__ = ["FetchOutcome", "FetchRequest", "Goal", "goal_of"]
+__all__ = ["FetchOutcome", "FetchRequest", "Goal", "goal_of", "is_model", "names_tensor"]
+
+_MODELS: Final = (".safetensors", ".gguf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class FetchRequest:
         quantization: Label of the one quantization that is wanted, with what belongs to it; empty for all.
         encode: `never` takes chunks as they are alone; empty does as the node's settings say.
         reuse: Absolute paths of folders and files in which chunks of it may lie.
+        tensors: Names of tensors, or patterns of such: of its model files only these and the headers are wanted.
+        headers: Only the headers of its model files are wanted.
     """
 
     ref: str
@@ -44,6 +49,8 @@ class FetchRequest:
     quantization: str = ""
     encode: str = ""
     reuse: tuple[str, ...] = ()
+    tensors: tuple[str, ...] = ()
+    headers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Goal:
         discreet: Nobody but `peers` is to be asked: the link says that the release is not public.
         encode: `never` takes chunks as they are alone; empty does as the node's settings say.
         reuse: Folders and files in which chunks of it may lie.
+        tensors: Names or patterns of the tensors that are wanted, with the headers; None for whole files.
     """
 
     release: ReleaseId | None
@@ -75,12 +83,18 @@ class Goal:
     quantization: str = ""
     encode: str = ""
     reuse: tuple[Path, ...] = ()
+    tensors: tuple[str, ...] | None = None
+
+    def wants_tensor(self, name: str) -> bool:
+        """Say whether a tensor is wanted."""
+        return any(names_tensor(pattern, name) for pattern in self.tensors or ())
 
     def wanted(self, table: FileTable) -> list[int]:
         """Return the streams that are wanted.
 
         Raises:
-            UsageError: No path matches, or none bears the quantization.
+            UsageError: No path matches, none bears the quantization, or tensors are wanted and no file is named as a
+                model is.
         """
         found = list(range(1, len(table) + 1))
         if self.quantization:
@@ -98,7 +112,24 @@ class Goal:
             raise UsageError(
                 f"no file matches {' '.join(self.include)}", hint="See the names with samara fetch REF --dry-run."
             )
+        if self.tensors is not None:
+            found = [n for n in found if is_model(table[n - 1].path)]
+            if not found:
+                raise UsageError(
+                    "no file of this release has tensors that can be taken one by one",
+                    hint=f"Only files named {' and '.join('*' + end for end in _MODELS)} have. Fetch it whole.",
+                )
         return found
+
+
+def names_tensor(pattern: str, name: str) -> bool:
+    """Say whether a name or pattern of tensors is that of one."""
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
+
+
+def is_model(path: str) -> bool:
+    """Say whether a file is named as a model is whose tensors can be taken one by one."""
+    return path.lower().endswith(_MODELS)
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -129,21 +160,39 @@ class FetchOutcome:
     seconds: float
     peers: dict[str, int] = field(default_factory=dict)
 
+    def after(self, before: FetchOutcome) -> FetchOutcome:
+        """Return what this one did, and one before it."""
+        peers = {peer: self.peers.get(peer, 0) + before.peers.get(peer, 0) for peer in {**before.peers, **self.peers}}
+        return FetchOutcome(
+            self.release,
+            self.path,
+            self.received + before.received,
+            self.moved + before.moved,
+            self.reused + before.reused,
+            self.shared + before.shared,
+            self.seconds + before.seconds,
+            peers,
+        )
+
 
 def goal_of(store: Store, request: FetchRequest) -> Goal:
     """Return what is asked for.
 
     Raises:
         LinkError: The REF or an address is malformed.
+        UsageError: What is asked for does not go together.
         NotFoundError: Nobody has this petname here, or what is to be used again is not there.
     """
     ref = request.ref
     named = tuple(parse_peer(peer) for peer in request.peers)
     folder = Path(request.to) if request.to else None
+    tensors = request.tensors if request.tensors or request.headers else None
+    if tensors is not None and request.reuse:
+        raise UsageError("--tensor and --reuse do not go together", hint="Leave out one of them.")
 
     anything = Goal(
         None, None, None, None, named, request.include, folder,
-        quantization=request.quantization, encode=request.encode, reuse=_there(request.reuse),
+        quantization=request.quantization, encode=request.encode, reuse=_there(request.reuse), tensors=tensors,
     )  # fmt: skip
     try:
         # A name says "the newest", which only peers know; an id, or the beginning of one, may be known here.

@@ -29,13 +29,13 @@ from samara.node.fetch.waits import Waits
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.operations.base import Progress, Report
 from samara.node.store.elsewhere import Elsewhere
-from samara.node.store.intake import StoreIntake
+from samara.node.store.intake import Parts, StoreIntake
 from samara.node.threads import is_cancelled
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import NotFoundError, RemoteProtocolError, SamaraError
 from samara.protocol.exchange.messages import SPOKEN
-from samara.protocol.ids import digest
+from samara.protocol.ids import ContentId, digest
 from samara.protocol.noise.identity import Identity
 from samara.protocol.ports import RAW_ALONE, Accepts, StreamNeed
 from samara.protocol.records import VerifiedRelease
@@ -230,7 +230,7 @@ class FetchJob:
             content = verified.release.content
             table = await trio.to_thread.run_sync(read_table)
             wanted = await trio.to_thread.run_sync(self._goal.wanted, table)
-            opened = functools.partial(self._store.open_intake, cancelled=is_cancelled)
+            opened = functools.partial(self._store.open_intake, parts=self._parts(content), cancelled=is_cancelled)
             intake = await trio.to_thread.run_sync(opened, records, nodes, table, wanted, self._goal.to)
             # Opened is opened, whatever comes of the rest: `run` closes it.
             self._intake = intake
@@ -260,6 +260,12 @@ class FetchJob:
                 self._lists.add(need, self._store.contents.verifier(content, need.stream))
         if self._is_complete():
             self._meeting.end()
+
+    def _parts(self, content: ContentId) -> Parts | None:
+        """Return what says which chunks of a file are wanted, when not all are."""
+        if self._goal.tensors is None:
+            return None
+        return lambda stream, chunks: self._store.tensors.chunks_of(content, stream, chunks, self._goal.wants_tensor)
 
     def _accepts(self, verified: VerifiedRelease) -> Accepts:
         encode = self._goal.encode or self._node.allowance.settings.encode
@@ -414,10 +420,12 @@ class FetchJob:
             who = f"asking {asked} peers" if (asked := self._meeting.asked) else "looking for peers"
             self._report(Progress("looking", 0, None, note=who))
             return
+        came = self._swarm.received + self._reused
         before = self._wanted_bytes - self._total
-        done = min(before + self._swarm.received + self._reused, self._wanted_bytes)
+        whole = self._goal.tensors is None  # else it shows only when the headers are here how much it is
+        done, total = (min(before + came, self._wanted_bytes), self._wanted_bytes) if whole else (came, None)
         plural = "peer" if self._meeting.sessions == 1 else "peers"
-        self._report(Progress("fetching", done, self._wanted_bytes, note=f"{self._meeting.sessions} {plural}"))
+        self._report(Progress("fetching", done, total, note=f"{self._meeting.sessions} {plural}"))
 
 
 def _rotation(node: Node) -> int:

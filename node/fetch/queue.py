@@ -24,6 +24,7 @@ import trio
 
 from samara.node.fetch.goal import FetchOutcome, FetchRequest, goal_of
 from samara.node.fetch.job import FetchJob
+from samara.node.fetch.parts import TensorJob
 from samara.node.fetch.waits import Waits
 from samara.node.network.background import open_background
 from samara.node.operations.base import Event, Notice, Progress, Report
@@ -220,7 +221,7 @@ class FetchQueue:
         finally:
             self._node.allowance.tell()
 
-    async def _stop_without_leave(self, job: _Job, fetch: FetchJob, scope: trio.CancelScope) -> None:
+    async def _stop_without_leave(self, job: _Job, fetch: FetchJob | TensorJob, scope: trio.CancelScope) -> None:
         while not self._why_not(job):
             await self._node.allowance.wait_changed()
         await fetch.hang_up()
@@ -234,7 +235,8 @@ class FetchQueue:
             goal = replace(goal, release=job.release)
         job.release = goal.release
         store.catalog.update_fetch(job.queued.no, "running", release=job.release)
-        fetch = FetchJob(self._node, goal, job.report, patience=job.patience or _TURN, waits=self.waits)
+        kind = FetchJob if goal.tensors is None else TensorJob
+        fetch = kind(self._node, goal, job.report, patience=job.patience or _TURN, waits=self.waits)
         job.running = True
         try:
             async with open_background() as nursery:

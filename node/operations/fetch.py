@@ -11,6 +11,7 @@ from samara.node.fetch.cost import CostJob, FileCost
 from samara.node.fetch.goal import FetchRequest, goal_of
 from samara.node.operations.base import Notice, Operation, Report
 from samara.node.operations.refs import use_of_delta
+from samara.protocol.errors import UsageError
 from samara.protocol.ids import format_record
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Fetched:
         seconds: How long it took.
         peers: Who gave how much, most first.
         seeded: This node passes it on.
+        partial: Not all of the release is here.
     """
 
     release: str
@@ -61,6 +63,7 @@ class Fetched:
     seconds: float
     peers: tuple[PeerShare, ...]
     seeded: bool
+    partial: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
     held = node.store.catalog.release(outcome.release)
     if held is not None and (use := await trio.to_thread.run_sync(use_of_delta, node.store, held)):
         report(Notice(use))
+    whole = await trio.to_thread.run_sync(node.store.complete_place, held.content) if held else None
     shares = sorted((PeerShare(peer, count) for peer, count in outcome.peers.items()), key=lambda s: -s.bytes)
     return Fetched(
         format_record(outcome.release),
@@ -102,11 +106,14 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
         round(outcome.seconds, 3),
         tuple(shares),
         held.shared if held else False,
+        whole is None,
     )
 
 
 async def _dry_run(node: Node, request: FetchRequest, report: Report) -> DryRun:
     goal = goal_of(node.store, request)
+    if goal.tensors is not None:  # only the headers, which a dry run does not fetch, say what they would cost
+        raise UsageError("a dry run cannot tell what single tensors cost", hint="See their sizes: samara tensors REF")
     job = CostJob(node, goal, report, patience=request.patience or None)
     verified = await job.measure()
     needed = sum(cost.needed for cost in job.costs)

@@ -188,7 +188,7 @@ def _best_place(store: Store, held: HeldRelease) -> Place:
     places = [(len(store.contents.complete_streams(place)), place) for place in store.contents.places(held.content)]
     whole = [(count, place) for count, place in places if count]
     if not whole:
-        raise NotFoundError(f"no file of {held.name} is here", hint="Fetch it: samara fetch REF")
+        raise NotFoundError(f"no whole file of {held.name} is here", hint="Fetch it: samara fetch REF")
     here = [(count, place) for count, place in whole if place.is_there()]
     if not here:
         raise StoreError(f"{whole[0][1].root} is away", hint="Put its medium in, or fetch it again: samara fetch REF")

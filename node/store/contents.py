@@ -329,13 +329,13 @@ class Contents:
         """Return the contents whose tables are held."""
         return [ContentId(row[0]) for row in self._index.read.execute("SELECT id FROM content")]
 
-    def place_bytes(self, place: Place) -> int:
-        """Return the bytes that the recorded files of a place have, or will have when they are complete."""
+    def place_bytes(self, place: Place) -> tuple[int, list[int]]:
+        """Return the bytes of the complete files of a place, and which files are recorded and not complete."""
         db = self._index.read
         query = "SELECT coalesce(sum(size), 0) FROM file WHERE place = ? AND state = 'complete'"
         (total,) = db.execute(query, (place.no,)).fetchone()
         begun = db.execute("SELECT stream FROM file WHERE place = ? AND state != 'complete'", (place.no,)).fetchall()
-        return int(total) + sum(self.table(place.content)[stream - 1].size for (stream,) in begun)
+        return int(total), [stream for (stream,) in begun]
 
     def forget_file(self, place: Place, stream: int) -> None:
         """Forget one file of a place."""

@@ -33,6 +33,7 @@ __all__ = [
     "read_at",
     "remove_file",
     "remove_folder",
+    "set_size",
     "share_or_write_at",
     "sync_closed",
     "sync_data",
@@ -173,6 +174,15 @@ def preallocate(fd: int, size: int) -> None:
         except OSError as error:
             if error.errno not in _CANNOT_ALLOCATE:
                 raise
+    set_size(fd, size)
+
+
+def set_size(fd: int, size: int) -> None:
+    """Give a file its size; what is not there yet is a hole, where the filesystem has holes.
+
+    Raises:
+        OSError: As the system says.
+    """
     if os.fstat(fd).st_size != size:
         os.ftruncate(fd, size)
 

@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 from samara.node.store.adopting import Adopter
 from samara.node.store.contents import Contents, HeldFile, Place
 from samara.node.store.copying import HeldChunks, Lent, Source
-from samara.node.store.files import ensure_folder, has_blocks, os_errors
+from samara.node.store.files import ensure_folder, os_errors
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.room import Room
 from samara.node.store.smallfiles import SmallFiles
@@ -36,9 +36,11 @@ from samara.protocol.ids import ContentId, Digest
 from samara.protocol.paths import WORK_FOLDER
 from samara.protocol.ports import Span, StreamNeed
 
-__all__ = ["StoreIntake"]
+__all__ = ["Parts", "StoreIntake"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+Parts: TypeAlias = Callable[[int, ChunkList], Sequence[range]]
+"""Says which chunks of a stream are wanted, by its list."""
 
 _MOVED_AT_ONCE: Final = 256
 """Small files that are moved while nobody may write: a few milliseconds."""
@@ -53,6 +55,8 @@ class StoreIntake:
         place: Where to.
         wanted: Streams, ≥ 1.
         room: How much may be taken.
+        parts: Which chunks of files of several are wanted; None for all. A file of which not all is wanted stays one in
+            progress.
         doubted: Bytes of this place were found wrong: no file is believed to be complete unless it is hashed.
         cancelled: Is asked now and then while files are hashed.
 
@@ -70,6 +74,7 @@ class StoreIntake:
         wanted: Iterable[int],
         room: Room,
         *,
+        parts: Parts | None = None,
         doubted: bool = False,
         cancelled: Callable[[], bool] | None = None,
     ) -> None:
@@ -77,6 +82,7 @@ class StoreIntake:
         self._reader = reader
         self._place = place
         self._wanted = frozenset(wanted)
+        self._parts = parts
         self._doubted = doubted
         self._lock = threading.RLock()
         self._committing = threading.Lock()
@@ -114,7 +120,7 @@ class StoreIntake:
     def unallocated(self) -> int:
         """Bytes that it will still take from the disk."""
         with self._lock:
-            return self._small.bytes_missing + sum(file.entry.size - file.taken for file in self._large)
+            return self._small.bytes_missing + sum(max(file.needs - file.taken, 0) for file in self._large)
 
     @property
     def pending_bytes(self) -> int:
@@ -124,25 +130,26 @@ class StoreIntake:
 
     @property
     def bytes_left(self) -> int:
-        """Bytes of the wanted files that are not complete."""
+        """Bytes of the wanted files that are not complete, or of what is wanted of them as far as that is known."""
         with self._lock:
             small = sum(self._table.facts(stream - 1)[0] for stream in self._small)
-            return small + sum(file.entry.size for file in self._large)
+            return small + sum(file.needs for file in self._large)
 
     def _begin_all(self, room: Room, adopter: Adopter) -> None:
         known = self._contents.files(self._place)
         for stream in sorted(self._wanted):
             self._begin(stream, known.get(stream), adopter)
-        held = sum(file.stamp.size for file in known.values() if not self._is_wanted(file.stream))
+        begun: dict[int, bytes] = {}
+        for file in self._large:
+            if (chunks := self._contents.chunk_list(self.content, file.stream)) is not None:
+                file.begin(chunks, self._wanted_of(file.stream, chunks))
+                begun[file.stream] = bytes(file.bits)
+        wanted = {*self._small, *(file.stream for file in self._large)}
+        held = sum(file.stamp.size for file in known.values() if file.stream not in wanted)
         self._check_room(room, held)
         empty = [stream for stream in self._small if not self._table.facts(stream - 1)[0]]
         self._write_small([(stream, memoryview(b"")) for stream in empty])
         self._finish_small(self._small.take_written())  # there is nothing to sync
-        begun: dict[int, bytes] = {}
-        for file in self._large:
-            if (chunks := self._contents.chunk_list(self.content, file.stream)) is not None:
-                file.begin(len(chunks))
-                begun[file.stream] = bytes(file.bits)
         if begun:
             self._contents.set_partial(self._place, begun)
         self._finish_large([file for file in self._large if file.bits and not file.missing])
@@ -163,11 +170,14 @@ class StoreIntake:
             return
         if held is not None and held.bits and not bits and progress_path(self._place, stream).exists():
             bits = bytearray(held.bits)
-        self._large.want(Unfinished(stream, self._table[stream - 1], bits))
+        entry = self._table[stream - 1]
+        if self._parts is None:
+            self._large.want(Unfinished(stream, entry, None, bits, needs=entry.size))
+        else:
+            self._large.want(Unfinished(stream, entry, bytearray(), bits))
 
-    def _is_wanted(self, stream: int) -> bool:
-        """Say whether a file is wanted and not complete."""
-        return stream in self._large or stream in self._small
+    def _wanted_of(self, stream: int, chunks: ChunkList) -> Sequence[range] | None:
+        return None if self._parts is None else self._parts(stream, chunks)
 
     def _is_there(self, stream: int, known: Stamp) -> bool:
         try:
@@ -177,18 +187,9 @@ class StoreIntake:
         return known.compare(status) is Likeness.SAME
 
     def _check_room(self, room: Room, complete: int) -> None:
-        for file in self._large:
-            file.taken = self._taken(file)
+        self._large.measure()
         self.planned = complete + self.bytes_left
         room.check(self._place, self.unallocated, self.planned)
-
-    def _taken(self, file: Unfinished) -> int:
-        """What a file has of the disk: all where blocks could be promised, else what was written for good."""
-        with contextlib.suppress(OSError):
-            if has_blocks(os.lstat(progress_path(self._place, file.stream)), file.entry.size):
-                return file.entry.size
-        chunks = self._contents.chunk_list(self.content, file.stream) if file.bits else None
-        return 0 if chunks is None else file.bytes_committed(chunks)
 
     # What is asked for
 
@@ -230,7 +231,7 @@ class StoreIntake:
             return [stream for stream in streams if self._small.is_missing(stream)]
 
     def _missing(self, file: Unfinished) -> Sequence[int]:
-        runs = [range(first, first + count) for first, count in file.absent(0, self._count(file))]
+        runs = [range(first, first + count) for first, count in file.lacking(self._count(file))]
         return runs[0] if len(runs) == 1 else [*itertools.chain(*runs)]
 
     def _count(self, file: Unfinished) -> int:
@@ -259,7 +260,7 @@ class StoreIntake:
                 entry = self._table[stream - 1]
                 missing = self.missing(stream)
                 return StreamNeed(stream, entry.path, entry.size, entry.root, True, len(chunks), missing)
-            file.begin(len(chunks))
+            file.begin(chunks, self._wanted_of(stream, chunks))
             self._contents.take_list(self._place, stream, nodes, chunks, bytes(file.bits))
             return self._need(stream)
 
@@ -461,18 +462,18 @@ class StoreIntake:
             self._small.finish(streams)
 
     def finish(self) -> str:
-        """Return the absolute path of the content, once every wanted file lies at its path.
+        """Return the absolute path of the content, once every wanted file lies at its path, or in part where it grows.
 
         Raises:
             StoreError: Something wanted is still missing.
         """
         self.commit()
         with self._lock:
-            if left := len(self._large) + self._small.left:
+            if left := sum(file.lacks for file in self._large) + self._small.left:
                 raise StoreError(f"{left} files are not complete yet")
         with contextlib.suppress(OSError):
             (self._place.root / WORK_FOLDER).rmdir()
-        single = len(self._table) == 1
+        single = len(self._table) == 1 and not self._large
         return str(self._target(1) if single else self._place.root)
 
     def close(self) -> None:

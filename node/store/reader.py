@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, final
 
+from samara.node.store.bits import clear_runs
 from samara.node.store.contents import Contents, HeldFile, Place
 from samara.node.store.files import open_for_reading, read_at
 from samara.node.store.stamps import Likeness
@@ -175,6 +176,13 @@ class Reader:
     def holds(self, content: ContentId, stream: int, chunk: int) -> bool:
         """Whether a chunk is committed here, by the index alone: nothing is read."""
         return any(held.holds(chunk) for held in self.held(content, stream))
+
+    def holds_all(self, content: ContentId, stream: int, run: range) -> bool:
+        """Whether some chunks are all committed here, by the index alone."""
+        held = self.availability(content, stream)
+        if held is None or held.bits is None:
+            return held is not None
+        return not any(clear_runs(held.bits, run.start, len(run)))
 
     def is_right(self, held: HeldFile) -> bool:
         """Read a complete file itself, whatever other places hold; whether all its chunks are what its list says."""

@@ -21,8 +21,8 @@ from samara.node.store.encoder import Encoder
 from samara.node.store.files import remove_folder
 from samara.node.store.home import Home
 from samara.node.store.index import Index
-from samara.node.store.intake import StoreIntake
-from samara.node.store.reader import Reader
+from samara.node.store.intake import Parts, StoreIntake
+from samara.node.store.reader import Reader, progress_path
 from samara.node.store.room import Room
 from samara.node.store.shelf import PeerShelf
 from samara.node.store.tensors import TensorMaps
@@ -141,6 +141,7 @@ class Store:
         wanted: Sequence[int] | None,
         to: Path | None = None,
         *,
+        parts: Parts | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> StoreIntake:
         """Begin, or go on with, the intake of a release.
@@ -151,6 +152,7 @@ class Store:
             table: The file table.
             wanted: Streams that are wanted, or None for all.
             to: The folder to put the files into; None is the home's own.
+            parts: Which chunks of files are wanted; None for all (`StoreIntake`).
             cancelled: Is asked now and then while files that lie there already are hashed.
 
         Raises:
@@ -174,8 +176,9 @@ class Store:
             doubted = any(p.state == "edited" for p in self.contents.places(release.content) if p.root == root)
             place = self.contents.add_place(release.content, "to" if to else "home", root)
             intake = StoreIntake(
-                self.contents, self.reader, place, streams, self._room(place), doubted=doubted, cancelled=cancelled
-            )
+                self.contents, self.reader, place, streams, self._room(place),
+                parts=parts, doubted=doubted, cancelled=cancelled,
+            )  # fmt: skip
             with self._changing:
                 self._intakes[key] = intake
         return intake
@@ -242,14 +245,23 @@ class Store:
             return Room(floor, None)
         planned = {other.place.no: other.planned for other in others}
         homes = [p for p in self.contents.places() if p.kind == "home" and p.no != place.no]
-        taken = sum(max(self.contents.place_bytes(home), planned.get(home.no, 0)) for home in homes)
+        taken = sum(max(self._place_bytes(home), planned.get(home.no, 0)) for home in homes)
         return Room(floor, self._settings.quota - taken)
 
     # Where things are
 
     def home_bytes(self) -> int:
-        """Return the bytes of all files under the home, those in progress at their full size."""
-        return sum(self.contents.place_bytes(place) for place in self.contents.places() if place.kind == "home")
+        """Return the bytes of all files under the home, of those in progress what they take of the disk."""
+        return sum(self._place_bytes(place) for place in self.contents.places() if place.kind == "home")
+
+    def _place_bytes(self, place: Place) -> int:
+        total, begun = self.contents.place_bytes(place)
+        for stream in begun:
+            size = self.contents.table(place.content)[stream - 1].size
+            with contextlib.suppress(OSError, AttributeError):  # where a system does not tell, it is the whole size
+                size = min(size, os.lstat(progress_path(place, stream)).st_blocks * 512)
+            total += size
+        return total
 
     def complete_place(self, content: ContentId) -> Place | None:
         """Return a place where a content lies whole and online."""

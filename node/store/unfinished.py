@@ -8,10 +8,11 @@ Source: specs/store.md, "Order of writes".
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
@@ -26,6 +27,7 @@ from samara.node.store.files import (
     open_for_writing,
     os_errors,
     preallocate,
+    set_size,
     share_or_write_at,
     sync_data,
     sync_folder,
@@ -52,21 +54,25 @@ class Unfinished:
     Attributes:
         stream: Its number.
         entry: What the table says of it.
+        wanted: One a chunk: it is wanted. Empty until its list is here; None when all of it is.
         bits: One a chunk: it is committed. Empty until its list is here.
         written: One a chunk: it is written, and not committed.
         listed: Its list is here.
         missing: Chunks that are not committed.
-        taken: Bytes that it has of the disk.
+        needs: Bytes that it is to have of the disk.
+        taken: Bytes that it has: all where blocks could be promised, else what was written for good.
         fd: Its descriptor, while it is open.
         users: Threads that are writing to it or syncing it.
     """
 
     stream: int
     entry: FileEntry
+    wanted: bytearray | None = None
     bits: bytearray = field(default_factory=bytearray)
     written: bytearray = field(default_factory=bytearray)
     listed: bool = False
     missing: int = 0
+    needs: int = 0
     taken: int = 0
     fd: int | None = None
     users: int = 0
@@ -76,13 +82,36 @@ class Unfinished:
         """Something of it is to be committed."""
         return any(self.written)
 
-    def begin(self, chunks: int) -> None:
-        """Take note of how many chunks it has."""
-        if len(self.bits) != len(row(chunks)):
-            self.bits = row(chunks)
-        self.written = row(chunks)
-        self.missing = chunks - int.from_bytes(self.bits, "little").bit_count()
+    @property
+    def lacks(self) -> bool:
+        """Something that is wanted of it is not committed."""
+        if self.wanted is None or not self.listed:
+            return bool(self.missing) or not self.listed
+        return bool(int.from_bytes(self.wanted, "little") & ~int.from_bytes(self.bits, "little"))
+
+    def begin(self, chunks: ChunkList, wanted: Sequence[range] | None) -> None:
+        """Take note of its list, and of which chunks are wanted; None for all."""
+        count = len(chunks)
+        if len(self.bits) != len(row(count)):
+            self.bits = row(count)
+        self.written = row(count)
+        self.missing = count - int.from_bytes(self.bits, "little").bit_count()
+        self.needs = self.entry.size
+        self.taken = max(self.taken, _bytes_of(chunks, self.bits))
+        if wanted is not None:
+            self.wanted = row(count)
+            for run in wanted:
+                set_run(self.wanted, run.start, len(run))
+            self.needs = _bytes_of(chunks, bytes(a | b for a, b in zip(self.bits, self.wanted, strict=True)))
         self.listed = True
+
+    def lacking(self, count: int) -> Iterator[tuple[int, int]]:
+        """Yield the runs of its `count` chunks that are wanted, and neither committed nor written."""
+        if self.wanted is None:
+            yield from self.absent(0, count)
+            return
+        there = bytearray(a | b | ~c & 255 for a, b, c in zip(self.bits, self.written, self.wanted, strict=True))
+        yield from clear_runs(there, 0, count)
 
     def absent(self, first: int, count: int) -> Iterator[tuple[int, int]]:
         """Yield the runs that are neither committed nor written, of `count` chunks from `first` on."""
@@ -115,11 +144,10 @@ class Unfinished:
         self.missing += int.from_bytes(self.bits, "little").bit_count() - bits.bit_count()
         self.bits[:] = bits.to_bytes(len(self.bits), "little")
 
-    def bytes_committed(self, chunks: ChunkList) -> int:
-        """Return the bytes of its chunks that are committed."""
-        count = min(len(chunks), 8 * len(self.bits))
-        absent = sum(chunks.bytes_of(first, length) for first, length in clear_runs(self.bits, 0, count))
-        return chunks.bytes_of(0, count) - absent
+
+def _bytes_of(chunks: ChunkList, bits: bytes | bytearray) -> int:
+    """Return the bytes of the chunks whose bits are set."""
+    return chunks.size - sum(chunks.bytes_of(*run) for run in clear_runs(bits, 0, len(chunks)))
 
 
 @final
@@ -159,6 +187,13 @@ class LargeFiles:
     def want(self, file: Unfinished) -> None:
         """Let a file be wanted."""
         self._files[file.stream] = file
+
+    def measure(self) -> None:
+        """Look which files have all of their blocks already."""
+        for file in self._files.values():
+            with contextlib.suppress(OSError):
+                if has_blocks(os.lstat(progress_path(self._place, file.stream)), file.entry.size):
+                    file.taken = file.entry.size
 
     def write(self, span: Span, chunks: ChunkList, data: memoryview, source: tuple[int, int] | None = None) -> None:
         """Write verified chunks, and let them be committed.
@@ -270,7 +305,10 @@ class LargeFiles:
             ensure_folder(self._place.root, [WORK_FOLDER])
             file.fd = open_for_writing(progress_path(self._place, file.stream))
             self._open[file.stream] = file
-            preallocate(file.fd, file.entry.size)
+            if file.wanted is None:
+                preallocate(file.fd, file.entry.size)
+            else:  # of what is wanted in part the rest are holes
+                set_size(file.fd, file.entry.size)
             if has_blocks(os.fstat(file.fd), file.entry.size):
                 file.taken = file.entry.size
         self._open.move_to_end(file.stream)

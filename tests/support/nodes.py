@@ -86,6 +86,8 @@ async def fetch(
     quantization: str = "",
     encode: str = "",
     reuse: Sequence[Path] = (),
+    tensors: Sequence[str] = (),
+    headers: bool = False,
     patience: float = 10.0,
 ) -> Fetched:
     """Fetch by the operation that every door calls."""
@@ -98,6 +100,8 @@ async def fetch(
         quantization=quantization,
         encode=encode,
         reuse=tuple(map(str, reuse)),
+        tensors=tuple(tensors),
+        headers=headers,
     )
     fetched: Fetched = await node.run(FETCH, request, heard or Heard())
     return fetched
