@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "seed": ("seed", "Publish, then serve to others; prints the links."),
     "node": ("seed", "Run the node: serve what is held, go on with queued fetches."),
     "fetch": ("fetch", "Fetch a release; every byte is verified."),
+    "update": ("update", "Fetch the newest release of what is held, by difference."),
     "delta": ("delta", "Make what one release needs beyond another, as a release of its own."),
     "verify": ("library", "Hash again, and say who signed."),
     "run": ("run", "Generate text with a model, on the CPU."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from samara.cli import stick
-from samara.node.operations import delta, fetch, library, limits, network, publish, queries, run
+from samara.node.operations import delta, fetch, library, limits, network, publish, queries, run, update
 from samara.node.operations.base import AnyOperation, Query
 
 __all__ = ["all_operations"]
@@ -22,6 +22,8 @@ def all_operations() -> list[AnyOperation]:
         fetch.FETCH,
         fetch.DRY_RUN,
         fetch.DROP,
+        update.UPDATE,
+        update.UPDATE_DRY_RUN,
         library.VERIFY,
         library.PIN,
         library.UNPIN,

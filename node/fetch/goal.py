@@ -14,7 +14,7 @@ from samara.node.operations.refs import find_release, publisher_of
 from samara.node.store.store import Store
 from samara.protocol.errors import NotFoundError, UsageError
 from samara.protocol.formats.quantizations import of_quantization, quantizations_in
-from samara.protocol.ids import PublisherId, ReleaseId
+from samara.protocol.ids import PublisherId, ReleaseId, parse_record
 from samara.protocol.links import LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.table import FileTable
 
@@ -34,6 +34,7 @@ class FetchRequest:
         quantization: Label of the one quantization that is wanted, with what belongs to it; empty for all.
         encode: `never` takes chunks as they are alone; empty does as the node's settings say.
         reuse: Absolute paths of folders and files in which chunks of it may lie.
+        replaces: Id of the release whose pin it gets when it is here; empty for none.
     """
 
     ref: str
@@ -44,6 +45,7 @@ class FetchRequest:
     quantization: str = ""
     encode: str = ""
     reuse: tuple[str, ...] = ()
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Goal:
         discreet: Nobody but `peers` is to be asked: the link says that the release is not public.
         encode: `never` takes chunks as they are alone; empty does as the node's settings say.
         reuse: Folders and files in which chunks of it may lie.
+        replaces: The release whose pin it gets when it is here.
     """
 
     release: ReleaseId | None
@@ -75,6 +78,7 @@ class Goal:
     quantization: str = ""
     encode: str = ""
     reuse: tuple[Path, ...] = ()
+    replaces: ReleaseId | None = None
 
     def wanted(self, table: FileTable) -> list[int]:
         """Return the streams that are wanted.
@@ -144,6 +148,7 @@ def goal_of(store: Store, request: FetchRequest) -> Goal:
     anything = Goal(
         None, None, None, None, named, request.include, folder,
         quantization=request.quantization, encode=request.encode, reuse=_there(request.reuse),
+        replaces=ReleaseId(parse_record(request.replaces)) if request.replaces else None,
     )  # fmt: skip
     try:
         # A name says "the newest", which only peers know; an id, or the beginning of one, may be known here.

@@ -161,7 +161,7 @@ class FetchJob:
             raise NotFoundError("the fetch ended before it began")
         self._tell()
         path = await trio.to_thread.run_sync(intake.finish)
-        await trio.to_thread.run_sync(lambda: self._store.catalog.pin(verified.id, pinned=True))
+        await trio.to_thread.run_sync(self._store.catalog.pin_instead, verified.id, self._goal.replaces)
         swarm = self._swarm
         return FetchOutcome(
             verified.id,
