@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from samara.cli.doors import call
-from samara.cli.output import emit_json, human_bytes, json_option, say, show_events
+from samara.cli.output import about, emit_json, human_bytes, json_option, say, show_events
 from samara.cli.targets import absolute
 from samara.node.operations.update import UPDATE, UPDATE_DRY_RUN, Updated, UpdateRequest, UpdateRow
 from samara.protocol.errors import NotFoundError, class_named
@@ -68,7 +68,8 @@ def _print_row(row: UpdateRow) -> None:
         say(f"  moved     {human_bytes(row.moved)} for {human_bytes(row.received)}")
         say(f"  reused    {human_bytes(row.reused)} that were here already")
     elif row.state == "newer":
-        say(f"{step} → {row.version}: {human_bytes(row.received)} of {human_bytes(row.bytes)} would be fetched")
+        line = f", {about(row.moved)} on the line" if row.moved < row.received else ""
+        say(f"{step} → {row.version}: {human_bytes(row.received)} of {human_bytes(row.bytes)} would be fetched{line}")
     else:
         say(f"{step}: {row.state}: {row.message}")
         if row.hint:

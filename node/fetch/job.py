@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from samara.node.fetch.bases import bases_of
+from samara.node.fetch.bases import accepts_of
 from samara.node.fetch.goal import FetchOutcome, Goal
 from samara.node.fetch.lists import ListBoard, SharedTable
 from samara.node.fetch.meeting import Meeting
@@ -34,10 +34,9 @@ from samara.node.threads import is_cancelled
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import NotFoundError, RemoteProtocolError, SamaraError
-from samara.protocol.exchange.messages import SPOKEN
 from samara.protocol.ids import digest
 from samara.protocol.noise.identity import Identity
-from samara.protocol.ports import RAW_ALONE, Accepts, StreamNeed
+from samara.protocol.ports import Accepts, StreamNeed
 from samara.protocol.records import VerifiedRelease
 from samara.protocol.table import FileTable, verify_table
 
@@ -260,8 +259,7 @@ class FetchJob:
             self._meeting.end()
 
     def _accepts(self, verified: VerifiedRelease) -> Accepts:
-        encode = self._goal.encode or self._node.allowance.settings.encode
-        return RAW_ALONE if encode == "never" else Accepts(SPOKEN, bases_of(self._store, verified))
+        return accepts_of(self._store, verified, self._goal.encode or self._node.allowance.settings.encode)
 
     # --- lists ---
 

@@ -20,6 +20,7 @@ from samara.node.fetch.finder import parse_peer
 from samara.node.fetch.following import Following, Newest
 from samara.node.fetch.goal import FetchRequest, goal_of
 from samara.node.operations.base import Notice, Operation, Progress, Report
+from samara.node.operations.fetch import estimated
 from samara.node.operations.refs import find_release, publisher_of, publisher_text
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.contents import Place
@@ -75,7 +76,7 @@ class UpdateRow:
         path: Where the new one lies.
         bytes: Bytes of all its files.
         received: Bytes of chunks that came from peers; in a dry run those that would come.
-        moved: Bytes that they took on the way, encoded.
+        moved: Bytes that they took on the way, encoded; in a dry run about those that they would take.
         reused: Bytes that were here already.
         shared: Those of them that take no room of their own.
         error: Class of the error when it failed or is unreachable.
@@ -194,8 +195,16 @@ async def _cost(node: Node, row: UpdateRow, fetch: FetchRequest, report: Report)
     job = CostJob(node, goal_of(node.store, fetch), report, patience=fetch.patience or None)
     release = (await job.measure()).release
     needed = sum(cost.needed for cost in job.costs)
-    held = sum(cost.bytes for cost in job.costs) - needed
-    return replace(row, state="newer", version=release.version, bytes=release.bytes, received=needed, reused=held)
+    moved = estimated(job.costs)
+    return replace(
+        row,
+        state="newer",
+        version=release.version,
+        bytes=release.bytes,
+        received=needed,
+        moved=needed if moved is None else moved,
+        reused=sum(cost.bytes for cost in job.costs) - needed,
+    )
 
 
 def _failed(row: UpdateRow, error: SamaraError) -> UpdateRow:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from samara.cli import doors as cli_doors
 from samara.node.doors import client, local
-from samara.node.fetch import following, queue
+from samara.node.fetch import cost, following, queue
 from samara.node.fetch.goal import FetchRequest
 from samara.node.fetch.waits import Waits
 from samara.node.inference import engine
@@ -25,6 +25,7 @@ def test_each_wait_is_as_long_as_the_spec_says() -> None:
         [UpdateRequest().patience],
         [following._SETTLE, following._STRAGGLERS],
         [waits.gain],
+        [cost._SAMPLING],
         [waits.answer],
         [waits.connect],
         [queue._TURN, queue._REST],
