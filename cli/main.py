@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "node": ("seed", "Run the node: serve what is held, go on with queued fetches."),
     "fetch": ("fetch", "Fetch a release; every byte is verified."),
     "tensors": ("tensors", "List the tensors of a release, by the headers of its files."),
+    "update": ("update", "Fetch the newest release of what is held, by difference."),
     "delta": ("delta", "Make what one release needs beyond another, as a release of its own."),
     "verify": ("library", "Hash again, and say who signed."),
     "run": ("run", "Generate text with a model, on the CPU."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from samara.cli import stick
-from samara.node.operations import delta, fetch, library, limits, network, publish, queries, run, tensors
+from samara.node.operations import delta, fetch, library, limits, network, publish, queries, run, tensors, update
 from samara.node.operations.base import AnyOperation, Query
 
 __all__ = ["all_operations"]
@@ -23,6 +23,8 @@ def all_operations() -> list[AnyOperation]:
         fetch.FETCH,
         fetch.DRY_RUN,
         fetch.DROP,
+        update.UPDATE,
+        update.UPDATE_DRY_RUN,
         library.VERIFY,
         library.PIN,
         library.UNPIN,

@@ -15,7 +15,7 @@ from samara.node.operations.base import Event, Notice, Progress, Report, Text
 if TYPE_CHECKING:
     import rich.progress
 
-__all__ = ["emit_json", "human_bytes", "json_option", "printable", "say", "show_events", "table"]
+__all__ = ["about", "emit_json", "human_bytes", "json_option", "printable", "say", "show_events", "table"]
 
 _STEERING: Final = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _UNPRINTABLE: Final = {code: "\ufffd" for code in _STEERING if chr(code) not in "\n\t"}
@@ -43,6 +43,11 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def about(count: int | None) -> str:
+    """Return an estimate of bytes as people read it; nothing when there is none."""
+    return "" if count is None else f"about {human_bytes(count)}"
 
 
 def printable(text: str) -> str:

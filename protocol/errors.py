@@ -155,6 +155,10 @@ class ModelHeaderError(VerificationError):
     """The header of a model file lies, or is outside the bounds that a loader can take."""
 
 
+class DataHeaderError(VerificationError):
+    """The footer of a data file lies, or is outside the bounds; nothing but advice is made from it."""
+
+
 class StickError(VerificationError):
     """A stick is not laid out as it must be, holds what it must not, or does not keep what was written (stick.md)."""
 

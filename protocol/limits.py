@@ -503,5 +503,21 @@ MAX_CONTEXT: Final = 1 << 28
 MAX_EXPERTS: Final = 4096
 """Experts of one layer; the largest models have 512."""
 
+MAX_PARQUET_FOOTER: Final = 4 * MIB
+"""Bytes of a parquet footer that is read, in about a second each 4 MiB: it makes nothing but advice. Most have some
+10 KB, and one of a thousand columns in a hundred row groups is longer."""
+
+MAX_PARQUET_DEPTH: Final = 16
+"""Things inside each other in a parquet footer; the format has 8."""
+
+MAX_PARQUET_PAGE_HEADER: Final = 64 * KIB
+"""Bytes of the header of a parquet page: 30, and the smallest and the largest value, which writers cut off."""
+
+MAX_PARQUET_COLUMNS: Final = 4
+"""Columns of a parquet file of which pages are looked at: the largest are what a change costs."""
+
+MAX_PARQUET_PAGES: Final = 16
+"""Pages of each that are looked at: each is a read somewhere else in the file."""
+
 MAX_SHARDS: Final = 1024
 """Files of one split model; the largest have some 200."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from samara.cli.doors import call
-from samara.cli.output import emit_json, human_bytes, json_option, say, show_events, table
+from samara.cli.output import about, emit_json, human_bytes, json_option, say, show_events, table
 from samara.cli.targets import absolute
 from samara.node.operations.fetch import DRY_RUN, FETCH, DryRun, Fetched, FetchRequest
 
@@ -105,5 +105,12 @@ def _room(fetched: Fetched) -> str:
 
 
 def _print_cost(cost: DryRun) -> None:
-    table(("file", "size", "to fetch"), [(f.path, human_bytes(f.bytes), human_bytes(f.needed)) for f in cost.files])
-    say(f"{cost.name}: {human_bytes(cost.needed)} of {human_bytes(cost.bytes)} would be fetched")
+    columns = ["file", "size", "to fetch"]
+    rows = [[f.path, human_bytes(f.bytes), human_bytes(f.needed)] for f in cost.files]
+    if cost.estimated is not None:
+        columns.append("on the line")
+        for row, file in zip(rows, cost.files, strict=True):
+            row.append(about(file.estimated))
+    table(columns, rows)
+    encoded = "" if cost.estimated is None else f", {about(cost.estimated)} on the line"
+    say(f"{cost.name}: {human_bytes(cost.needed)} of {human_bytes(cost.bytes)} would be fetched{encoded}")

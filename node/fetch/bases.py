@@ -1,4 +1,5 @@
-"""Which contents that are here a fetch names as bases of deltas: what a model was made from, and its other versions.
+"""How chunks of a fetch may come: which contents that are here it names as bases of deltas, what a model was made from
+and its other versions.
 
 Who is asked hears that they are held here, so only public ones are named.
 """
@@ -8,11 +9,13 @@ from __future__ import annotations
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol.errors import SamaraError
+from samara.protocol.exchange.messages import SPOKEN
 from samara.protocol.ids import ContentId, ReleaseId, parse_record
 from samara.protocol.limits import MAX_BASES
+from samara.protocol.ports import RAW_ALONE, Accepts
 from samara.protocol.records import VerifiedRelease
 
-__all__ = ["bases_of"]
+__all__ = ["accepts_of", "bases_of"]
 
 
 def bases_of(store: Store, verified: VerifiedRelease) -> tuple[ContentId, ...]:
@@ -25,6 +28,11 @@ def bases_of(store: Store, verified: VerifiedRelease) -> tuple[ContentId, ...]:
         if held.visibility == "public" and held.content != release.content and _is_here(store, held.content):
             found[held.content] = None
     return tuple(found)[:MAX_BASES]
+
+
+def accepts_of(store: Store, verified: VerifiedRelease, encode: str) -> Accepts:
+    """Return how chunks of a release may come: `encode` is `never`, or another word for whatever we can decode."""
+    return RAW_ALONE if encode == "never" else Accepts(SPOKEN, bases_of(store, verified))
 
 
 def _is_here(store: Store, content: ContentId) -> bool:

@@ -1,32 +1,47 @@
 """A dry run: what a fetch would bring over the line, file by file, after what is held here already.
 
 It takes the same way as a fetch as far as the chunk lists, and writes nothing. Of a release whose table and lists are
-here nobody is asked.
+here nobody is asked. Else whoever gave them is asked for a few chunks, to see how small they come.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import trio
+import trio.lowlevel
 
+from samara.node.fetch.bases import accepts_of
+from samara.node.fetch.estimate import Gauge, Part, Sample, choose, part_of
 from samara.node.fetch.goal import Goal
 from samara.node.fetch.lists import SharedTable, add_held, fill
 from samara.node.fetch.meeting import Meeting
+from samara.node.fetch.swarm import WrongChunkError
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.operations.base import Report
 from samara.node.store.elsewhere import Elsewhere
 from samara.node.threads import is_cancelled
 from samara.protocol.chunklist import ChunkList, ListVerifier
-from samara.protocol.errors import NotFoundError
+from samara.protocol.errors import NetworkError, NotFoundError, RemoteProtocolError
+from samara.protocol.exchange.frames import Payload
+from samara.protocol.exchange.messages import RAW, Chunk
+from samara.protocol.ids import ContentId, digest
+from samara.protocol.ports import RAW_ALONE, Accepts
 from samara.protocol.records import VerifiedRelease
-from samara.protocol.table import FileEntry, verify_table
+from samara.protocol.table import FileEntry, FileTable, verify_table
 
 if TYPE_CHECKING:
     from samara.node.app import Node
 
 __all__ = ["CostJob", "FileCost"]
+
+_log = logging.getLogger(__name__)
+
+_SAMPLING: Final = 20.0
+"""Seconds that samples may take: somebody waits, and on a line on which they take longer a few say enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +52,13 @@ class FileCost:
         path: Its path.
         bytes: Its size.
         needed: Bytes of chunks that are not held here.
+        estimated: About how many bytes they would take on the line, encoded; None when that is not known.
     """
 
     path: str
     bytes: int
     needed: int
+    estimated: int | None = None
 
 
 class CostJob:
@@ -56,6 +73,7 @@ class CostJob:
 
     def __init__(self, node: Node, goal: Goal, report: Report, *, patience: float | None) -> None:
         self.costs: tuple[FileCost, ...] = ()
+        self._node = node
         self._goal = goal
         self._store = node.store
         self._meeting = Meeting(node, goal, self, report, patience=patience)
@@ -90,13 +108,18 @@ class CostJob:
             self._table = SharedTable(content, self._store.contents.any_node)
         await self._table.fetch_from(client)
         self._meeting.gain()
-        costs = []
-        for entry in await self._entries(verified, self._table.data()):
+        costs, parts = [], []
+        for stream, entry in await self._entries(verified, self._table.data()):
             verifier = ListVerifier.for_file(entry.root, entry.size, entry.blake3)
             await fill(client, content, verifier, self._store.contents.any_node)
             self._meeting.gain()
-            costs.append(await self._cost(entry, verifier.chunks()))
-        self.costs = tuple(costs)
+            part = await self._part(stream, entry, verifier.chunks())
+            costs.append(FileCost(entry.path, entry.size, part.needed))
+            parts.append(part)
+        gauge = await self._sample(client, verified, parts)
+        self.costs = tuple(
+            replace(cost, estimated=gauge.estimate(part)) for cost, part in zip(costs, parts, strict=True)
+        )
         self._meeting.end()
 
     def given(self, peer: str) -> int:
@@ -113,24 +136,25 @@ class CostJob:
         if not contents.has(content):
             return False
         costs = []
-        for entry in await self._entries(verified, contents.table_bytes(content)):
+        for stream, entry in await self._entries(verified, contents.table_bytes(content)):
             verifier = ListVerifier.for_file(entry.root, entry.size, entry.blake3)
             if add_held(verifier, contents.any_node):
                 return False
-            costs.append(await self._cost(entry, verifier.chunks()))
+            part = await self._part(stream, entry, verifier.chunks())
+            costs.append(FileCost(entry.path, entry.size, part.needed))
         self.costs = tuple(costs)
         return True
 
-    async def _entries(self, verified: VerifiedRelease, table_bytes: bytes) -> list[FileEntry]:
-        """Return the entries that are wanted."""
+    async def _entries(self, verified: VerifiedRelease, table_bytes: bytes) -> list[tuple[int, FileEntry]]:
+        """Return the entries that are wanted, each with its stream."""
         verified.check_table(table_bytes)
-        table = await trio.to_thread.run_sync(verify_table, table_bytes, verified.release.content)
-        return [table[stream - 1] for stream in self._goal.wanted(table)]
+        table: FileTable = await trio.to_thread.run_sync(verify_table, table_bytes, verified.release.content)
+        return [(stream, table[stream - 1]) for stream in self._goal.wanted(table)]
 
-    async def _cost(self, entry: FileEntry, chunks: ChunkList) -> FileCost:
-        return FileCost(entry.path, entry.size, await trio.to_thread.run_sync(self._missing_bytes, chunks))
+    async def _part(self, stream: int, entry: FileEntry, chunks: ChunkList) -> Part:
+        return await trio.to_thread.run_sync(lambda: part_of(entry.path, stream, chunks, self._missing(chunks)))
 
-    def _missing_bytes(self, chunks: ChunkList) -> int:
+    def _missing(self, chunks: ChunkList) -> list[int]:
         missing = set(range(len(chunks)))
         for index, places in self._store.contents.find_chunks(chunks, range(len(chunks))):
             is_cancelled()
@@ -138,7 +162,7 @@ class CostJob:
                 missing.discard(index)
         for found in self._look_elsewhere().find(chunks, sorted(missing)):
             missing.difference_update(range(found.first, found.first + found.count))
-        return sum(chunks.length(index) for index in missing)
+        return sorted(missing)
 
     def _look_elsewhere(self) -> Elsewhere:
         if self._elsewhere is None:
@@ -146,3 +170,41 @@ class CostJob:
             for _ in self._elsewhere.look((), cancelled=is_cancelled):
                 pass
         return self._elsewhere
+
+    # How small it comes
+
+    async def _sample(self, client: ExchangeClient, verified: VerifiedRelease, parts: Sequence[Part]) -> Gauge:
+        """Ask one peer for a few of the missing chunks, as a fetch would; who has none, or is gone, tells nothing."""
+        gauge = Gauge()
+        accepts = accepts_of(self._store, verified, self._goal.encode or self._node.allowance.settings.encode)
+        if accepts == RAW_ALONE or self._node.allowance.why_no_fetch(asked=True):
+            return gauge
+        faults: list[RemoteProtocolError] = []
+
+        async def ask_for(sample: Sample) -> None:
+            try:
+                await _ask_for(client, verified.release.content, sample, accepts, gauge)
+            except (NotFoundError, NetworkError) as error:
+                _log.info("%s gave no sample: %s", client.peer, error.message)
+            except RemoteProtocolError as fault:
+                faults.append(fault)
+
+        with trio.move_on_after(_SAMPLING):
+            # All at once, as a fetch asks: between single ones a line rests, and looks faster than it is.
+            async with trio.open_nursery() as nursery:
+                for sample in choose(parts):
+                    nursery.start_soon(ask_for, sample)
+                    await trio.lowlevel.checkpoint()  # in this order
+        if faults:
+            raise faults[0]
+        return gauge
+
+
+async def _ask_for(client: ExchangeClient, content: ContentId, sample: Sample, accepts: Accepts, gauge: Gauge) -> None:
+    def deliver(said: Chunk, payload: Payload) -> None:
+        encoded = said.encoding != RAW
+        if digest(payload) != (said.payload_hash if encoded else sample.hash):
+            raise WrongChunkError(f"{client.peer} sent a wrong chunk: chunk {sample.index} of stream {sample.stream}")
+        gauge.add(sample, len(payload), encoded=encoded)
+
+    await client.chunks(content, sample.stream, sample.index, 1, deliver, accepts)

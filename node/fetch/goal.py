@@ -15,7 +15,7 @@ from samara.node.operations.refs import find_release, publisher_of
 from samara.node.store.store import Store
 from samara.protocol.errors import NotFoundError, UsageError
 from samara.protocol.formats.quantizations import of_quantization, quantizations_in
-from samara.protocol.ids import PublisherId, ReleaseId
+from samara.protocol.ids import PublisherId, ReleaseId, parse_record
 from samara.protocol.links import LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.table import FileTable
 
@@ -39,6 +39,7 @@ class FetchRequest:
         reuse: Absolute paths of folders and files in which chunks of it may lie.
         tensors: Names of tensors, or patterns of such: of its model files only these and the headers are wanted.
         headers: Only the headers of its model files are wanted.
+        replaces: Id of the release whose pin it gets when it is here; empty for none.
     """
 
     ref: str
@@ -51,6 +52,7 @@ class FetchRequest:
     reuse: tuple[str, ...] = ()
     tensors: tuple[str, ...] = ()
     headers: bool = False
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Goal:
         encode: `never` takes chunks as they are alone; empty does as the node's settings say.
         reuse: Folders and files in which chunks of it may lie.
         tensors: Names or patterns of the tensors that are wanted, with the headers; None for whole files.
+        replaces: The release whose pin it gets when it is here.
     """
 
     release: ReleaseId | None
@@ -84,6 +87,7 @@ class Goal:
     encode: str = ""
     reuse: tuple[Path, ...] = ()
     tensors: tuple[str, ...] | None = None
+    replaces: ReleaseId | None = None
 
     def wants_tensor(self, name: str) -> bool:
         """Say whether a tensor is wanted."""
@@ -193,6 +197,7 @@ def goal_of(store: Store, request: FetchRequest) -> Goal:
     anything = Goal(
         None, None, None, None, named, request.include, folder,
         quantization=request.quantization, encode=request.encode, reuse=_there(request.reuse), tensors=tensors,
+        replaces=ReleaseId(parse_record(request.replaces)) if request.replaces else None,
     )  # fmt: skip
     try:
         # A name says "the newest", which only peers know; an id, or the beginning of one, may be known here.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from samara.node.fetch.bases import bases_of
+from samara.node.fetch.bases import accepts_of
 from samara.node.fetch.goal import FetchOutcome, Goal
 from samara.node.fetch.lists import ListBoard, SharedTable
 from samara.node.fetch.meeting import Meeting
@@ -34,10 +34,9 @@ from samara.node.threads import is_cancelled
 from samara.protocol import limits
 from samara.protocol.chunklist import ChunkList
 from samara.protocol.errors import NotFoundError, RemoteProtocolError, SamaraError
-from samara.protocol.exchange.messages import SPOKEN
 from samara.protocol.ids import ContentId, digest
 from samara.protocol.noise.identity import Identity
-from samara.protocol.ports import RAW_ALONE, Accepts, StreamNeed
+from samara.protocol.ports import Accepts, StreamNeed
 from samara.protocol.records import VerifiedRelease
 from samara.protocol.table import FileTable, verify_table
 
@@ -163,7 +162,7 @@ class FetchJob:
             raise NotFoundError("the fetch ended before it began")
         self._tell()
         path = await trio.to_thread.run_sync(intake.finish)
-        await trio.to_thread.run_sync(lambda: self._store.catalog.pin(verified.id, pinned=True))
+        await trio.to_thread.run_sync(self._store.catalog.pin_instead, verified.id, self._goal.replaces)
         swarm = self._swarm
         return FetchOutcome(
             verified.id,
@@ -268,8 +267,7 @@ class FetchJob:
         return lambda stream, chunks: self._store.tensors.chunks_of(content, stream, chunks, self._goal.wants_tensor)
 
     def _accepts(self, verified: VerifiedRelease) -> Accepts:
-        encode = self._goal.encode or self._node.allowance.settings.encode
-        return RAW_ALONE if encode == "never" else Accepts(SPOKEN, bases_of(self._store, verified))
+        return accepts_of(self._store, verified, self._goal.encode or self._node.allowance.settings.encode)
 
     # --- lists ---
 

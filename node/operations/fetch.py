@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,18 @@ from samara.protocol.ids import format_record
 if TYPE_CHECKING:
     from samara.node.app import Node
 
-__all__ = ["DROP", "DRY_RUN", "FETCH", "DropRequest", "Dropped", "DryRun", "FetchRequest", "Fetched", "PeerShare"]
+__all__ = [
+    "DROP",
+    "DRY_RUN",
+    "FETCH",
+    "DropRequest",
+    "Dropped",
+    "DryRun",
+    "FetchRequest",
+    "Fetched",
+    "PeerShare",
+    "estimated",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,8 @@ class DryRun:
         needed: Bytes that would be fetched.
         held: Bytes that are here already.
         files: The same, file by file.
+        estimated: About how many bytes that would take on the line, encoded; what is not known counts as it is. None
+            when nothing is known.
     """
 
     release: str
@@ -85,6 +99,7 @@ class DryRun:
     needed: int
     held: int
     files: tuple[FileCost, ...]
+    estimated: int | None = None
 
 
 async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
@@ -119,7 +134,14 @@ async def _dry_run(node: Node, request: FetchRequest, report: Report) -> DryRun:
     needed = sum(cost.needed for cost in job.costs)
     total = sum(cost.bytes for cost in job.costs)
     name = verified.release.name
-    return DryRun(format_record(verified.id), name, total, needed, total - needed, job.costs)
+    return DryRun(format_record(verified.id), name, total, needed, total - needed, job.costs, estimated(job.costs))
+
+
+def estimated(costs: Sequence[FileCost]) -> int | None:
+    """Return about how many bytes files would take on the line; None when nothing is known of any that is missing."""
+    if all(cost.estimated is None for cost in costs if cost.needed):
+        return None
+    return sum(cost.needed if cost.estimated is None else cost.estimated for cost in costs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ import trio
 
 from samara.node.inference.fit import estimate
 from samara.node.inference.run import DEFAULT_CONTEXT
+from samara.node.operations.advice import parquet_advice
 from samara.node.operations.base import Notice, Operation, Progress, Report
 from samara.node.operations.refs import find_release, link_of, now_text, own_publisher
-from samara.node.store.files import os_errors, read_at
+from samara.node.store.files import os_errors, read_some
 from samara.node.store.publish import Published, SourceFile, find_files, publish_files
 from samara.node.store.store import Store
 from samara.node.threads import is_cancelled
@@ -158,6 +159,7 @@ def publish(
     _refuse_the_home(store, files)
     bases = tuple(format_record(find_release(store, base).id) for base in request.bases)
     facts, warnings = _facts(files)
+    warnings += parquet_advice(files)
     license_, redistribute = _license(request, files, facts)
     own = own_publisher(store)
     with store.publishing():
@@ -244,18 +246,13 @@ def _facts(files: Sequence[SourceFile]) -> tuple[ModelFacts | None, list[str]]:
         with os_errors(f"cannot read {file.real}"), open(file.real, "rb", buffering=0) as opened:
             fd = opened.fileno()
             try:
-                facts = read_facts(functools.partial(_read, fd), file.size)
+                facts = read_facts(functools.partial(read_some, fd), file.size)
             except ModelHeaderError as error:
                 warnings.append(f"{file.path}: {error.message}; samara run will refuse it")
                 continue
         if facts is not None:
             return facts, warnings
     return None, warnings
-
-
-def _read(fd: int, offset: int, length: int) -> bytes:
-    data = bytearray(length)
-    return bytes(data[: read_at(fd, memoryview(data), offset)])
 
 
 def _format(facts: ModelFacts | None) -> Format:

@@ -226,6 +226,17 @@ class Catalog:
             if pinned:
                 db.execute("INSERT INTO pin (release) VALUES (?)", (release,))
 
+    def pin_instead(self, release: ReleaseId, old: ReleaseId | None) -> None:
+        """Pin a release and unpin the one that it takes the place of, if there is one: both or neither.
+
+        Raises:
+            NotFoundError: The new one is not known here.
+        """
+        with self._index.write() as db:
+            if old is not None:
+                db.execute("DELETE FROM pin WHERE release = ?", (old,))
+            self.pin(release, pinned=True)
+
     def pins(self) -> frozenset[ReleaseId]:
         """Return what is pinned."""
         return frozenset(ReleaseId(row[0]) for row in self._index.read.execute("SELECT release FROM pin"))
@@ -299,6 +310,11 @@ class Catalog:
             "SELECT no, request, state, release, error, added FROM fetch WHERE state != 'done' ORDER BY no"
         )
         return [QueuedFetch(n, r, s, ReleaseId(i) if i else None, e, a) for n, r, s, i, e, a in rows]
+
+    def done_fetches(self, release: ReleaseId) -> list[bytes]:
+        """Return what was asked, as the operation's JSON, by the fetches that brought a release; oldest first."""
+        query = "SELECT request FROM fetch WHERE release = ? AND state = 'done' ORDER BY no"
+        return [bytes(row[0]) for row in self._index.read.execute(query, (release,))]
 
     def requeue_fetches(self) -> None:
         """Record that no fetch runs: whoever ran them is gone."""

@@ -31,6 +31,7 @@ __all__ = [
     "os_errors",
     "preallocate",
     "read_at",
+    "read_some",
     "remove_file",
     "remove_folder",
     "set_size",
@@ -93,6 +94,12 @@ def read_at(fd: int, buffer: memoryview, offset: int) -> int:
             break
         done += got
     return done
+
+
+def read_some(fd: int, offset: int, length: int) -> bytes:
+    """Return the bytes from `offset` on, `length` of them; fewer only when the file ends."""
+    data = bytearray(length)
+    return bytes(data[: read_at(fd, memoryview(data), offset)])
 
 
 def _pread_into(fd: int, buffer: memoryview, offset: int) -> int:

@@ -18,7 +18,7 @@ from samara.protocol.records.head import VerifiedHead, newer_head, verify_head
 from samara.protocol.records.root import PublisherChain
 from samara.protocol.routing import head_key
 
-__all__ = ["decode_announced_head", "encode_announced_head", "newest_announced"]
+__all__ = ["decode_announced", "decode_announced_head", "encode_announced_head", "newest_announced"]
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -34,7 +34,16 @@ def encode_announced_head(roots: Sequence[bytes], head: bytes) -> bytes:
 
 
 def decode_announced_head(key: str, value: bytes) -> VerifiedHead:
-    """Verify a value as the DHT gave it.
+    """Verify a value as the DHT gave it, and return its head.
+
+    Raises:
+        VerificationError: As `decode_announced`.
+    """
+    return decode_announced(key, value)[1]
+
+
+def decode_announced(key: str, value: bytes) -> tuple[PublisherChain, VerifiedHead]:
+    """Verify a value as the DHT gave it, and return its root chain and its head.
 
     Args:
         key: The key that it was found under.
@@ -51,7 +60,7 @@ def decode_announced_head(key: str, value: bytes) -> VerifiedHead:
     head = verify_head(items[-1], chain)
     if head_key(head.head.publisher, head.head.name) != key:
         raise StatementError("a head under the key of another name")
-    return head
+    return chain, head
 
 
 def newest_announced(key: str, values: Sequence[bytes]) -> int:

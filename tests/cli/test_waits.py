@@ -7,10 +7,11 @@ from pathlib import Path
 
 from samara.cli import doors as cli_doors
 from samara.node.doors import client, local
-from samara.node.fetch import queue
+from samara.node.fetch import cost, following, queue
 from samara.node.fetch.goal import FetchRequest
 from samara.node.fetch.waits import Waits
 from samara.node.inference import engine
+from samara.node.operations.update import UpdateRequest
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "cli.md"
 
@@ -21,7 +22,10 @@ def test_each_wait_is_as_long_as_the_spec_says() -> None:
     waits = Waits()
     assert [list(map(int, re.findall(r"\d+", row[0]))) for row in rows] == [
         [FetchRequest("").patience],
+        [UpdateRequest().patience],
+        [following._SETTLE, following._STRAGGLERS],
         [waits.gain],
+        [cost._SAMPLING],
         [waits.answer],
         [waits.connect],
         [queue._TURN, queue._REST],

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from support.fuzz.targets import TARGETS
 from support.model_headers import safetensors_file, tiny_llama
+from support.parquet import parquet_file
 from support.vectors import unrun, vectors
 
 from samara.protocol.addresses import parse_address
 from samara.protocol.chunklist import Node, build_list
 from samara.protocol.dsse import Envelope
 from samara.protocol.errors import RecordError
+from samara.protocol.formats.parquet import Page
 from samara.protocol.identify import Identify, encode_identify
 from samara.protocol.ids import Digest, digest
 from samara.protocol.multistream import line
@@ -206,6 +208,13 @@ def _model_header() -> Iterable[bytes]:
         yield b"\0\1\0" + file[: len(file) // 2]
 
 
+def _parquet() -> Iterable[bytes]:
+    pages = [[Page(1024, 1 << 20, 0)] * 6, [Page(100 + 37 * n, 1 << 19, 8) for n in range(7)]]
+    for metadata in ({}, {"content_defined_chunking": "{}"}, {"pandas": "x" * 200}):
+        yield parquet_file(pages, metadata=metadata)
+    yield parquet_file(pages[:1], second_version=True, dictionary=True, groups=3)
+
+
 def _encodings(encoding: int) -> Iterable[bytes]:
     for row in vectors("encodings.json")["vectors"]:
         if row["encoding"] == encoding:
@@ -252,6 +261,7 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "file-table": _file_table,
     "stick": _stick,
     "model-header": _model_header,
+    "parquet": _parquet,
     "layout": _model_header,
     "encodings-planes": lambda: _encodings(1),
     "encodings-delta": lambda: _encodings(2),

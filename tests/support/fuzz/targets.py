@@ -27,6 +27,7 @@ from samara.protocol.encodings import codec, delta, planes, text
 from samara.protocol.encodings.layout import WordLayout, Words
 from samara.protocol.errors import (
     AddressError,
+    DataHeaderError,
     DeltaError,
     EncodingError,
     LinkError,
@@ -46,6 +47,7 @@ from samara.protocol.exchange.session import Acceptor as ExchangeAcceptor
 from samara.protocol.exchange.session import Answered
 from samara.protocol.exchange.session import Opener as ExchangeOpener
 from samara.protocol.formats.facts import read_facts
+from samara.protocol.formats.parquet import Cut, how_cut, read_parquet
 from samara.protocol.identify import decode_identify, encode_identify
 from samara.protocol.ids import ContentId, Digest, ReleaseId, digest
 from samara.protocol.kad import messages as kad
@@ -587,6 +589,22 @@ def _model_header(data: bytes) -> None:
         assert 0 < facts.header_bytes <= size
         assert 0 <= facts.tensor_bytes <= size
         assert facts.name is None or len(facts.name) <= 12 * limits.MAX_SHOWN_TEXT
+
+
+@_target(DataHeaderError)
+def _parquet(data: bytes) -> None:
+    reads = 0
+
+    def read(offset: int, length: int) -> bytes:
+        nonlocal reads
+        assert 0 <= offset <= offset + length <= len(data)
+        reads += 1
+        return data[offset : offset + length]
+
+    found = read_parquet(read, len(data))
+    assert reads <= 3 + 2 * limits.MAX_PARQUET_COLUMNS * limits.MAX_PARQUET_PAGES
+    assert all(len(column.pages) <= limits.MAX_PARQUET_PAGES for column in found.columns)
+    assert how_cut(found) in Cut
 
 
 @_target()
