@@ -113,7 +113,7 @@ class CostJob:
             verifier = ListVerifier.for_file(entry.root, entry.size, entry.blake3)
             await fill(client, content, verifier, self._store.contents.any_node)
             self._meeting.gain()
-            part = await self._part(stream, entry, verifier.chunks())
+            part = await self._part(content, stream, entry, verifier.chunks())
             costs.append(FileCost(entry.path, entry.size, part.needed))
             parts.append(part)
         gauge = await self._sample(client, verified, parts)
@@ -140,7 +140,7 @@ class CostJob:
             verifier = ListVerifier.for_file(entry.root, entry.size, entry.blake3)
             if add_held(verifier, contents.any_node):
                 return False
-            part = await self._part(stream, entry, verifier.chunks())
+            part = await self._part(content, stream, entry, verifier.chunks())
             costs.append(FileCost(entry.path, entry.size, part.needed))
         self.costs = tuple(costs)
         return True
@@ -151,11 +151,13 @@ class CostJob:
         table: FileTable = await trio.to_thread.run_sync(verify_table, table_bytes, verified.release.content)
         return [(stream, table[stream - 1]) for stream in self._goal.wanted(table)]
 
-    async def _part(self, stream: int, entry: FileEntry, chunks: ChunkList) -> Part:
-        return await trio.to_thread.run_sync(lambda: part_of(entry.path, stream, chunks, self._missing(chunks)))
+    async def _part(self, content: ContentId, stream: int, entry: FileEntry, chunks: ChunkList) -> Part:
+        return await trio.to_thread.run_sync(
+            lambda: part_of(entry.path, stream, chunks, self._missing(content, stream, chunks))
+        )
 
-    def _missing(self, chunks: ChunkList) -> list[int]:
-        missing = set(range(len(chunks)))
+    def _missing(self, content: ContentId, stream: int, chunks: ChunkList) -> list[int]:
+        missing = set(range(len(chunks))).difference(self._store.deltas.makes(content, stream))
         for index, places in self._store.contents.find_chunks(chunks, range(len(chunks))):
             is_cancelled()
             if any(self._store.reader.holds(*where) for where in places):

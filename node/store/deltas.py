@@ -221,6 +221,13 @@ class Deltas:
 
     # What is made of it
 
+    def makes(self, target: ContentId, stream: int) -> Iterator[int]:
+        """Yield the chunks of a file for which packs whose base is here have payloads; nothing of it is tried."""
+        for pack in self.of(target):
+            places = self._contents.places(pack.base) if self._contents.has(pack.base) else ()
+            if any(place.state == "online" for place in places):
+                yield from map(pack.entries.index, pack.entries.of_stream(stream))
+
     def make(self, intake: Decodes, streams: Sequence[int]) -> Iterator[int]:
         """Decode what an intake lacks of some listed streams, and yield the bytes of each chunk that was right.
 

@@ -16,6 +16,7 @@ from support.weights import draw, tune, write_safetensors
 from samara.cli.stick import EXPORT, IMPORT, ExportRequest, ImportRequest
 from samara.node.app import Node
 from samara.node.operations.delta import DELTA, DeltaMade, DeltaRequest
+from samara.node.operations.fetch import DRY_RUN, FetchRequest
 from samara.node.operations.publish import PUBLISH, PublishRequest
 from samara.protocol.errors import LicenseError, NetworkError, NotFoundError, UsageError
 from samara.protocol.ids import ReleaseId, format_record, parse_record
@@ -86,6 +87,8 @@ async def test_who_holds_the_delta_and_the_base_asks_nobody(tmp_path: Path) -> N
             made = await make_delta(a, tuned, base, tmp_path)
             await fetch(b, base.release, [a])
             await fetch(b, ReleaseId(parse_record(made.release)), [a])
+        cost = await b.run(DRY_RUN, FetchRequest(format_record(tuned.release)), Heard())
+        assert (cost.needed, cost.held) == (0, made.whole)
         got = await fetch(b, tuned.release, [])
         same_files(tuned, got.path)
         assert (got.received, got.moved) == (0, 0)
