@@ -184,9 +184,9 @@ async def test_a_dry_run_reads_no_file(tmp_path: Path, monkeypatch: pytest.Monke
     async with open_node(Home(tmp_path / "a"), NO_FLOOR, []) as node:
         monkeypatch.setattr(node.store.reader, "_read_file", None)
         job = CostJob(node, goal(), lambda event: None, patience=None)
-        assert job._missing(chunks) == []
+        assert job._missing(made.content, 1, chunks) == []
         node.store.contents.set_place_state(node.store.contents.places()[0], "away")
-        assert job._missing(chunks) == list(range(len(chunks)))
+        assert job._missing(made.content, 1, chunks) == list(range(len(chunks)))
 
 
 async def test_a_dry_run_of_what_is_held_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
