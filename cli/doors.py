@@ -11,8 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from samara.cli.passphrase import with_passphrase
 from samara.node.doors.client import Connection, call_node, connect
-from samara.node.operations.base import Operation, Query, Report
+from samara.node.operations.base import Event, Operation, Query, Report
 from samara.node.settings import StoreSettings, load_settings
 from samara.node.store.home import Home
 from samara.node.store.store import Store
@@ -81,17 +82,22 @@ def call(operation: Operation[Request, Result], request: Request, report: Report
         await node.wait_idle()
         return result
 
-    return _reach(home, in_node, here, looks=operation.looks)
+    def attempt(passphrase: str) -> Result:
+        return _reach(home, in_node, here, looks=operation.looks, passphrase=passphrase)
+
+    return with_passphrase(attempt) if operation.signs else attempt("")
 
 
 def hold(work: Callable[[Node], Awaitable[Result]], beside: Callable[[Connection], Result]) -> Result:
     """Hold the home while `work` runs, or let `beside` have the connection to the node that holds it.
 
+    Where a locked key stops either, the passphrase is asked for, and it begins again.
+
     Args:
         work: Async function of the node.
         beside: Function of the connection.
     """
-    return _reach(Home.find(), beside, work)
+    return with_passphrase(lambda passphrase: _reach(Home.find(), beside, work, passphrase=passphrase))
 
 
 def _reach(
@@ -100,17 +106,42 @@ def _reach(
     here: Callable[[Node], Awaitable[Result]],
     *,
     looks: bool = False,
+    passphrase: str = "",
 ) -> Result:
+    """Do it in the running node or here; where a passphrase is given, the key is unlocked there first."""
     deadline = time.monotonic() + _WAIT_FOR_HOLDER
+    unlocked = not passphrase
+
+    async def unlocked_here(node: Node) -> Result:
+        if passphrase:
+            from samara.node.operations.keys import UNLOCK, UnlockRequest
+
+            await node.run(UNLOCK, UnlockRequest(passphrase), _ignore)
+        return await here(node)
+
     while True:
         with connect(home) as connection:
-            if connection is not None:
+            if connection is not None and unlocked:
                 return in_node(connection)
+            if connection is not None:
+                _unlock(connection, passphrase)
+                unlocked = True
+                continue  # a connection carries one operation
         from samara.cli.here import run_here
 
         try:
-            return run_here(home, here, looks=looks)
+            return run_here(home, unlocked_here, looks=looks)
         except HomeBusyError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def _unlock(connection: Connection, passphrase: str) -> None:
+    from samara.node.operations.keys import UNLOCK, UnlockRequest
+
+    call_node(connection, UNLOCK, UnlockRequest(passphrase), _ignore)
+
+
+def _ignore(event: Event) -> None:
+    """Unlocking has nothing to tell."""

@@ -45,7 +45,7 @@ _COMMANDS: Final = {
     "doctor": ("network", "Look for what is wrong, and say what to do."),
     "export": ("stick", "Write releases to a folder, as on a USB stick."),
     "import": ("stick", "Take releases from a folder, verifying every byte."),
-    "key": ("key", "Show this home's keys; name publishers."),
+    "key": ("key", "This home's key: protect, back up, replace; name and compare publishers."),
     "demo": ("demo", "Do the whole main job on this machine, with a real model."),
 }
 
@@ -70,7 +70,8 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="samara")
-def cli() -> None:
+@click.option("--passphrase-fd", metavar="FD", type=int, help="Read the key's passphrase from this descriptor.")
+def cli(passphrase_fd: int | None) -> None:
     """Samara moves AI models from machine to machine, verified, and runs them where they land.
 
     \b
@@ -80,6 +81,10 @@ def cli() -> None:
 
     State lives in $SAMARA_HOME (default: the platform's data folder).
     """  # noqa: D301 - click wants the character, not the two
+    if passphrase_fd is not None:
+        from samara.cli.passphrase import take_from
+
+        take_from(passphrase_fd)
 
 
 def _set_up_log() -> None:

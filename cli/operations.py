@@ -7,7 +7,20 @@ from __future__ import annotations
 from typing import Any
 
 from samara.cli import stick
-from samara.node.operations import delta, fetch, library, limits, network, publish, queries, run, tensors, update
+from samara.node.operations import (
+    delta,
+    fetch,
+    keys,
+    library,
+    limits,
+    network,
+    publish,
+    queries,
+    roots,
+    run,
+    tensors,
+    update,
+)
 from samara.node.operations.base import AnyOperation, Query
 
 __all__ = ["all_operations"]
@@ -31,6 +44,15 @@ def all_operations() -> list[AnyOperation]:
         library.REMOVE,
         library.GC,
         library.KEY_NAME,
+        keys.UNLOCK,
+        keys.LOCK,
+        keys.PROTECT,
+        keys.UNPROTECT,
+        keys.RESTORE,
+        roots.ROTATE,
+        roots.CHANGE_KEYS,
+        roots.SIGN_ROOT,
+        roots.RENEW,
         run.RUN,
         limits.LIMITS,
         network.PEERS,

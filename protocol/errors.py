@@ -21,14 +21,17 @@ __all__ = [
     "EnvelopeError",
     "HomeBusyError",
     "JsonError",
+    "KeyFileError",
     "LicenseError",
     "LinkError",
     "LocalProtocolError",
+    "LockedKeyError",
     "ModelHeaderError",
     "NetworkError",
     "NodeError",
     "NotFoundError",
     "OperationError",
+    "PassphraseError",
     "PathError",
     "PeerBusyError",
     "PeerRefusedError",
@@ -46,6 +49,7 @@ __all__ = [
     "UntrustedError",
     "UsageError",
     "VerificationError",
+    "WordsError",
     "class_named",
     "name_of",
 ]
@@ -85,6 +89,10 @@ class AddressError(UsageError):
 
 class LicenseError(UsageError):
     """A licence is missing or forbids redistribution, and nobody said a clear yes."""
+
+
+class WordsError(UsageError):
+    """Words are not those of a key: one is unknown, some are missing, or the checksum is wrong (specs/keys.md §3)."""
 
 
 class NotFoundError(SamaraError):
@@ -203,6 +211,18 @@ class ReadOnlyError(StoreError):
 
 class HomeBusyError(StoreError):
     """Another process holds this home."""
+
+
+class KeyFileError(StoreError):
+    """A key file is malformed, of a version that is not known, or asks for more than is given (specs/keys.md §1)."""
+
+
+class PassphraseError(OperationError):
+    """A passphrase does not open a key file, or cannot be one."""
+
+
+class LockedKeyError(OperationError):
+    """Something has to be signed, and the key is sealed with a passphrase that this process was not given."""
 
 
 class NetworkError(OperationError):

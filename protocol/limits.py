@@ -101,6 +101,27 @@ MAX_DELTA_HEAD: Final = 256 * MIB
 """Bytes of a pack's head, which is read whole: a model of 400 GB has 400,000 chunks of 113 bytes there, 45 MB; a table
 of a million files fits, too."""
 
+# Keys (specs/keys.md)
+
+KEY_LOG_N: Final = 17
+"""log2 of scrypt's N in a key file that is sealed today: 128 MiB and a third of a second, which a machine of 4 GB can
+spare, and which makes a guess dear."""
+
+MIN_KEY_LOG_N: Final = 14
+"""The least that is read: 16 MiB. Less was never worth sealing with."""
+
+MAX_KEY_LOG_N: Final = 20
+"""The most that is read: 1 GiB. A hostile file could ask for 2^255 times as much."""
+
+MAX_PASSPHRASE: Final = KIB
+"""Bytes of a passphrase in UTF-8; nobody types more."""
+
+MIN_PASSPHRASE: Final = 8
+"""Code points of a passphrase with which a key is sealed: what is shorter is guessed, whatever a guess costs."""
+
+MAX_ROOT_FILE: Final = 4 * MIB
+"""Bytes of a root file: 256 roots of 16 keys and signatures each have 1.2 MB."""
+
 # Exchange (specs/exchange.md)
 
 MAX_HEADER: Final = 64 * KIB

@@ -1,9 +1,23 @@
-"""key: this home's keys, and names for publishers."""
+"""key: this home's key, and names for publishers; what shows the key and what replaces it is in `key_secrets` and
+`key_roots`.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from samara.cli.commands.key_roots import (
+    add_key,
+    remove_key,
+    renew_heads,
+    rotate_key,
+    set_threshold,
+    show_roots,
+    sign_root,
+)
+from samara.cli.commands.key_secrets import backup_key, lock_key, protect_key, restore_key, unprotect_key
 from samara.cli.doors import ask, call
 from samara.cli.output import emit_json, json_option, say, show_events
 from samara.node.operations.queries import KEY_SHOW, KeyShowRequest
@@ -13,7 +27,7 @@ __all__ = ["key_command"]
 
 @click.group("key")
 def key_command() -> None:
-    """Show this home's keys; give publishers names."""
+    """This home's key: protect, back up, replace and share it; name publishers, and compare them by voice."""
 
 
 @key_command.command("show")
@@ -25,7 +39,16 @@ def show_key(as_json: bool) -> None:
         emit_json(shown)
         return
     say(f"publisher  {shown.publisher}")
-    say(f"key        {shown.key}")
+    say(f"key        {shown.key}{', protected by a passphrase' if shown.protected else ''}")
+    if shown.root > 1 or len(shown.keys) > 1:
+        say(f"root {shown.root:<5} {shown.threshold} of {len(shown.keys)} keys must sign")
+        for key in shown.keys:
+            say(f"           {key}{' (here)' if key == shown.key else ''}")
+    if shown.key not in shown.keys:
+        say("           The key that is here does not speak for the publisher any more.")
+    if shown.old_heads:
+        how = "samara key renew does it" if shown.threshold == 1 else f"that takes {shown.threshold} keys"
+        say(f"           Not signed under this root yet: {', '.join(shown.old_heads)}; {how}.")
     for name, publisher in sorted(shown.names.items()):
         say(f"{name:10} {publisher}")
 
@@ -44,3 +67,67 @@ def name_key(publisher: str, name: str, as_json: bool) -> None:
     with show_events(quiet=as_json) as report:
         named = call(KEY_NAME, NameRequest(publisher, name), report)
     emit_json(named) if as_json else say(f"{named.publisher} is {named.name or 'nameless again'}")
+
+
+@key_command.command("words")
+@click.argument("publisher", default="me")
+@json_option
+def show_words(publisher: str, as_json: bool) -> None:
+    """Show 8 words that stand for PUBLISHER (its id, its petname, or me), to be compared by voice.
+
+    Both sides see the same words for the same publisher. All 8 must agree: they say 88 bits of its id.
+    """
+    from samara.node.operations.keys import WORDS, WordsRequest
+
+    found = ask(WORDS, WordsRequest(publisher))
+    if as_json:
+        emit_json(found)
+        return
+    say(f"publisher  {found.publisher}{f' ({found.name})' if found.name else ''}")
+    say(f"words      {' '.join(found.words[:4])}")
+    say(f"           {' '.join(found.words[4:])}")
+    say(f"           {found.bits} bits. Compare all of them, by voice or on paper, with what the publisher sees.")
+
+
+@key_command.command("card")
+@click.argument("publisher", default="me")
+@click.option("--to", metavar="FILE", help="Write it to FILE: .svg, or .html to print it from a browser.")
+@click.option("--name", metavar="NAME", default="", help="Who it is, as the card says; default: the petname here.")
+@json_option
+def make_card(publisher: str, to: str | None, name: str, as_json: bool) -> None:
+    """Make a card of PUBLISHER (its id, its petname, or me) to print and hand over: who holds it can check the key.
+
+    \b
+    samara key card --name anna --to card.html
+    """  # noqa: D301 - click wants the character, not the two
+    from samara.cli.card import Card, write_card
+    from samara.cli.targets import absolute
+    from samara.node.operations.keys import WORDS, WordsRequest
+    from samara.protocol.links import check_petname
+
+    found = ask(WORDS, WordsRequest(publisher))
+    card = Card(found.publisher, check_petname(name) if name else found.name, found.words)
+    path = write_card(card, Path(absolute(to))) if to else None
+    if as_json:
+        emit_json({"publisher": card.publisher, "name": card.name, "words": card.words, "path": str(path or "")})
+    elif path is None:
+        say(card.text())
+    else:
+        say(f"The card is in {path}")
+
+
+for command in (
+    protect_key,
+    unprotect_key,
+    lock_key,
+    backup_key,
+    restore_key,
+    rotate_key,
+    add_key,
+    remove_key,
+    set_threshold,
+    sign_root,
+    show_roots,
+    renew_heads,
+):
+    key_command.add_command(command)

@@ -68,6 +68,7 @@ class Operation(Generic[Request, Result]):
         handler: Does it; raises a `SamaraError` when it cannot.
         detaches: It goes on in the node when its caller leaves.
         looks: It can do without writing into the home, and so works on one that cannot be written.
+        signs: It may need the publisher's key: when that is locked, it can be asked for again once it is not.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Operation(Generic[Request, Result]):
     handler: Callable[[Node, Request, Report], Awaitable[Result]]
     detaches: bool = False
     looks: bool = False
+    signs: bool = False
 
 
 AnyOperation = Operation[Any, Any]

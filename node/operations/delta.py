@@ -13,7 +13,7 @@ import trio
 
 from samara.node.operations.base import Operation, Progress, Report
 from samara.node.operations.publish import PublishRequest, publish
-from samara.node.operations.refs import find_release, link_of
+from samara.node.operations.refs import find_release, link_of, own_publisher, signing_keys
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.packing import Packed, Packer
 from samara.node.store.publish import find_files
@@ -100,6 +100,7 @@ def _make(store: Store, request: DeltaRequest, on_progress: Callable[[int, int],
     records = store.records(target.id)
     if records is None:  # it was removed since
         raise NotFoundError("there is no such release here", hint="See samara ls.")
+    signing_keys(store, own_publisher(store))  # a locked key is told before the work
     name = request.name or _name_of(target, base)
     path = Path(request.to)
     if path.is_dir():
@@ -145,4 +146,4 @@ def _name_of(target: HeldRelease, base: HeldRelease) -> str:
     return name[:_MOST_OF_NAME].rstrip("-._")
 
 
-DELTA = Operation("delta", DeltaRequest, DeltaMade, _delta)
+DELTA = Operation("delta", DeltaRequest, DeltaMade, _delta, signs=True)

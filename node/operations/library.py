@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from samara.node.operations.base import Notice, Operation, Progress, Report
-from samara.node.operations.refs import find_release, own_publisher
+from samara.node.operations.refs import find_release, own_publisher, publisher_named
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.contents import Place
 from samara.node.store.files import os_errors
@@ -21,7 +21,7 @@ from samara.node.store.stamps import Stamp, stamp
 from samara.node.store.store import Store
 from samara.node.threads import is_cancelled
 from samara.protocol.errors import LinkError, NotFoundError, ReadOnlyError, StoppedError, StoreError
-from samara.protocol.ids import PublisherId, format_content, format_record, parse_record
+from samara.protocol.ids import format_content, format_record
 from samara.protocol.links import check_petname
 from samara.protocol.records import verify_release
 from samara.protocol.table import FileEntry, FileTable, content_id
@@ -120,7 +120,7 @@ class CollectResult:
 
 @dataclass(frozen=True, slots=True)
 class NameRequest:
-    """Call a publisher (its id, or "me") by a name; an empty name forgets it."""
+    """Call a publisher (its id, its petname so far, or "me") by a name; an empty name forgets it."""
 
     publisher: str
     name: str
@@ -327,10 +327,7 @@ async def _collect(node: Node, request: CollectRequest, report: Report) -> Colle
 
 
 async def _name(node: Node, request: NameRequest, report: Report) -> NameResult:
-    if request.publisher == "me":
-        publisher = own_publisher(node.store).publisher
-    else:
-        publisher = PublisherId(parse_record(request.publisher))
+    publisher = publisher_named(node.store, request.publisher)
     if request.name == "me":
         raise LinkError("'me' always means this home's own publisher", hint="Choose another name.")
     node.store.catalog.set_petname(publisher, check_petname(request.name) if request.name else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +15,21 @@ from samara.node.inference.fit import estimate
 from samara.node.inference.run import DEFAULT_CONTEXT
 from samara.node.operations.advice import parquet_advice
 from samara.node.operations.base import Notice, Operation, Progress, Report
-from samara.node.operations.refs import find_release, link_of, now_text, own_publisher
+from samara.node.operations.refs import (
+    OwnPublisher,
+    find_release,
+    link_of,
+    now_text,
+    own_publisher,
+    signing,
+    signing_keys,
+)
 from samara.node.store.files import os_errors, read_some
 from samara.node.store.publish import Published, SourceFile, find_files, publish_files
 from samara.node.store.store import Store
 from samara.node.threads import is_cancelled
 from samara.protocol import limits
-from samara.protocol.errors import LicenseError, ModelHeaderError, UsageError
+from samara.protocol.errors import LicenseError, ModelHeaderError, OperationError, UsageError
 from samara.protocol.formats.facts import read_facts
 from samara.protocol.formats.header import ModelFacts
 from samara.protocol.ids import format_content, format_record
@@ -53,9 +60,6 @@ _CARD: Final = re.compile(r"README(\.md)?", re.IGNORECASE)
 _LICENSE_FILE: Final = re.compile(r"(LICEN[CS]E|COPYING)(\.(md|txt))?", re.IGNORECASE)
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_TEXT: Final = 64 * limits.KIB
-
-_signing = threading.Lock()
-"""Two releases of one name must not get the same version, nor two heads the same sequence number: that is a fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,8 @@ def publish(
 
     Raises:
         LicenseError: Nobody said that it may be passed on.
+        LockedKeyError: It has to be signed, and the key is sealed and was not unlocked.
+        OperationError: It has to be signed, and too few keys are here.
         UsageError: A name, version, kind or visibility is malformed.
         StoreError: A file changed while it was read.
     """
@@ -162,6 +168,7 @@ def publish(
     warnings += parquet_advice(files)
     license_, redistribute = _license(request, files, facts)
     own = own_publisher(store)
+    _ask_early(store, own, root)
     with store.publishing():
         published = publish_files(store.contents, root, files, on_progress=report, cancelled=cancelled)
         wanted = Release(
@@ -180,7 +187,7 @@ def publish(
             format=_format(facts),
             lineage=Lineage(bases=bases),
         )
-        with _signing:
+        with signing:
             found = _earlier(store, wanted, any_version=not request.version)
             version = _version(store, wanted, request.version)
             release = found or _sign(store, replace(wanted, version=version), published)
@@ -215,6 +222,16 @@ def _checked(request: PublishRequest, files: Sequence[SourceFile]) -> tuple[str,
     except ValueError as error:
         raise UsageError(str(error), hint="See samara publish --help.") from error
     return check_name(name or "unnamed"), kind, visibility
+
+
+def _ask_early(store: Store, own: OwnPublisher, root: Path) -> None:
+    """Say before hours of hashing that nothing can be signed; what was published before may need no signature."""
+    try:
+        signing_keys(store, own)
+    except OperationError:
+        here = [place.content for place in store.contents.places() if place.root == root]
+        if not any(store.catalog.releases(content=content, publisher=own.publisher) for content in here):
+            raise
 
 
 def _refuse_the_home(store: Store, files: Sequence[SourceFile]) -> None:
@@ -326,7 +343,8 @@ def _version(store: Store, wanted: Release, asked: str) -> str:
 
 def _sign(store: Store, wanted: Release, published: Published) -> VerifiedRelease:
     own = own_publisher(store)
-    release = make_release(wanted, published.encoded, own.chain, [own.key])
+    keys = signing_keys(store, own)
+    release = make_release(wanted, published.encoded, own.chain, keys)
     store.catalog.add_release(release, Records(own.chain.envelopes, release.envelope), own=True)
     if wanted.visibility is Visibility.PUBLIC:
         before = store.catalog.newest_head(own.publisher, wanted.name)
@@ -336,10 +354,10 @@ def _sign(store: Store, wanted: Release, published: Published) -> VerifiedReleas
             release=release.payload,
             previous=verify_head(before[3], own.chain) if before else None,
             issued=wanted.issued,
-            keys=[own.key],
+            keys=keys,
         )
         store.catalog.add_head(head)
     return release
 
 
-PUBLISH = Operation("publish", PublishRequest, PublishedRow, _publish)
+PUBLISH = Operation("publish", PublishRequest, PublishedRow, _publish, signs=True)

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 
 from samara.node.operations.base import Query
 from samara.node.operations.refs import find_release, link_of, own_publisher
+from samara.node.operations.roots import old_heads
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
-from samara.protocol.ids import PublisherId, ReleaseId, did_key, format_content, format_record
+from samara.protocol.ids import PublisherId, ReleaseId, format_content, format_record
 from samara.protocol.records import verify_release
 
 __all__ = [
@@ -169,11 +170,21 @@ class KeyShown:
         publisher: Publisher id.
         key: The publisher's key as did:key.
         names: Petnames: name → publisher id.
+        protected: The key is sealed with a passphrase.
+        root: Version of the publisher's current root.
+        threshold: How many keys must sign.
+        keys: All did:keys of the current root.
+        old_heads: Names whose newest head is not signed under the current root.
     """
 
     publisher: str
     key: str
     names: dict[str, str]
+    protected: bool
+    root: int
+    threshold: int
+    keys: tuple[str, ...]
+    old_heads: tuple[str, ...]
 
 
 def _rows(store: Store, releases: Iterable[HeldRelease]) -> Iterator[ReleaseRow]:
@@ -275,7 +286,17 @@ def _queue(store: Store, request: QueueRequest) -> Queued:
 def _key_show(store: Store, request: KeyShowRequest) -> KeyShown:
     own = own_publisher(store)
     names = {name: format_record(publisher) for publisher, name in store.catalog.petnames().items()}
-    return KeyShown(format_record(own.publisher), did_key(own.key.public), names)
+    current = own.chain.current
+    return KeyShown(
+        publisher=format_record(own.publisher),
+        key=own.key,
+        names=names,
+        protected=store.keys.is_sealed([own.key]),
+        root=current.version,
+        threshold=current.threshold,
+        keys=current.keys,
+        old_heads=tuple(head.head.name for head in old_heads(store, own)),
+    )
 
 
 def _list(store: Store, request: ListRequest) -> Listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +12,36 @@ from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol import limits
 from samara.protocol.dsse import SigningKey
-from samara.protocol.errors import LinkError, NotFoundError, UsageError, VerificationError
-from samara.protocol.ids import PublisherId, format_record
+from samara.protocol.errors import LinkError, NotFoundError, OperationError, UsageError, VerificationError
+from samara.protocol.ids import PublisherId, format_record, parse_record
 from samara.protocol.links import Address, Link, LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.records import Kind, PublisherChain, format_time, make_genesis
+from samara.protocol.rootfile import genesis_id
 
 __all__ = [
     "OwnPublisher",
+    "enough_keys",
     "find_release",
     "link_of",
     "now_text",
     "own_publisher",
+    "publisher_named",
     "publisher_of",
     "publisher_text",
+    "signing",
+    "signing_keys",
     "use_of_delta",
 ]
 
 _SHORT_ID: Final = 12
 """Characters of a release id that are enough to look it up here; all begin with the same 9."""
+
+_LONGEST_PETNAME: Final = 32
+"""Characters; an id has 61 (specs/records.md §8)."""
+
+signing = threading.Lock()
+"""Held by what signs: two releases of one name must not get the same version, nor two heads or two roots the same
+number: that is a fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +49,11 @@ class OwnPublisher:
     """Who publishes from this home.
 
     Attributes:
-        key: Its signing key.
-        chain: Its root chain.
+        key: did:key of this home's present key.
+        chain: The publisher's root chain, the longest that is known here.
     """
 
-    key: SigningKey
+    key: str
     chain: PublisherChain
 
     @property
@@ -54,15 +67,63 @@ def own_publisher(store: Store) -> OwnPublisher:
 
     Raises:
         ReadOnlyError: There is none yet, and the home cannot be written.
+        LockedKeyError: The key is sealed, and its root chain is neither in its file nor in the index.
+        StatementError: Two roots of one version are known: a fork.
+
+    Source: specs/keys.md §2, 1.
     """
-    key = SigningKey(store.home.key("publisher"))
-    chain = PublisherChain.verify([make_genesis([key])])
+    present = store.keys.present()
+    kept = store.keys.roots()
+    chain = kept.chain if kept else _chain_of_keys(store, present.did)
     known = store.catalog.roots(chain.publisher)
     if known:
-        return OwnPublisher(key, PublisherChain.verify(known, expected=chain.publisher))
-    if store.writable:
+        chain = chain.join(PublisherChain.verify(known, expected=chain.publisher))
+    if len(chain.roots) > len(known) and store.writable:
         store.catalog.add_roots(chain.publisher, chain.envelopes)
-    return OwnPublisher(key, chain)
+    return OwnPublisher(present.did, chain)
+
+
+def _chain_of_keys(store: Store, present: str) -> PublisherChain:
+    """The chain of a home that keeps none in a file: one in the index that a key of this home began and that lists the
+    present one, or the present key's genesis.
+    """
+    for key in store.keys.all().values():
+        publisher = genesis_id(key.did)
+        known = store.catalog.roots(publisher)
+        chain = PublisherChain.verify(known, expected=publisher) if known else None
+        if chain is not None and present in chain.current.keys:
+            return chain
+    return PublisherChain.verify([make_genesis(store.keys.signing([present]))])
+
+
+def signing_keys(store: Store, own: OwnPublisher) -> list[SigningKey]:
+    """Return the keys of this home that sign for its publisher: enough of the current root.
+
+    Raises:
+        LockedKeyError: They are sealed, and this process was not given the passphrase.
+        OperationError: Too few of them are here.
+    """
+    return enough_keys(own, store.keys.signing(own.chain.current.keys))
+
+
+def enough_keys(own: OwnPublisher, keys: list[SigningKey]) -> list[SigningKey]:
+    """Return keys of the current root, when they are as many as must sign.
+
+    Raises:
+        OperationError: They are not.
+    """
+    threshold = own.chain.current.threshold
+    if not keys:
+        raise OperationError(
+            f"this home's key {own.key} does not speak for its publisher any more",
+            hint="Restore the key that does (samara key restore), or let a device whose key does add this one.",
+        )
+    if len(keys) < threshold:
+        raise OperationError(
+            f"{threshold} keys must sign for this publisher, and {len(keys)} of them is here",
+            hint="Propose a lower threshold (samara key threshold 1), and let the other devices sign that.",
+        )
+    return keys
 
 
 def link_of(held: HeldRelease, addresses: Sequence[str] = ()) -> str:
@@ -118,13 +179,25 @@ def publisher_of(store: Store, ref: NameRef) -> PublisherId:
     """
     if not isinstance(ref.publisher, str):
         return ref.publisher
+    return publisher_named(store, ref.publisher)
+
+
+def publisher_named(store: Store, text: str) -> PublisherId:
+    """Return the publisher that a person means by a petname, `me` or a publisher id.
+
+    Raises:
+        NotFoundError: Nobody has this petname here.
+        LinkError: It is none of them.
+    """
+    if len(text) > _LONGEST_PETNAME:
+        return PublisherId(parse_record(text))
     for publisher, name in store.catalog.petnames().items():
-        if name == ref.publisher:
+        if name == text:
             return publisher
-    if ref.publisher == "me":
+    if text == "me":
         return own_publisher(store).publisher
     raise NotFoundError(
-        f"nobody is called {ref.publisher!r} here", hint="Give the publisher a name: samara key name PUBLISHER-ID NAME"
+        f"nobody is called {text!r} here", hint="Give the publisher a name: samara key name PUBLISHER-ID NAME"
     )
 
 

@@ -1,7 +1,8 @@
 """The home folder: where it is, who holds it, and its two keys.
 
 One process holds a home at a time, by an operating-system lock that dies with it. The lock file says who, so that a
-second process can join it or name it. Keys are 32 random bytes in files of mode 0600.
+second process can join it or name it. Keys are 32 random bytes in files of mode 0600; what else the publisher's may be,
+is in `publisherkeys`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from samara.node.store.files import move_into_place, os_errors, sync_folder
+from samara.node.store.files import move_into_place, os_errors, sync_data, sync_folder
 from samara.protocol.errors import HomeBusyError, StoreError
 
-__all__ = ["Holder", "Home", "HomeLock"]
+__all__ = ["Holder", "Home", "HomeLock", "write_private"]
 
 _KEY_BYTES: Final = 32
 
@@ -123,15 +124,32 @@ class Home:
 
 
 def _make_key(path: Path) -> None:
-    """Make a key file that is whole or not there at all, whenever this process dies and however full the disk is."""
+    with contextlib.suppress(StoreError):  # another process made one first: that one counts
+        write_private(path, secrets.token_bytes(_KEY_BYTES))
+
+
+def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write a file of mode 0600 that is whole or as before, whenever this process dies and however full the disk is.
+
+    Args:
+        path: Where.
+        data: All of it.
+        replace: Something may be there already, and goes.
+
+    Raises:
+        StoreError: Something is there, and `replace` is not set.
+        OSError: As the system says; see `os_errors`.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         with open(fd, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
+            file.write(data)
             file.flush()
-            os.fsync(fd)
-        with contextlib.suppress(StoreError):  # another process made one first: that one counts
+            sync_data(fd)
+        if replace:
+            os.replace(draft, path)
+        else:
             move_into_place(draft, path)
     finally:
         draft.unlink(missing_ok=True)

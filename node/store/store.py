@@ -22,6 +22,7 @@ from samara.node.store.files import remove_folder
 from samara.node.store.home import Home
 from samara.node.store.index import Index
 from samara.node.store.intake import Parts, StoreIntake
+from samara.node.store.publisherkeys import PublisherKeys
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.room import Room
 from samara.node.store.shelf import PeerShelf
@@ -86,6 +87,7 @@ class Store:
 
     def __init__(self, home: Home, settings: StoreSettings, *, writable: bool) -> None:
         self.home = home
+        self.keys = PublisherKeys(home)
         self._settings = settings
         self._index = Index(home.index, writable=writable)
         self.catalog = Catalog(self._index)

@@ -12,7 +12,7 @@ import pytest
 from support.contents import CrashableStore, Source, give_home, make_source
 from support.sticks import all_files, export, flip, import_only, only_entry, same_files
 
-from samara.node.operations.refs import own_publisher
+from samara.node.operations.refs import own_publisher, signing_keys
 from samara.protocol import limits
 from samara.protocol.dsse import SigningKey
 from samara.protocol.errors import (
@@ -216,7 +216,8 @@ def test_a_publisher_with_two_second_roots_is_refused(
     _release, stick = made
     with give_home(tmp_path / "source") as source:
         own = own_publisher(source)
-    one, other = (make_next_root(own.chain, [own.key.did, SigningKey(bytes([n]) * 32).did], [own.key]) for n in (1, 2))
+        keys = signing_keys(source, own)
+    one, other = (make_next_root(own.chain, [own.key, SigningKey(bytes([n]) * 32).did], keys) for n in (1, 2))
     target.catalog.add_roots(own.publisher, [*own.chain.envelopes, one])
     path = path_of(stick, "complete.json")
     path.write_bytes(path.read_bytes().replace(b'"roots":1', b'"roots":2'))

@@ -18,7 +18,7 @@ from samara.node.app import open_node
 from samara.node.doors import client, wire
 from samara.node.doors.client import call_node, connect
 from samara.node.operations.queries import LIST, SHOW, ListRequest, Shown, ShowRequest
-from samara.node.operations.refs import own_publisher
+from samara.node.operations.refs import own_publisher, signing_keys
 from samara.node.settings import Settings, StoreSettings
 from samara.node.store.catalog import Catalog
 from samara.node.store.home import Home
@@ -89,7 +89,7 @@ def _know(store: Store, like: ReleaseId, entries: Iterator[FileEntry]) -> Releas
     said = replace(
         verify_release(records, expected=like).release, content=content_id(table), bytes=table.size, files=len(table)
     )
-    made = make_release(said, table.encode(), own.chain, [own.key])
+    made = make_release(said, table.encode(), own.chain, signing_keys(store, own))
     store.contents.add(said.content, table, ())
     store.catalog.add_release(made, Records(own.chain.envelopes, made.envelope), own=False)
     return made.id

@@ -230,6 +230,18 @@ def _delta_pack() -> Iterable[bytes]:
             yield b"\0" + bytes.fromhex(row["head"])
 
 
+def _key_file() -> Iterable[bytes]:
+    return [bytes.fromhex(row["file"]) for row in vectors("keys.json")["key_files"]]
+
+
+def _seed_words() -> Iterable[bytes]:
+    return [row.get("read", row.get("words")).encode() for row in vectors("keys.json")["seed_words"]]
+
+
+def _root_file() -> Iterable[bytes]:
+    return [row["file"].encode() for row in vectors("keys.json")["root_files"]]
+
+
 def _ref() -> Iterable[bytes]:
     return [row["text"].encode("utf-8", "surrogatepass") for row in vectors("records/ref.json")["vectors"]]
 
@@ -267,6 +279,9 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "encodings-delta": lambda: _encodings(2),
     "encodings-text": lambda: _encodings(3),
     "delta-pack": _delta_pack,
+    "key-file": _key_file,
+    "seed-words": _seed_words,
+    "root-file": _root_file,
     "ref": _ref,
     "license": _license,
 }

@@ -16,6 +16,7 @@ from typing import Any, Final
 from support import naive_encodings
 from support.naive_yamux import Broken, NaiveYamux, joined, plain
 
+from samara.node.wordlist import word_list
 from samara.protocol import deltapack, dsse, limits, links, strictjson
 from samara.protocol.addresses import Address, Scope, decode_address, parse_address
 from samara.protocol.chunking.cutter import Cutter
@@ -30,6 +31,7 @@ from samara.protocol.errors import (
     DataHeaderError,
     DeltaError,
     EncodingError,
+    KeyFileError,
     LinkError,
     ModelHeaderError,
     NodeError,
@@ -40,6 +42,7 @@ from samara.protocol.errors import (
     StickError,
     TableError,
     VerificationError,
+    WordsError,
 )
 from samara.protocol.exchange import messages as say
 from samara.protocol.exchange.messages import Hello, Request
@@ -51,6 +54,7 @@ from samara.protocol.formats.parquet import Cut, how_cut, read_parquet
 from samara.protocol.identify import decode_identify, encode_identify
 from samara.protocol.ids import ContentId, Digest, ReleaseId, digest
 from samara.protocol.kad import messages as kad
+from samara.protocol.keyfile import MAX_KEY_FILE, SealedKey, decode_key_file
 from samara.protocol.licenses import judge, license_of_card, license_of_text, normalise
 from samara.protocol.mates import (
     decode_mates,
@@ -70,6 +74,7 @@ from samara.protocol.records.announced import decode_announced_head
 from samara.protocol.records.head import verify_head
 from samara.protocol.records.release import verify_release_envelope
 from samara.protocol.records.root import PublisherChain, make_genesis
+from samara.protocol.rootfile import RootFile
 from samara.protocol.table import FileTable
 from samara.protocol.yamux import Session
 from samara.sneakernet.layout import Commit, is_mark
@@ -726,6 +731,35 @@ def _encodings_text(data: bytes) -> None:
         assert not rest or text.decode(memoryview(text.encode(rest)), len(rest)) == rest
         return
     _chunk(codec.Encoding.TEXT, *_length(rest))
+
+
+# Keys, their words and their roots.
+
+
+@_target(KeyFileError)
+def _key_file(data: bytes) -> None:
+    """What is refused, is refused before anything is derived: this is quick."""
+    key = decode_key_file(data)
+    assert key.encode() == data
+    assert len(data) <= MAX_KEY_FILE
+    if isinstance(key, SealedKey):
+        assert limits.MIN_KEY_LOG_N <= key.log_n <= limits.MAX_KEY_LOG_N
+
+
+@_target(WordsError)
+def _seed_words(data: bytes) -> None:
+    seed = word_list().seed_of(data.decode("utf-8", "surrogateescape"))
+    assert word_list().seed_of(" ".join(word_list().of_seed(seed))) == seed
+
+
+@_target(RecordError)
+def _root_file(data: bytes) -> None:
+    file = RootFile.decode(data)
+    again = RootFile.decode(file.encode())
+    assert [root.payload for root in again.chain.roots] == [root.payload for root in file.chain.roots]
+    assert (again.proposal is None) == (file.proposal is None)
+    if file.proposal is not None:
+        assert file.proposal.old or file.proposal.new
 
 
 # What people type, and what they write.

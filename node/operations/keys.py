@@ -1,0 +1,260 @@
+"""This home's key: its passphrase, its words on paper, and the words by which people compare publishers.
+
+Seeds and passphrases pass through requests and results here, and are kept nowhere (specs/keys.md §2 and §3). What would
+show a seed is a query: the command reads the file by itself, and no door is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from samara.node.operations.base import Operation, Query, Report
+from samara.node.operations.refs import own_publisher, publisher_named, signing
+from samara.node.store.store import Store
+from samara.node.wordlist import word_list
+from samara.protocol.dsse import SigningKey
+from samara.protocol.errors import UsageError
+from samara.protocol.ids import format_record
+from samara.protocol.keyfile import check_new_passphrase
+from samara.protocol.records import PublisherChain, make_genesis
+from samara.protocol.rootfile import RootFile, genesis_id
+from samara.protocol.words import CHECK_BITS
+
+if TYPE_CHECKING:
+    from samara.node.app import Node
+
+__all__ = [
+    "BACKUP",
+    "LOCK",
+    "PROTECT",
+    "RESTORE",
+    "UNLOCK",
+    "UNPROTECT",
+    "WORDS",
+    "BackedUp",
+    "BackupRequest",
+    "KeyState",
+    "LockRequest",
+    "ProtectRequest",
+    "PublisherWords",
+    "RestoreRequest",
+    "UnlockRequest",
+    "UnprotectRequest",
+    "WordsRequest",
+]
+
+Request = TypeVar("Request")
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockRequest:
+    """Keep the key open in the process that holds the home."""
+
+    passphrase: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LockRequest:
+    """Forget what was unlocked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectRequest:
+    """Seal the key.
+
+    Attributes:
+        new: The passphrase from now on.
+        passphrase: The one until now; empty when the key lies open.
+    """
+
+    new: str = field(repr=False)
+    passphrase: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnprotectRequest:
+    """Let the key lie open."""
+
+    passphrase: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """A key from its words.
+
+    Attributes:
+        words: 24 of them.
+        replace: did:key of the key that is here and makes way; empty when there is none.
+        new: Seal the key with this passphrase; empty lets it lie open.
+    """
+
+    words: str = field(repr=False)
+    replace: str = ""
+    new: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """This home's key.
+
+    Attributes:
+        publisher: Publisher id.
+        key: The present key as did:key.
+        protected: It is sealed with a passphrase.
+        speaks: It is in the publisher's current root.
+    """
+
+    publisher: str
+    key: str
+    protected: bool
+    speaks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """The words of the present key."""
+
+    passphrase: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """A key as words. Who has them can sign.
+
+    Attributes:
+        publisher: Publisher id.
+        key: The key as did:key.
+        words: 24 words.
+        root: Version of the publisher's current root; above 1 the words alone do not tell the publisher's id.
+    """
+
+    publisher: str
+    key: str
+    words: tuple[str, ...] = field(repr=False)
+    root: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordsRequest:
+    """The check words of a publisher: its id, its petname, or `me`."""
+
+    publisher: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherWords:
+    """What people compare.
+
+    Attributes:
+        publisher: Publisher id.
+        name: Its petname here, or empty.
+        words: 8 words.
+        bits: How many bits of the id they say.
+    """
+
+    publisher: str
+    name: str
+    words: tuple[str, ...]
+    bits: int
+
+
+def _unlock(store: Store, request: UnlockRequest) -> KeyState:
+    store.keys.unlock([store.keys.present().did], request.passphrase)
+    store.keys.unlock(own_publisher(store).chain.current.keys, request.passphrase)
+    return _state(store)
+
+
+def _lock(store: Store, request: LockRequest) -> KeyState:
+    store.keys.lock()
+    return _state(store)
+
+
+def _protect(store: Store, request: ProtectRequest) -> KeyState:
+    check_new_passphrase(request.new)
+    own = own_publisher(store)
+    store.keys.keep_roots(RootFile(own.chain))  # a sealed key cannot make its genesis again
+    store.keys.seal(request.passphrase, request.new)
+    return _state(store)
+
+
+def _unprotect(store: Store, request: UnprotectRequest) -> KeyState:
+    store.keys.unseal(request.passphrase)
+    return _state(store)
+
+
+def _restore(store: Store, request: RestoreRequest) -> KeyState:
+    seed = word_list().seed_of(request.words)
+    new = SigningKey(seed)
+    if request.new:
+        check_new_passphrase(request.new)
+    _refuse_other(store, new.did, request.replace)
+    store.keys.put(seed, request.new)
+    _settle_chain(store, new, request.new)
+    return _state(store)
+
+
+def _refuse_other(store: Store, did: str, replace: str) -> None:
+    present = store.keys.present_did()
+    if present in {None, did} or replace == present:
+        return
+    raise UsageError(
+        f"this home has another key, {present}",
+        hint=f"To put the restored one in its place (it is kept aside): samara key restore --replace {present}",
+    )
+
+
+def _settle_chain(store: Store, key: SigningKey, passphrase: str) -> None:
+    """See that the chain which is kept is one of the restored key, and that a sealed key has one."""
+    kept = store.keys.roots()
+    if kept is None and passphrase:
+        store.keys.unlock([key.did], passphrase)
+        store.keys.keep_roots(RootFile(own_publisher(store).chain))
+        store.keys.lock()
+    elif kept is not None and kept.chain.publisher != genesis_id(key.did) and key.did not in kept.chain.current.keys:
+        store.keys.keep_roots(RootFile(PublisherChain.verify([make_genesis([key])])))
+
+
+def _state(store: Store) -> KeyState:
+    own = own_publisher(store)
+    current = own.chain.current.keys
+    return KeyState(format_record(own.publisher), own.key, store.keys.is_sealed([own.key]), own.key in current)
+
+
+def _backup(store: Store, request: BackupRequest) -> BackedUp:
+    own = own_publisher(store)
+    seed = store.keys.seed(request.passphrase)
+    return BackedUp(format_record(own.publisher), own.key, word_list().of_seed(seed), own.chain.current.version)
+
+
+def _words(store: Store, request: WordsRequest) -> PublisherWords:
+    publisher = publisher_named(store, request.publisher)
+    name = store.catalog.petnames().get(publisher, "")
+    return PublisherWords(format_record(publisher), name, word_list().of_publisher(publisher), CHECK_BITS)
+
+
+def _operation(
+    name: str, request: type[Request], work: Callable[[Store, Request], KeyState]
+) -> Operation[Request, KeyState]:
+    """An operation that changes keys: in a thread, and not beside one that signs."""
+
+    async def handler(node: Node, request: Request, report: Report) -> KeyState:
+        import trio  # not with the module, whose queries need no event loop
+
+        def alone() -> KeyState:
+            with signing:
+                return work(node.store, request)
+
+        return await trio.to_thread.run_sync(alone)
+
+    return Operation(name, request, KeyState, handler)
+
+
+UNLOCK = _operation("key unlock", UnlockRequest, _unlock)
+LOCK = _operation("key lock", LockRequest, _lock)
+PROTECT = _operation("key protect", ProtectRequest, _protect)
+UNPROTECT = _operation("key unprotect", UnprotectRequest, _unprotect)
+RESTORE = _operation("key restore", RestoreRequest, _restore)
+BACKUP = Query("key backup", BackupRequest, BackedUp, _backup)
+WORDS = Query("key words", WordsRequest, PublisherWords, _words)
