@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "fetch": ("fetch", "Fetch a release; every byte is verified."),
     "delta": ("delta", "Make what one release needs beyond another, as a release of its own."),
     "verify": ("library", "Hash again, and say who signed."),
+    "attest": ("attest", "Sign the files of a release for tools other than Samara."),
     "run": ("run", "Generate text with a model, on the CPU."),
     "ls": ("library", "List what is known here."),
     "show": ("library", "Show a release and its files."),
