@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "run": ("run", "Generate text with a model, on the CPU."),
     "ls": ("library", "List what is known here."),
     "show": ("library", "Show a release and its files."),
+    "sbom": ("sbom", "Describe a release for others: CycloneDX or SPDX."),
     "search": ("library", "Search what is known here."),
     "queue": ("library", "List fetches that are not done."),
     "pin": ("library", "Keep a release: gc leaves it."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from samara.cli import stick
-from samara.node.operations import delta, fetch, library, limits, network, oms, publish, queries, run
+from samara.node.operations import delta, fetch, library, limits, network, oms, publish, queries, run, sbom
 from samara.node.operations.base import AnyOperation, Query
 
 __all__ = ["all_operations"]
@@ -16,7 +16,7 @@ __all__ = ["all_operations"]
 def all_operations() -> list[AnyOperation]:
     """Return every operation that a node of this program answers."""
     asked: list[Query[Any, Any]] = [queries.LIST, queries.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
-    asked += [oms.OMS_KEY]
+    asked += [oms.OMS_KEY, sbom.SBOM]
     return [
         publish.PUBLISH,
         delta.DELTA,
