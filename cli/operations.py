@@ -14,10 +14,12 @@ from samara.node.operations import (
     library,
     limits,
     network,
+    oms,
     publish,
     queries,
     roots,
     run,
+    sbom,
     tensors,
     update,
 )
@@ -29,7 +31,7 @@ __all__ = ["all_operations"]
 def all_operations() -> list[AnyOperation]:
     """Return every operation that a node of this program answers."""
     asked: list[Query[Any, Any]] = [queries.LIST, queries.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
-    asked.append(tensors.TENSORS)
+    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM]
     return [
         publish.PUBLISH,
         delta.DELTA,
@@ -53,6 +55,7 @@ def all_operations() -> list[AnyOperation]:
         roots.CHANGE_KEYS,
         roots.SIGN_ROOT,
         roots.RENEW,
+        oms.ATTEST_OMS,
         run.RUN,
         limits.LIMITS,
         network.PEERS,

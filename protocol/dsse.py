@@ -9,8 +9,6 @@ It never makes a key or any randomness: seeds are handed in. It never parses a p
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from samara.protocol import strictjson
+from samara.protocol.base64text import decode_base64, encode_base64
 from samara.protocol.errors import EnvelopeError, LinkError, SignatureError
 from samara.protocol.ids import did_key, parse_did_key
 from samara.protocol.limits import MAX_ENVELOPE, MAX_KEYID, MAX_RECORD_PAYLOAD, MAX_SIGNATURE, MAX_SIGNATURES
@@ -112,9 +111,9 @@ class Envelope:
         """
         found = strictjson.dumps(
             {
-                "payload": _base64(self.payload),
+                "payload": encode_base64(self.payload),
                 "payloadType": self.payload_type,
-                "signatures": [{"keyid": s.keyid, "sig": _base64(s.sig)} for s in self.signatures],
+                "signatures": [{"keyid": s.keyid, "sig": encode_base64(s.sig)} for s in self.signatures],
             }
         )
         if len(found) > MAX_ENVELOPE:
@@ -134,7 +133,7 @@ class Envelope:
         # The type first: of a foreign envelope nothing else is ours to judge.
         if found.get("payloadType") != PAYLOAD_TYPE:
             raise EnvelopeError(f"payload type {str(found.get('payloadType'))[:80]!r}: expected {PAYLOAD_TYPE!r}")
-        payload = _bytes(found.get("payload"), "payload", MAX_RECORD_PAYLOAD)
+        payload = decode_base64(found.get("payload"), "payload", MAX_RECORD_PAYLOAD)
         listed = found.get("signatures")
         if not isinstance(listed, list) or len(listed) > MAX_SIGNATURES:
             raise EnvelopeError(f"signatures: expected a list of at most {MAX_SIGNATURES}")
@@ -234,7 +233,7 @@ def _signature(found: dict[str, object]) -> Signature:
     keyid = found.get("keyid")
     if not isinstance(keyid, str) or len(keyid) > MAX_KEYID or not _KEYID.fullmatch(keyid):
         raise EnvelopeError(f"keyid: expected 1 to {MAX_KEYID} printable ASCII characters")
-    sig = _bytes(found.get("sig"), "sig", MAX_SIGNATURE)
+    sig = decode_base64(found.get("sig"), "sig", MAX_SIGNATURE)
     if keyid.startswith(_ED25519_DID):
         try:
             parse_did_key(keyid)
@@ -249,20 +248,3 @@ def _mapping(value: object, what: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise EnvelopeError(f"{what} is not a JSON object")
     return value
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode("ascii")
-
-
-def _bytes(value: object, what: str, limit: int) -> bytes:
-    if not isinstance(value, str) or not value or len(value) > (limit + 2) // 3 * 4:
-        raise EnvelopeError(f"{what}: expected base64 of 1 to {limit} bytes")
-    try:
-        raw = binascii.a2b_base64(value, strict_mode=True)
-    except ValueError:
-        raw = b""
-    # Encoding again is the check for canonical form: alphabet, padding and stray bits.
-    if not raw or len(raw) > limit or _base64(raw) != value:
-        raise EnvelopeError(f"{what}: expected canonical base64 of 1 to {limit} bytes")
-    return raw

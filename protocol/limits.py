@@ -463,6 +463,24 @@ MAX_STICK_PART: Final = (1 << 32) - 1
 MAX_STICK_PARTS: Final = 4096
 """Parts of one file: 16 TiB in parts of 4,095 MiB, four times what the longest chunk list holds."""
 
+# Model signing (specs/oms.md)
+
+MAX_OMS_SIGNATURE: Final = 16 * MIB
+"""Bytes of a `model.sig`: about 80,000 files with paths of 30 characters. As hostile JSON it takes 400 MB to parse; a
+longer one, for the largest datasets, would take more than a machine of 4 GB can spare."""
+
+MAX_OMS_PAYLOAD: Final = 12 * MIB
+"""Bytes of the statement in it: what `MAX_OMS_SIGNATURE` holds in base64, less what is around it."""
+
+MAX_OMS_SIG: Final = 144
+"""Bytes of one ECDSA signature in DER: on P-521 it has 139 at most."""
+
+MAX_OMS_KEY: Final = 4 * KIB
+"""Bytes of a PEM file with a public key; one on P-521 has 268."""
+
+MAX_OMS_IGNORED: Final = 256
+"""Paths that a `model.sig` says are not looked at; ours names 7 or 8, and each is compared with every file."""
+
 # Model headers (protocol/formats)
 
 MAX_SAFETENSORS_HEADER: Final = 100_000_000

@@ -6,6 +6,7 @@
 - `dev.txt`: all that a checkout needs to be checked and tested (it contains the next),
 - `run.txt`: what `samara` needs to run,
 - `interop.txt`: stock py-libp2p, a peer of some tests, which install it into an environment of its own,
+- `judges.txt`: tools of others that judge what Samara writes, in tests, in an environment of their own,
 - `fuzz.txt`: atheris, which scripts/fuzz.py installs on demand.
 
 The first two agree on every version. Each lock begins with a digest of what it was made from, so that `--check` can
@@ -77,6 +78,7 @@ LOCKS: Final = (
     Lock("dev.txt", groups=("dev",)),
     Lock("run.txt", groups=()),
     Lock("interop.txt", groups=("interop",), alone=True),
+    Lock("judges.txt", groups=("judges",), alone=True),
     Lock("fuzz.txt", groups=("fuzz",), alone=True),
 )
 

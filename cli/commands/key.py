@@ -19,8 +19,10 @@ from samara.cli.commands.key_roots import (
 )
 from samara.cli.commands.key_secrets import backup_key, lock_key, protect_key, restore_key, unprotect_key
 from samara.cli.doors import ask, call
+from samara.cli.files import write_new
 from samara.cli.output import emit_json, json_option, say, show_events
 from samara.node.operations.queries import KEY_SHOW, KeyShowRequest
+from samara.protocol.errors import UsageError
 
 __all__ = ["key_command"]
 
@@ -31,9 +33,16 @@ def key_command() -> None:
 
 
 @key_command.command("show")
+@click.option("--oms", is_flag=True, help="Show the public OMS key (PEM) that `samara attest --oms` signs with.")
+@click.option("--to", metavar="FILE", default="", help="Write that key into a file.")
 @json_option
-def show_key(as_json: bool) -> None:
+def show_key(oms: bool, to: str, as_json: bool) -> None:
     """Show who publishes from this home, and which publishers have names here."""
+    if oms:
+        _show_oms_key(to, as_json=as_json)
+        return
+    if to:
+        raise UsageError("--to goes with --oms", hint="The publisher's key is shown as text: samara key show.")
     shown = ask(KEY_SHOW, KeyShowRequest())
     if as_json:
         emit_json(shown)
@@ -51,6 +60,18 @@ def show_key(as_json: bool) -> None:
         say(f"           Not signed under this root yet: {', '.join(shown.old_heads)}; {how}.")
     for name, publisher in sorted(shown.names.items()):
         say(f"{name:10} {publisher}")
+
+
+def _show_oms_key(to: str, *, as_json: bool) -> None:
+    from samara.node.operations.oms import OMS_KEY, OmsKeyRequest
+
+    shown = ask(OMS_KEY, OmsKeyRequest())
+    if to:
+        write_new(to, shown.pem)
+    if as_json:
+        emit_json(shown)
+    else:
+        say(f"The OMS key {shown.key} is in {to}." if to else shown.pem.rstrip())
 
 
 @key_command.command("name")

@@ -11,7 +11,7 @@ import msgspec
 
 from samara.cli.doors import ask, call
 from samara.cli.output import emit_json, human_bytes, json_option, printable, say, show_events, table
-from samara.cli.targets import target_of
+from samara.cli.targets import absolute, target_of
 from samara.node.operations.queries import (
     LIST,
     QUEUE,
@@ -25,9 +25,11 @@ from samara.node.operations.queries import (
     ShowRequest,
 )
 from samara.node.store.home import Home
+from samara.protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from samara.node.operations.library import Verified
+    from samara.node.operations.oms import OmsFound
 
 __all__ = [
     "gc_command",
@@ -92,20 +94,27 @@ def queue_command(drop: int | None, as_json: bool) -> None:
 
 @click.command("verify")
 @click.argument("targets", metavar="[PATH|REF]...", nargs=-1)
+@click.option("--oms-key", metavar="FILE", default="", help="The public key (PEM) by which an OMS signature must be.")
+@click.option("--signature", metavar="FILE", default="", help="The OMS signature; else model.sig in the folder.")
 @json_option
-def verify_command(targets: tuple[str, ...], as_json: bool) -> None:
+def verify_command(targets: tuple[str, ...], oms_key: str, signature: str, as_json: bool) -> None:
     """Hash again what is here, and say who signed it; without arguments, all that is held.
 
+    A model.sig (OpenSSF Model Signing) in a folder is checked, too, if this home made it or --oms-key names its key.
     Exits with 4 when a byte is wrong or a file is missing.
 
     \b
     samara verify
     samara verify ./models/tiny.gguf
+    samara verify ./tiny-llama --oms-key alice.pem
     """  # noqa: D301 - click wants the character, not the two
     from samara.node.operations.library import VERIFY, VerifyRequest
 
+    files = (absolute(oms_key) if oms_key else "", absolute(signature) if signature else "")
+    if any(files) and (len(targets) != 1 or not target_of(targets[0]).is_path):
+        raise UsageError("--oms-key and --signature go with one PATH", hint="Name the folder in which the model lies.")
     if targets:
-        requests = [VerifyRequest(t.text, t.is_path) for t in map(target_of, targets)]
+        requests = [VerifyRequest(t.text, t.is_path, *files) for t in map(target_of, targets)]
     else:
         held = ask(LIST, ListRequest()).releases
         requests = [VerifyRequest(row.release) for row in held if row.state in {"complete", "edited"}]
@@ -219,6 +228,24 @@ def _print_shown(shown: Shown) -> None:
 
 
 def _print_verified(one: Verified) -> None:
+    if one.release:
+        _print_release(one)
+    if one.oms is not None:
+        _print_oms(one.name, one.oms)
+
+
+def _print_oms(name: str, oms: OmsFound) -> None:
+    whose = "this home's OMS key" if oms.signer == "me" else f"the OMS key of {oms.signer or 'the file you named'}"
+    passed_over = f", {oms.ignored} passed over" if oms.ignored else ""
+    say(f"{name}: {'every signed file is right' if oms.ok else 'WRONG'} ({_files(oms.files)}{passed_over})")
+    for path in oms.bad:
+        say(f"  wrong or missing: {path}")
+    for path in oms.unsigned:
+        say(f"  not signed: {path}")
+    say(f"  signed by {whose}, {oms.key}, in {oms.signature}")
+
+
+def _print_release(one: Verified) -> None:
     say(f"{one.name}: {'every byte is right' if one.ok else 'WRONG'} ({_files(one.files)}, {human_bytes(one.bytes)})")
     for path in one.bad:
         say(f"  wrong or missing: {path}")

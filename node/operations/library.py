@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +12,26 @@ from typing import TYPE_CHECKING
 import trio
 
 from samara.node.operations.base import Notice, Operation, Progress, Report
-from samara.node.operations.refs import find_release, own_publisher, publisher_named
+from samara.node.operations.oms import SIGNATURE_FILE, OmsFound, judge, take_out
+from samara.node.operations.refs import best_place, find_release, own_publisher, publisher_named
 from samara.node.store.catalog import HeldRelease
-from samara.node.store.contents import Place
 from samara.node.store.files import os_errors
-from samara.node.store.publish import SourceFile, find_files
+from samara.node.store.publish import find_files
 from samara.node.store.scan import ScannedFile, scan_file
 from samara.node.store.stamps import Stamp, stamp
 from samara.node.store.store import Store
 from samara.node.threads import is_cancelled
-from samara.protocol.errors import LinkError, NotFoundError, ReadOnlyError, StoppedError, StoreError
-from samara.protocol.ids import format_content, format_record
+from samara.protocol.errors import (
+    LinkError,
+    NotFoundError,
+    ReadOnlyError,
+    StoppedError,
+    StoreError,
+    UntrustedError,
+)
+from samara.protocol.ids import format_content, format_record, parse_content
 from samara.protocol.links import check_petname
+from samara.protocol.oms import ByCertificateError
 from samara.protocol.records import verify_release
 from samara.protocol.table import FileEntry, FileTable, content_id
 
@@ -43,10 +52,14 @@ class VerifyRequest:
     Attributes:
         target: A REF, or an absolute path.
         is_path: `target` is a path.
+        oms_key: Absolute path of the public key by which an OMS signature must be; empty takes those known here.
+        signature: Absolute path of the OMS signature; empty takes `model.sig` in the folder, if there is one.
     """
 
     target: str
     is_path: bool = False
+    oms_key: str = ""
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,8 @@ class Verified:
         bad: Paths that are wrong or missing.
         signers: Who signed.
         standing: Whether the keys still speak for the publisher: current, vouched or retired.
+        oms: What an OMS signature says of the files; None when there is none that was checked. With one, release and
+            standing may be empty: no release with these files need be known.
     """
 
     release: str
@@ -89,6 +104,7 @@ class Verified:
     bad: tuple[str, ...]
     signers: tuple[Signer, ...]
     standing: str
+    oms: OmsFound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +159,15 @@ async def _verify(node: Node, request: VerifyRequest, report: Report) -> Verifie
         done += count
         trio.from_thread.run_sync(report, Progress("verifying", done, total, note=path))
 
+    def say(notice: str) -> None:
+        trio.from_thread.run_sync(report, Notice(notice))
+
     def work() -> Verified:
         nonlocal total
         total = None if request.is_path else find_release(node.store, request.target).bytes
-        target = verify_path if request.is_path else verify_held
-        return target(node.store, request.target, watch, is_cancelled)
+        if request.is_path:
+            return verify_path(node.store, request, watch, is_cancelled, say)
+        return verify_held(node.store, request.target, watch, is_cancelled)
 
     found = await trio.to_thread.run_sync(work)
     if not node.store.writable and not request.is_path:
@@ -165,7 +185,7 @@ def verify_held(store: Store, ref: str, watch: Watch, cancelled: Callable[[], bo
         StoreError: It lies on a medium that is away.
     """
     held = find_release(store, ref)
-    place = _best_place(store, held)
+    place = best_place(store, held)
     table = store.contents.table(held.content)
     bad, done, hashed = [], 0, 0
     for stream in store.contents.complete_streams(place):  # of a fetch with --include only what it brought
@@ -183,26 +203,17 @@ def verify_held(store: Store, ref: str, watch: Watch, cancelled: Callable[[], bo
     return _verdict(store, held, hashed, done, bad)
 
 
-def _best_place(store: Store, held: HeldRelease) -> Place:
-    """The place with the most files whose medium is there."""
-    places = [(len(store.contents.complete_streams(place)), place) for place in store.contents.places(held.content)]
-    whole = [(count, place) for count, place in places if count]
-    if not whole:
-        raise NotFoundError(f"no whole file of {held.name} is here", hint="Fetch it: samara fetch REF")
-    here = [(count, place) for count, place in whole if place.is_there()]
-    if not here:
-        raise StoreError(f"{whole[0][1].root} is away", hint="Put its medium in, or fetch it again: samara fetch REF")
-    return max(here, key=lambda pair: pair[0])[1]
-
-
-def verify_path(store: Store, target: str, watch: Watch, cancelled: Callable[[], bool]) -> Verified:
-    """Hash a file or folder and say which known release it is, and who signed that.
+def verify_path(
+    store: Store, request: VerifyRequest, watch: Watch, cancelled: Callable[[], bool], say: Callable[[str], None]
+) -> Verified:
+    """Hash a file or folder and say which known release it is, who signed that, and what an OMS signature says.
 
     Raises:
-        NotFoundError: No release that is known here has these bytes.
+        NotFoundError: No release that is known here has these bytes, and no OMS signature was checked.
         PathError: A name cannot be in any release.
+        RecordError: An OMS signature is malformed or wrong.
     """
-    _root, files = find_files(Path(target))
+    root, files = find_files(Path(request.target))
     entries = []
     done = 0
     for file in files:
@@ -212,11 +223,62 @@ def verify_path(store: Store, target: str, watch: Watch, cancelled: Callable[[],
         scanned, _ = looked
         entries.append(FileEntry(file.path, scanned.size, scanned.blake3, scanned.sha256, scanned.root))
         done += file.size
-    for held in store.catalog.releases(content=content_id(FileTable.of(entries))):
-        return _verdict(store, held, len(files), done, [])
-    if len(entries) == 1 and (found := _holding(store, entries[0])) is not None:
+    signature = Path(request.signature) if request.signature else root / SIGNATURE_FILE
+    model = take_out(entries, root, signature)
+    if not model:
+        raise NotFoundError(f"{request.target} is a signature, and no model", hint="Name the folder of the model.")
+    try:
+        found, unknown = _identify(store, entries, model, done, request.target), None
+    except NotFoundError as error:
+        content = content_id(FileTable.of(model))
+        found = Verified("", format_content(content), root.name, True, len(model), done, (), (), "")
+        unknown = error
+    named = bool(request.oms_key or request.signature)
+    oms = None
+    if named or not _is_content(store, found, entries, model):
+        oms = _judge(store, request, signature, model, say, named=named)
+    if unknown is not None and oms is None:
+        raise unknown
+    return dataclasses.replace(found, ok=found.ok and (oms is None or oms.ok), oms=oms)
+
+
+def _is_content(store: Store, found: Verified, entries: list[FileEntry], model: list[FileEntry]) -> bool:
+    """Whether what is called like a signature is a file of the release: content, and nobody's signature of it."""
+    if not found.release:
+        return False
+    table = store.contents.table(parse_content(found.content))
+    return any(table.find(entry.path) is not None for entry in set(entries).difference(model))
+
+
+def _judge(
+    store: Store,
+    request: VerifyRequest,
+    signature: Path,
+    model: list[FileEntry],
+    say: Callable[[str], None],
+    *,
+    named: bool,
+) -> OmsFound | None:
+    """What the OMS signature says, when one was named or lies here."""
+    if not named and (Path(request.target).is_file() or not signature.is_file()):
+        return None
+    try:
+        return judge(store, signature, model, request.oms_key)
+    except (UntrustedError, ByCertificateError) as error:
+        if named:
+            raise
+        say(f"{error.message}: it was not checked. {error.hint}")
+        return None
+
+
+def _identify(store: Store, entries: list[FileEntry], model: list[FileEntry], done: int, target: str) -> Verified:
+    """The release that has these files, or should; what is called like a signature may belong to it or not."""
+    for files in (entries, model):
+        for held in store.catalog.releases(content=content_id(FileTable.of(files))):
+            return _verdict(store, held, len(files), done, [])
+    if len(model) == 1 and (found := _holding(store, model[0])) is not None:
         return _verdict(store, found, 1, done, [])
-    return _closest(store, files, entries, done, target)
+    return _closest(store, entries, model, done, target)
 
 
 def _holding(store: Store, wanted: FileEntry) -> HeldRelease | None:
@@ -229,17 +291,18 @@ def _holding(store: Store, wanted: FileEntry) -> HeldRelease | None:
     return None
 
 
-def _closest(store: Store, files: list[SourceFile], entries: list[FileEntry], done: int, target: str) -> Verified:
+def _closest(store: Store, entries: list[FileEntry], model: list[FileEntry], done: int, target: str) -> Verified:
     """The release that should lie here, by its place or its names: what of it is wrong."""
     here = {entry.path: entry for entry in entries}
+    expected = [set(here), {entry.path for entry in model}]
     for held in store.catalog.releases():
         if not store.contents.has(held.content):
             continue
         table = store.contents.table(held.content)
         lies = any(Path(target) in {p.root, p.root / table[0].path} for p in store.contents.places(held.content))
-        if lies or {entry.path for entry in table} == set(here):
+        if lies or {entry.path for entry in table} in expected:
             bad = [e.path for e in table if e.path not in here or here[e.path].blake3 != e.blake3]
-            return _verdict(store, held, len(files), done, bad)
+            return _verdict(store, held, len(entries), done, bad)
     raise NotFoundError(f"no release that is known here has the bytes of {target}", hint="See samara ls.")
 
 

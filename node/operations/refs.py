@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from samara.node.store.catalog import HeldRelease
+from samara.node.store.contents import Place
 from samara.node.store.store import Store
 from samara.protocol import limits
 from samara.protocol.dsse import SigningKey
-from samara.protocol.errors import LinkError, NotFoundError, OperationError, UsageError, VerificationError
+from samara.protocol.errors import (
+    LinkError,
+    NotFoundError,
+    OperationError,
+    StoreError,
+    UsageError,
+    VerificationError,
+)
 from samara.protocol.ids import PublisherId, format_record, parse_record
 from samara.protocol.links import Address, Link, LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.records import Kind, PublisherChain, format_time, make_genesis
@@ -20,6 +28,7 @@ from samara.protocol.rootfile import genesis_id
 
 __all__ = [
     "OwnPublisher",
+    "best_place",
     "enough_keys",
     "find_release",
     "link_of",
@@ -204,6 +213,23 @@ def publisher_named(store: Store, text: str) -> PublisherId:
 def publisher_text(store: Store, publisher: PublisherId) -> str:
     """Return a publisher's petname, or its id."""
     return store.catalog.petnames().get(publisher) or format_record(publisher)
+
+
+def best_place(store: Store, held: HeldRelease) -> Place:
+    """Return the place with the most whole files whose medium is there.
+
+    Raises:
+        NotFoundError: No file is here.
+        StoreError: They lie on a medium that is away.
+    """
+    places = [(len(store.contents.complete_streams(place)), place) for place in store.contents.places(held.content)]
+    whole = [(count, place) for count, place in places if count]
+    if not whole:
+        raise NotFoundError(f"no whole file of {held.name} is here", hint="Fetch it: samara fetch REF")
+    here = [(count, place) for count, place in whole if place.is_there()]
+    if not here:
+        raise StoreError(f"{whole[0][1].root} is away", hint="Put its medium in, or fetch it again: samara fetch REF")
+    return max(here, key=lambda pair: pair[0])[1]
 
 
 def now_text() -> str:

@@ -1,4 +1,4 @@
-"""The home folder: where it is, who holds it, and its two keys.
+"""The home folder: where it is, who holds it, and its keys.
 
 One process holds a home at a time, by an operating-system lock that dies with it. The lock file says who, so that a
 second process can join it or name it. Keys are 32 random bytes in files of mode 0600; what else the publisher's may be,
@@ -82,7 +82,7 @@ class Home:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def key(self, name: str) -> bytes:
-        """Return the seed (32 bytes) of the key `node` or `publisher`, made now when there is none.
+        """Return the seed (32 bytes) of the key `node`, `publisher` or `oms`, made now when there is none.
 
         Raises:
             ReadOnlyError: It cannot be made.
@@ -97,6 +97,10 @@ class Home:
         if len(seed) != _KEY_BYTES:
             raise StoreError(f"{path} has {len(seed)} bytes instead of {_KEY_BYTES}", hint="Restore it from a backup.")
         return seed
+
+    def has_key(self, name: str) -> bool:
+        """Return whether a key of this name was made here."""
+        return (self.root / f"{name}.key").exists()
 
     def is_held(self) -> bool:
         """Whether a process holds this home now. A lock dies with its process, whatever the lock file still says."""

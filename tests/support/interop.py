@@ -19,14 +19,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from support.scripts import ROOT, load_script
+from support.environments import environment, install
+from support.scripts import ROOT
 
 from samara.node.network.host import Host, open_host
 from samara.node.network.transport import PeerAddress, Stream
@@ -52,37 +51,15 @@ def js_peer() -> list[str]:
         pytest.skip("js-libp2p: needs Node.js and npm")
     installed = folder / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < (folder / "package-lock.json").stat().st_mtime:
-        _install("js-libp2p", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+        install("js-libp2p", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
     return ["node", str(folder / "peer.js")]
 
 
 def python_peer() -> list[str]:
     """Return the command of the py-libp2p peer; install what requirements/interop.txt pins, once, for it alone."""
     folder = _FOLDER / "python"
-    lock, environment = ROOT / "requirements" / "interop.txt", folder / ".venv"
-    python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    stamp = environment / "lock"
-    wanted = f"{sys.version_info[:2]} {hashlib.sha256(lock.read_bytes()).hexdigest()}"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        locks = load_script("lock")
-        uv = locks.find_uv()
-        tools = folder / ".venv" / "tools.txt"
-        _install("py-libp2p", [uv, "venv", "--clear", "--python", sys.executable, str(environment)], folder)
-        (builder,) = (pin for pin in locks.pins(lock.read_text(encoding="utf-8")) if pin.name == "setuptools")
-        tools.write_text(f"setuptools=={builder.version} " + " ".join(f"--hash=sha256:{h}" for h in builder.hashes))
-        install = [uv, "pip", "install", "--python", str(python), "--require-hashes", "--no-deps"]
-        # What comes as source is built with this setuptools, not with whatever is newest today.
-        _install("py-libp2p", [*install, "-r", str(tools)], folder)
-        _install("py-libp2p", [*install, "--no-build-isolation", "-r", str(lock)], folder)
-        stamp.write_text(wanted)
+    python = environment("py-libp2p", folder, "interop.txt", builder="setuptools")
     return [str(python), "-I", str(folder / "peer.py")]
-
-
-def _install(name: str, command: Sequence[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        told = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["it said nothing"]
-        pytest.skip(f"{name} cannot be installed here: {told[-1]}")
 
 
 # Theirs.

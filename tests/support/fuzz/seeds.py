@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from samara.protocol.identify import Identify, encode_identify
 from samara.protocol.ids import Digest, digest
 from samara.protocol.multistream import line
 from samara.protocol.noise import Identity
+from samara.protocol.oms import Bundle
 from samara.protocol.table import FileEntry, FileTable
 
 __all__ = ["seeds"]
@@ -145,6 +147,19 @@ def _envelopes() -> Iterable[bytes]:
             yield row["head"].encode()
 
 
+def _oms() -> Iterable[bytes]:
+    oms = vectors("oms.json")
+    for row in oms["keys"]:
+        yield b"\2" + base64.b64decode(row["spki"])
+    for row in (*oms["written"], *oms["accepted"], *oms["refused"]):
+        file = row["file"].encode()
+        yield b"\0" + file
+        try:
+            yield b"\1" + Bundle.decode(file).payload
+        except RecordError:  # a row that breaks the bundle
+            continue
+
+
 def _records() -> Iterable[bytes]:
     for envelope in dict.fromkeys(_envelopes()):
         try:
@@ -268,6 +283,7 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "json": _json,
     "envelope": _envelope,
     "records-of-a-publisher": _records,
+    "oms": _oms,
     "announced-head": _announced_head,
     "chunk-list": _chunk_list,
     "file-table": _file_table,

@@ -8,6 +8,7 @@ the target's is a finding, also when it is one of Samara's: who calls that code 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ from samara.protocol.multistream import Acceptor, Opener
 from samara.protocol.noise import AES, CHACHA, Handshake, Identity, Sealer
 from samara.protocol.noise import Opener as RecordOpener
 from samara.protocol.noise.identity import verify_payload
+from samara.protocol.oms import Bundle, Manifest, OmsKey, OmsPublicKey, compare
 from samara.protocol.peers import format_peer_id, parse_peer_id
 from samara.protocol.reach import decode_answer, decode_request, encode_answer, encode_request, to_dial
 from samara.protocol.records.announced import decode_announced_head
@@ -491,6 +493,8 @@ def _text_address(text: str) -> None:
 
 _KEY: Final = dsse.SigningKey(b"\7" * 32)
 _CHAIN: Final = PublisherChain.verify([make_genesis([_KEY])])
+_OMS_KEY: Final = OmsKey(hashlib.sha256(b"samara vector oms key anna").digest()).public
+"""The key of specs/vectors/oms.json: some of its files are right, until a mutation."""
 
 
 @_target(RecordError)
@@ -527,6 +531,24 @@ def _records_of_a_publisher(data: bytes) -> None:
         case _:
             head = verify_head(envelope, _CHAIN)
             assert head.payload == rest
+
+
+@_target(RecordError, PathError)
+def _oms(data: bytes) -> None:
+    """A signature file, a statement that the right key has signed, or a key as a record holds it."""
+    mode, rest = _first(data)
+    if mode % 3 == 2:
+        public = OmsPublicKey.from_spki(rest)
+        assert OmsPublicKey.from_pem(public.pem).spki == OmsPublicKey.from_spki(public.spki).spki == public.spki
+    elif mode % 3:
+        manifest = Manifest.decode(rest)
+        assert Manifest.decode(manifest.encode()) == manifest
+        found = {path: digest for path, digest in manifest.resources.items() if path != "."}
+        assert compare(manifest, found).ok == bool(found)
+    else:
+        bundle = Bundle.decode(rest)
+        assert Bundle.decode(bundle.encode()) == bundle
+        bundle.open(_OMS_KEY)
 
 
 @_target(VerificationError)
