@@ -30,6 +30,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 HERE: Final = Path(sys.executable).parent
 FAST: Final = "not slow and not model and not network and not js"
 COVERAGE: Final = ("--cov=samara", "--cov-branch", "--cov-report=term:skip-covered")
+SIDE_BY_SIDE: Final = (f"--numprocesses={min(os.cpu_count() or 1, 4)}", "--dist=loadgroup")
+"""Much of the time of the tests is waiting: for clocks, lines and children. More would wait for processors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,10 @@ def lint_steps(*, fix: bool) -> list[Step]:
 
 def test_step(*, fast: bool, arguments: Sequence[str]) -> Step:
     """Return the tests. Part of them says nothing about coverage, so it is measured only when all run."""
-    whole = not fast and not arguments
+    whole = () if fast or arguments else COVERAGE
     chosen = ["-m", FAST] if fast else []
-    return Step("tests", (Path(sys.executable).name, "-m", "pytest", *(COVERAGE if whole else ()), *chosen, *arguments))
+    beside = () if arguments else SIDE_BY_SIDE
+    return Step("tests", (Path(sys.executable).name, "-m", "pytest", *beside, *whole, *chosen, *arguments))
 
 
 def main() -> int:
