@@ -159,7 +159,7 @@ class Shelf(Protocol):
         room: memoryview | None = None,
         accepts: Accepts = RAW_ALONE,
         *,
-        pays: bool = True,
+        least: int | None = 0,
     ) -> Run | None:
         """Return a run of `count` chunks that begins at chunk `first` of a stream, each verified before it was encoded.
 
@@ -176,7 +176,7 @@ class Shelf(Protocol):
             peer: Who asks.
             room: Where the bytes may be put, at least `MAX_PAYLOAD`; without it memory is taken.
             accepts: How they may be encoded.
-            pays: Encoding them is worth its time.
+            least: Bytes of a chunk from which on encoding it is worth its time; None encodes none.
         """
         ...
 

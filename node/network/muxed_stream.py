@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from samara.node.network.transport import Buffer, Sink
+from samara.protocol.addresses import Scope
 from samara.protocol.errors import NetworkError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -187,6 +188,12 @@ class MuxedStream:
             self._connection.drop(self._number)
         self.break_off(NetworkError("the stream was reset"))
         await trio.lowlevel.checkpoint()
+
+    @property
+    def near(self) -> bool:
+        """Both ends are on one machine."""
+        tcp = self._connection.tcp
+        return tcp.remote.scope <= Scope.LOOPBACK or tcp.remote.host == tcp.local.host
 
     @property
     def held_back(self) -> float:

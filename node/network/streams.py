@@ -82,6 +82,11 @@ class HostStream:
         await self._muxed.send_parts(parts)
 
     @property
+    def near(self) -> bool:
+        """Both ends are on one machine."""
+        return self._muxed.near
+
+    @property
     def held_back(self) -> float:
         """Seconds so far in which nothing moved for our own sake, not the peer's."""
         return self._muxed.held_back

@@ -132,6 +132,11 @@ class Stream(Protocol):
         ...
 
     @property
+    def near(self) -> bool:
+        """Both ends are on one machine."""
+        ...
+
+    @property
     def held_back(self) -> float:
         """Seconds so far in which nothing moved for our own sake (a cap, a full memory), not the peer's."""
         ...

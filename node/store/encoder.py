@@ -68,7 +68,14 @@ class Encoder:
         """Bytes that did not have to be sent."""
 
     def encode(
-        self, content: ContentId, stream: int, first: int, run: Run, accepts: Accepts, ready: Ready | None = None
+        self,
+        content: ContentId,
+        stream: int,
+        first: int,
+        run: Run,
+        accepts: Accepts,
+        ready: Ready | None = None,
+        least: int = 0,
     ) -> Run:
         """Return a run with its chunks encoded where that saves enough.
 
@@ -79,6 +86,7 @@ class Encoder:
             run: The run.
             accepts: How chunks may be encoded.
             ready: Returns a payload that was made before, if there is one, by stream and index.
+            least: Bytes of the smallest chunk that is tried.
         """
         pieces: list[Piece] = []
         saved = 0
@@ -90,7 +98,8 @@ class Encoder:
                 length = chunks.length(first)
                 chunk = data[end : end + length]
                 encoded = ready(stream, first) if ready is not None else None
-                encoded = encoded or self._encoded(content, stream, chunks, first, chunk, accepts)
+                if encoded is None and length >= least:
+                    encoded = self._encoded(content, stream, chunks, first, chunk, accepts)
                 first += 1
                 if encoded is None:
                     end, count = end + length, count + 1

@@ -84,7 +84,7 @@ class PeerShelf:
         room: memoryview | None = None,
         accepts: Accepts = RAW_ALONE,
         *,
-        pays: bool = True,
+        least: int | None = 0,
     ) -> Run | None:
         """Return a verified run of a shared content, or one that packs have of what is not held."""
         if not self._shares(content, peer, stream):
@@ -93,12 +93,12 @@ class PeerShelf:
         run = self._reader.run(content, stream, first, count, room)
         if run is None:
             return self._deltas.run(packs, content, stream, first, count) if packs else None
-        if not pays or accepts.encodings == RAW_ALONE.encodings or not stream:
+        if least is None or accepts.encodings == RAW_ALONE.encodings or not stream:
             return run
         # A delta to what this peer may not have would tell that it is here.
         bases = tuple(base for base in accepts.bases if self._shares(base, peer))
         ready = partial(self._ready, packs) if packs else None
-        return self._encoder.encode(content, stream, first, run, replace(accepts, bases=bases), ready)
+        return self._encoder.encode(content, stream, first, run, replace(accepts, bases=bases), ready, least)
 
     def shows(self, content: ContentId, peer: str) -> bool:
         """Return whether this content is passed on to a peer by a public release: then who takes part is no secret."""

@@ -210,7 +210,7 @@ class MemoryShelf:
         room: memoryview | None = None,
         accepts: Accepts = RAW_ALONE,
         *,
-        pays: bool = True,
+        least: int | None = 0,
     ) -> Run | None:
         self.before_read(first)
         self.reads.append((stream, first, count))

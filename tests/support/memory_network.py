@@ -236,6 +236,10 @@ class MemoryStream(StreamParts):
         return self._peer
 
     @property
+    def near(self) -> bool:
+        return False
+
+    @property
     def held_back(self) -> float:
         return sum(wait.seconds for wait in self._waits)
 

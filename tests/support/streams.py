@@ -19,6 +19,10 @@ class StreamParts:
     in_place = True
 
     @property
+    def near(self) -> bool:
+        return False
+
+    @property
     def held_back(self) -> float:
         return 0.0
 

@@ -196,7 +196,7 @@ class _ServerSession:
         self._clock = StallClock(self._patience, lambda: stream.held_back)
         self._idle_since = 0.0
         self._promised = 0
-        self._worth = Worth(service.encode)
+        self._worth = Worth(service.encode, near=stream.near)
         self._to_fetch, self._fetching = trio.open_memory_channel[Request | Unknown](math.inf)  # bounded by the machine
         self._to_write, self._writing = trio.open_memory_channel[_Batch](0)
 
@@ -320,17 +320,17 @@ class _ServerSession:
         while done < want.count and not self._acceptor.is_cancelled(want.id):
             room = self._service.buffers.take(_READ)
             left = want.count - done
-            accepts, pays = Accepts(want.encodings, want.bases), self._worth.pays
+            accepts, least = Accepts(want.encodings, want.bases), self._worth.least
             began = trio.current_time()
             run = await self._ask_shelf(
                 partial(
-                    self._shelf.read, want.content, stream, first, left, self._stream.peer, room, accepts, pays=pays
+                    self._shelf.read, want.content, stream, first, left, self._stream.peer, room, accepts, least=least
                 )
             )
             if run is None:
                 self._service.buffers.give(room)
                 return await self._emit((NotFound(want.id), b""))
-            if pays:
+            if least is not None:
                 self._worth.encoded(run.bytes, trio.current_time() - began)
             may = self._promise([len(piece.data) for piece in run.pieces])
             if not done and may:

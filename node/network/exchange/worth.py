@@ -20,6 +20,9 @@ _LASTS: Final = 0.1
 _CODEC: Final = 4e8
 """Bytes a second that the codec is taken for until it was measured."""
 
+_LARGE: Final = 1 << 15
+"""Bytes of a chunk that is encoded although nobody knows the line yet: it costs little for each byte."""
+
 _SMOOTH: Final = 0.3
 """Weight of a new sample."""
 
@@ -42,20 +45,24 @@ class Worth:
 
     Args:
         encode: What the user says.
+        near: Both ends are on one machine: the line is taken for a fast one.
     """
 
-    def __init__(self, encode: Encode) -> None:
+    def __init__(self, encode: Encode, *, near: bool) -> None:
         self._encode = encode
+        self._near = near
         self._line = _Rate(None)
         self._codec = _Rate(_CODEC)
 
     @property
-    def pays(self) -> bool:
-        """Whether to encode what is sent next; not before the first bytes have shown how fast the line is."""
+    def least(self) -> int | None:
+        """Bytes of a chunk from which on to encode what is sent next; None encodes none of it."""
         if self._encode is not Encode.AUTO:
-            return self._encode is Encode.ALWAYS
+            return 0 if self._encode is Encode.ALWAYS else None
         line, codec = self._line.mean, self._codec.mean
-        return line is not None and codec is not None and codec >= _MARGIN * line
+        if line is None or codec is None:
+            return None if self._near else _LARGE
+        return 0 if codec >= _MARGIN * line else None
 
     def sent(self, size: int, seconds: float) -> None:
         """Take note that so many bytes were sent in so many seconds."""

@@ -82,7 +82,7 @@ def test_who_has_only_a_pack_gives_what_it_leads_to(tmp_path: Path) -> None:
         assert held.bit_count() == len(split_pack(tmp_path / "x.delta")[0].entries) - 1
         first = (held & -held).bit_length() - 1
         assert shelf.read(tuned.content, 2, first, 8, PEER, None, Accepts(ALL)) is None
-        run = shelf.read(tuned.content, 2, first, 8, PEER, None, Accepts(ALL, bases), pays=False)
+        run = shelf.read(tuned.content, 2, first, 8, PEER, None, Accepts(ALL, bases), least=None)
         assert run is not None
         assert all(piece.passed_on == (piece.encoding != 0) for piece in run.pieces)
         assert shelf.read(tuned.content, 2, whole.chunks, 1, PEER, None, Accepts(ALL, bases)) is None
