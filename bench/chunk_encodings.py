@@ -7,14 +7,9 @@ profile 1. Ratios are bytes sent over bytes of all weights; a chunk that a fine-
 receiver holds it. Speeds are MB of raw a second of CPU in one thread, the best of N runs, over at most M MiB of chunks
 that are not left alone; a chunk that is sent raw was tried all the same.
 
-No fine-tune is to be had here. What stands for one, made in fp32 before it is cast or quantized:
-
-    fine-tune 1e-3, …      each tensor plus normal noise whose norm is 0.1 %, 0.3 % or 1 % of its own
-    LoRA of q, v           plus B·A of rank 8, both normal, in the query and value matrices, with 1 % of their norm
-    LoRA of all linear     the same in all matrices of the encoder's layers
-
-Quantized weights are blocks as GGUF lays them out (Q8_0: scale and 32 bytes; Q4_0: scale and 16), by ggml's reference
-rounding, of every matrix whose rows are a multiple of 32.
+What stands for a fine-tune is made by weights.py: noise of 0.1 %, 0.3 % or 1 % of each tensor's norm, and LoRAs merged
+into the query and value matrices, or into all matrices of the encoder's layers. Of quantized weights every matrix
+counts whose rows are a multiple of 32.
 """
 
 from __future__ import annotations
@@ -27,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import zstandard
+from goals import AIMS
 from measuring import MIB, machine
+from weights import ALL_LINEAR, CASTS, QUERY_VALUE, Tensors, lora, noise, read_tensors
 
 from samara.cli.sample_model import MINILM, default_cache, fetch_sample
 from samara.protocol.chunking.fastcdc import cut
@@ -38,23 +33,6 @@ from samara.protocol.encodings.codec import Encoding, decode, encode
 from samara.protocol.encodings.layout import WordLayout
 from samara.protocol.limits import MAX_CHUNK
 
-Array = npt.NDArray[Any]
-Tensors = dict[str, Array]
-
-RANK: Final = 8
-SEED: Final = 20_26
-
-AIMS: Final = {
-    "planes bf16": 0.675,
-    "planes fp32": 0.83,
-    "planes fp16": 0.855,
-    "delta bf16, fine-tune 3e-3": 0.22,
-    "delta bf16, fine-tune 1e-2": 0.32,
-    "delta bf16, LoRA of q, v": 0.03,
-    "delta bf16, LoRA of all linear": 0.15,
-    "delta Q8_0, fine-tune 3e-3": 0.18,
-    "delta Q4_0, fine-tune 3e-3": 0.07,
-}
 SPEED: Final = {"planes bf16": (700, 1500)}
 """MB/s a core at least, to encode and to decode."""
 
@@ -68,91 +46,7 @@ class Chunk:
     base: bytes | None = None
 
 
-# The weights.
-
-
-def read_tensors(path: Path) -> Tensors:
-    """Return the fp32 tensors of a safetensors file."""
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    found: Tensors = {}
-    for name, told in json.loads(data[8 : 8 + size]).items():
-        if name != "__metadata__" and told["dtype"] == "F32":
-            begin, end = told["data_offsets"]
-            found[name] = np.frombuffer(data[8 + size + begin : 8 + size + end], "<f4").reshape(told["shape"])
-    return found
-
-
-def noise(tensors: Tensors, share: float) -> Tensors:
-    """Return tensors with noise of so much of their norm."""
-    chance = np.random.default_rng(SEED)
-    return {
-        name: tensor + _scaled(chance.standard_normal(tensor.shape), tensor, share) for name, tensor in tensors.items()
-    }
-
-
-def lora(tensors: Tensors, parts: tuple[str, ...]) -> Tensors:
-    """Return tensors into whose matrices of these names an update of low rank was merged."""
-    chance, made = np.random.default_rng(SEED), dict(tensors)
-    for name, tensor in tensors.items():
-        if tensor.ndim == 2 and "encoder.layer" in name and any(part in name for part in parts):
-            rows, columns = tensor.shape
-            update = chance.standard_normal((rows, RANK)) @ chance.standard_normal((RANK, columns))
-            made[name] = tensor + _scaled(update, tensor, 1e-2)
-    return made
-
-
-def _scaled(update: Array, tensor: Array, share: float) -> Array:
-    made: Array = (update * (share * np.linalg.norm(tensor) / np.linalg.norm(update))).astype("<f4")
-    return made
-
-
-def bf16(tensor: Array) -> bytes:
-    """Round to nearest, ties to even."""
-    bits = np.ascontiguousarray(tensor, "<f4").view("<u4")
-    words: Array = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-    return words.astype("<u2").tobytes()
-
-
-def fp16(tensor: Array) -> bytes:
-    return tensor.astype("<f2").tobytes()
-
-
-def fp32(tensor: Array) -> bytes:
-    return tensor.astype("<f4").tobytes()
-
-
-def q8_0(tensor: Array) -> bytes:
-    blocks = tensor.reshape(-1, 32).astype("<f4")
-    scale = np.abs(blocks).max(1) / 127
-    return _blocks(scale, np.rint(blocks * _inverse(scale)[:, None]).astype("i1").view("u1"))
-
-
-def q4_0(tensor: Array) -> bytes:
-    blocks = tensor.reshape(-1, 32).astype("<f4")
-    largest = blocks[np.arange(len(blocks)), np.abs(blocks).argmax(1)]
-    scale = largest / -8
-    quants = np.minimum(15, (blocks * _inverse(scale)[:, None] + 8.5).astype("i1")).astype("u1")
-    return _blocks(scale, quants[:, :16] | quants[:, 16:] << 4)
-
-
-def _inverse(scale: Array) -> Array:
-    return np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
-
-
-def _blocks(scale: Array, quants: Array) -> bytes:
-    return np.hstack((scale.astype("<f2").view("u1").reshape(-1, 2), quants)).tobytes()
-
-
 # Chunks.
-
-CASTS: Final[dict[str, tuple[str, Callable[[Array], bytes]]]] = {
-    "bf16": ("BF16", bf16),
-    "fp16": ("F16", fp16),
-    "fp32": ("F32", fp32),
-    "Q8_0": ("Q8_0", q8_0),
-    "Q4_0": ("Q4_0", q4_0),
-}
 
 
 def chunks(cast: str, tensors: Tensors, base: Tensors | None = None) -> Iterator[Chunk]:
@@ -243,8 +137,8 @@ def cases(model: Path) -> Iterator[tuple[str, Encoding, list[Chunk]]]:
         "fine-tune 1e-3": noise(base, 1e-3),
         "fine-tune 3e-3": noise(base, 3e-3),
         "fine-tune 1e-2": noise(base, 1e-2),
-        "LoRA of q, v": lora(base, ("query", "value")),
-        "LoRA of all linear": lora(base, ("dense", "query", "key", "value")),
+        "LoRA of q, v": lora(base, QUERY_VALUE),
+        "LoRA of all linear": lora(base, ALL_LINEAR),
     }
     for cast, kinds in {"bf16": tuple(tuned), "fp16": ("fine-tune 3e-3",), "fp32": ("fine-tune 3e-3",)}.items():
         for kind in kinds:
