@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import signal
-import statistics
 import sys
 import time
 from dataclasses import asdict
@@ -31,10 +30,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from measuring import MIB, machine  # noqa: E402 - its path is added above
+from measuring import MIB, congestion, machine  # noqa: E402 - its path is added above
 from picture import draw  # noqa: E402
 from places import Place, places  # noqa: E402
-from rows import ROWS, Found, Row, Scale, run_row  # noqa: E402
+from rows import ROWS, Found, Row, Scale, run_row, told  # noqa: E402
 from tables import render  # noqa: E402
 
 
@@ -58,7 +57,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     scale = Scale(arguments.mib, arguments.runs, arguments.idle_seconds)
     rows = [row for row in ROWS if _asked(row, arguments)]
     report: dict[str, Any] = {
-        "machine": f"{machine()}, TCP {_congestion()}; load {os.getloadavg()[0]:.1f} at the start",
+        "machine": f"{machine()}, TCP {congestion()}; load {os.getloadavg()[0]:.1f} at the start",
         "date": time.strftime("%Y-%m-%d"),
         "scale": asdict(scale),
         "titles": {row.name: row.scaled(scale) for row in rows},
@@ -72,7 +71,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 if row.once and row.name in seen:
                     continue
                 seen.add(row.name)
-                results[row.name] = _told(_run(row, place, scale))
+                results[row.name] = told(_run(row, place, scale))
                 if arguments.json:  # after each row: a long run that is cut off is not lost
                     arguments.json.write_text(json.dumps(report, indent=1))
     return report
@@ -83,19 +82,6 @@ def _run(row: Row, place: Place, scale: Scale) -> Found:
     if lacking := place.lacks(int((row.room * scale.mib + 256) * MIB)):
         return Found(skipped={peer.name: lacking for peer in row.peers})
     return run_row(row, place.folder / row.name, scale)
-
-
-def _told(found: Found) -> dict[str, Any]:
-    medians = {}
-    for name, runs in found.figures.items():
-        keys = [key for key in runs[0] if all(key in run for run in runs)]
-        medians[name] = {key: statistics.median(run[key] for run in runs) for key in keys}
-    return {"medians": medians, "runs": found.figures, "skipped": found.skipped, "failed": found.failed}
-
-
-def _congestion() -> str:
-    path = Path("/proc/sys/net/ipv4/tcp_congestion_control")
-    return path.read_text().strip() if path.exists() else "unknown"
 
 
 def _asked(row: Row, arguments: argparse.Namespace) -> bool:

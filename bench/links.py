@@ -12,14 +12,45 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from peers.base import End, Skipped, Wire, absent, ending
 
-__all__ = ["delayed", "shaped"]
+__all__ = ["Count", "counted", "delayed", "shaped"]
 
 _NEAR, _FAR = "10.77.0.1", "10.77.0.2"
 _DELAY = Path(__file__).with_name("delay.py")
+_HEADERS = 14 + 20 + 32
+"""Bytes of Ethernet, IPv4 and TCP with its time stamps in front of what a packet of TCP carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What an interface has seen, both ways together.
+
+    Attributes:
+        wire: Bytes of packets, with their headers.
+        packets: How many. One that the kernel cuts to size only later is one.
+    """
+
+    wire: int
+    packets: int
+
+    @property
+    def carried(self) -> int:
+        """Bytes that TCP carried: independent of how large the packets are."""
+        return self.wire - self.packets * _HEADERS
+
+    def __sub__(self, before: Count) -> Count:
+        return Count(self.wire - before.wire, self.packets - before.packets)
+
+
+def counted(end: End) -> Count:
+    """Return what the interface at an end of a link has seen until now."""
+    lines = _run(*end.before, "cat", "/proc/net/dev").splitlines()
+    found = next(line.partition(":")[2].split() for line in lines if line.strip().startswith("eth0:"))
+    return Count(int(found[0]) + int(found[8]), int(found[1]) + int(found[9]))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["GIB", "MIB", "Meter", "cpu_seconds", "machine", "rss_anon", "tree"]
+__all__ = ["GIB", "MIB", "Meter", "congestion", "cpu_seconds", "machine", "rss_anon", "tree"]
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -35,6 +35,12 @@ def machine() -> str:
         pass
     system = f"{platform.system()} {platform.release()}"
     return f"{model}, {os.cpu_count()} cores, {system}, Python {platform.python_version()}"
+
+
+def congestion() -> str:
+    """Name TCP's way with congestion on this machine."""
+    path = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    return path.read_text().strip() if path.exists() else "unknown"
 
 
 def tree(pids: Iterable[int]) -> list[int]:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from contents import write_random, write_safetensors
 from goals import OURS
@@ -25,7 +27,7 @@ from peers.ours import Samara, idle
 from peers.rsync import Rsync
 from peers.torrent import Torrent
 
-__all__ = ["ROWS", "Found", "Row", "Scale", "run_row"]
+__all__ = ["ROWS", "Found", "Row", "Scale", "deadline", "failing", "run_once", "run_row", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,21 @@ class Found:
     failed: dict[str, str] = field(default_factory=dict)
 
 
+def told(found: Found) -> dict[str, Any]:
+    """Return what a row found as reports keep it, with the medians of its figures."""
+    medians = {}
+    for name, runs in found.figures.items():
+        keys = [key for key in runs[0] if all(key in run for run in runs)]
+        medians[name] = {key: statistics.median(run[key] for run in runs) for key in keys}
+    return {"medians": medians, "runs": found.figures, "skipped": found.skipped, "failed": found.failed}
+
+
 def run_row(row: Row, folder: Path, scale: Scale) -> Found:
     """Run all programs of a row in turn, as often as asked, below a new folder that is removed."""
     found = Found()
     folder.mkdir(parents=True)
     try:
-        with _failing(found, "all"):
+        with failing(found, "all"):
             _compare(found, row, folder, scale) if row.peers else _watch_idle(found, row, folder, scale)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -116,7 +127,7 @@ def run_row(row: Row, folder: Path, scale: Scale) -> Found:
 
 def _watch_idle(found: Found, row: Row, folder: Path, scale: Scale) -> None:
     for _ in range(row.runs(scale)):
-        _one(found, OURS, lambda: idle(folder, 20, scale.idle))
+        run_once(found, OURS, lambda: idle(folder, 20, scale.idle))
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -129,7 +140,7 @@ def _compare(found: Found, row: Row, folder: Path, scale: Scale) -> None:
         for run in range(row.runs(scale)):
             for name in random.Random(run).sample(sorted(seeders), len(seeders)):
                 os.sync()  # nobody pays for what another has left to write
-                if not _one(found, name, partial(_measured, row, seeders[name], facts)):
+                if not run_once(found, name, partial(_measured, row, seeders[name], facts)):
                     del seeders[name]
 
 
@@ -142,7 +153,7 @@ def _seeders(
         if gone := peer.missing():
             found.skipped[peer.name] = f"not installed: {gone}"
             continue
-        with _failing(found, peer.name), _deadline(TIMEOUT):
+        with failing(found, peer.name), deadline(TIMEOUT):
             yard = Yard(folder / f"peer-{number}", content, wire)
             seeders[peer.name] = stack.enter_context(peer.seeding(yard))
     return seeders
@@ -152,9 +163,9 @@ def _measured(row: Row, seeder: Seeder, facts: Figures) -> Figures:
     return facts | (seeder.interrupted() if row.killed else seeder.fetch(row.count))
 
 
-def _one(found: Found, name: str, work: Callable[[], Figures]) -> bool:
+def run_once(found: Found, name: str, work: Callable[[], Figures]) -> bool:
     """Keep the figures of one run, or how it failed; return whether it can be run again."""
-    with _failing(found, name), _deadline(TIMEOUT + 60):
+    with failing(found, name), deadline(TIMEOUT + 60):
         figures = work()
         found.figures.setdefault(name, []).append(figures)
         said = " ".join(f"{key}={value:.4g}" for key, value in figures.items())
@@ -164,7 +175,7 @@ def _one(found: Found, name: str, work: Callable[[], Figures]) -> bool:
 
 
 @contextlib.contextmanager
-def _failing(found: Found, name: str) -> Iterator[None]:
+def failing(found: Found, name: str) -> Iterator[None]:
     """One program's failure ends that program, and is told."""
     try:
         yield
@@ -176,7 +187,7 @@ def _failing(found: Found, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float) -> Iterator[None]:
     """Nothing may hang: what still waits then is interrupted, and cleans up."""
 
     def late(signum: int, frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from goals import OURS, Verdict, judged, link_share
 from measuring import GIB
 
-__all__ = ["render", "verdicts"]
+__all__ = ["goal_line", "render", "table", "verdicts"]
 
 Median = Mapping[str, float]
 
@@ -33,12 +33,12 @@ def render(report: Mapping[str, Any]) -> str:
         lines += ["", f"## On {place}"]
         for name, row in rows.items():
             lines += ["", f"### {report['titles'][name]} (`{name}`)", ""]
-            lines += _table(*_columns(name, row["medians"]))
+            lines += table(*_columns(name, row["medians"]))
             lines += [f"- {peer} was skipped: {why}" for peer, why in row["skipped"].items()]
             lines += [f"- {peer} FAILED: {why}" for peer, why in row["failed"].items()]
     lines += ["", "## Goals", ""]
     heads = ["row", "place", "what", "goal", "seen", "holds"]
-    lines += _table(heads, [_goal(place, each) for place, found in verdicts(report) for each in found])
+    lines += table(heads, [goal_line(each, place) for place, found in verdicts(report) for each in found])
     return "\n".join(lines) + "\n"
 
 
@@ -51,9 +51,10 @@ def verdicts(report: Mapping[str, Any]) -> list[tuple[str, list[Verdict]]]:
     return found
 
 
-def _goal(place: str, verdict: Verdict) -> list[str]:
+def goal_line(verdict: Verdict, *places: str) -> list[str]:
+    """Return the cells of a goal: row, places, what, goal, seen, holds."""
     seen = "not measured" if verdict.seen is None else f"{verdict.seen:.3g}{verdict.goal.unit}"
-    return [verdict.goal.row, place, verdict.goal.what, verdict.needed, seen, "yes" if verdict.holds else "NO"]
+    return [verdict.goal.row, *places, verdict.goal.what, verdict.needed, seen, "yes" if verdict.holds else "NO"]
 
 
 def _columns(name: str, medians: Mapping[str, Median]) -> tuple[list[str], list[list[str]]]:
@@ -71,7 +72,8 @@ def _cell(what: Callable[[Median, Median], str], found: Median, ours: Median) ->
         return "–"
 
 
-def _table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
     widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (heads, *body)]
     return [f"| {line} |" for line in (lines[0], " | ".join("-" * width for width in widths), *lines[1:])]

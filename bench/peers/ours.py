@@ -21,7 +21,7 @@ from samara.node.doors.client import call_node, connect
 from samara.node.operations.fetch import FETCH, FetchRequest
 from samara.node.store.home import Home
 
-__all__ = ["Samara", "idle"]
+__all__ = ["Samara", "address_of", "cli_at", "folder_of", "idle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Samara:
         yard.folder.mkdir(parents=True, exist_ok=True)
         greeting = yard.folder / "greeting"
         greeting.write_text("hello")
-        cli = _cli(yard.folder / "seeder", yard.wire.seeder)
+        cli = cli_at(yard.folder / "seeder", yard.wire.seeder)
         with cli.running("seed", str(yard.content.path), str(greeting), "--yes") as (process, said):
             links = [row["link"] for row in said["published"]]
             yield _Seeder(yard, self.running, cli, process, *links)
@@ -63,7 +63,7 @@ class _Seeder:
 
     def fetch(self, count: int) -> Figures:
         homes = [self.yard.folder / f"fetcher-{number}" for number in range(count)]
-        clis = [_cli(home, self.yard.wire.fetcher) for home in homes]
+        clis = [cli_at(home, self.yard.wire.fetcher) for home in homes]
         try:
             return self._between_nodes(clis) if self.running else self._alone(clis[0])
         finally:
@@ -82,7 +82,7 @@ class _Seeder:
         before = self._sent()
         with Meter([self.process.pid]) as meter:
             said = json.loads(command(meter, cli.command("fetch", self.link, "--json"), cli.environment()))
-        self.yard.content.check(_folder(self.yard.content, said["path"]))
+        self.yard.content.check(folder_of(self.yard.content, said["path"]))
         return {**meter.figures(), "seconds": said["seconds"], "sent": self._sent() - before}
 
     def _between_nodes(self, clis: Sequence[Cli]) -> Figures:
@@ -97,10 +97,10 @@ class _Seeder:
                     words = clis[0].command("fetch", self.link, "--json")
                     said = [json.loads(command(meter, words, clis[0].environment()))]
                 else:
-                    said = self._each(clis, [_address(first) for _, first in nodes])
+                    said = self._each(clis, [address_of(first) for _, first in nodes])
             figures = meter.figures()
             for result in said:
-                self.yard.content.check(_folder(self.yard.content, result["path"]))
+                self.yard.content.check(folder_of(self.yard.content, result["path"]))
             seconds = said[0]["seconds"] if len(clis) == 1 else figures["wall"]
             return {**figures, "seconds": seconds, "sent": self._sent() - before}
 
@@ -139,9 +139,9 @@ def idle(folder: Path, peers: int, seconds: float) -> Figures:
     with contextlib.ExitStack() as stack:
         known = []
         for number in range(peers):
-            cli = _cli(folder / f"peer-{number}", LOOPBACK.fetcher).having(SAMARA_NETWORK_DHT="server")
-            known.append(_address(stack.enter_context(cli.running("node"))[1]))
-        cli = _cli(folder / "idle", LOOPBACK.seeder).having(
+            cli = cli_at(folder / f"peer-{number}", LOOPBACK.fetcher).having(SAMARA_NETWORK_DHT="server")
+            known.append(address_of(stack.enter_context(cli.running("node"))[1]))
+        cli = cli_at(folder / "idle", LOOPBACK.seeder).having(
             SAMARA_NETWORK_DHT="server", SAMARA_NETWORK_BOOTSTRAP=" ".join(known)
         )
         process, _ = stack.enter_context(cli.running("seed", str(file), "--yes"))
@@ -157,18 +157,19 @@ def _connected(cli: Cli) -> int:
     return len({row["peer"] for row in cli.json("peers")["peers"]})
 
 
-def _cli(home: Path, end: End) -> Cli:
+def cli_at(home: Path, end: End) -> Cli:
+    """Return the command line on a home, at one end of a link."""
     listen = {"SAMARA_NETWORK_LISTEN": f"/ip4/{end.address}/tcp/0"}
     return Cli(home, before=end.before).having(**listen)
 
 
-def _address(said: dict[str, Any]) -> str:
+def address_of(said: dict[str, Any]) -> str:
     """Return a multiaddr with the peer id, from what a node says first."""
     address = str(said["addresses"][0])
     return address if "/p2p/" in address else f"{address}/p2p/{said['peer']}"
 
 
-def _folder(content: Content, path: str) -> Path:
+def folder_of(content: Content, path: str) -> Path:
     """Return the folder below which the names of the content are, from where a fetch has put it."""
     found = Path(path)
     return found if found.is_dir() else found.parent

@@ -12,11 +12,11 @@ from typing import IO, Any
 
 from measuring import Meter
 
+from peers.apart import PYTHON, lacking
 from peers.base import End, Figures, Yard, ending, folders, kill_at_half
 
 __all__ = ["Torrent"]
 
-_PYTHON = Path(__file__).resolve().parents[2] / ".cache" / "bench" / "bin" / "python"
 _CHILD = Path(__file__).with_name("torrent_child.py")
 
 
@@ -37,7 +37,7 @@ class Torrent:
         return f"libtorrent v{self.version}{' encrypted' if self.encrypted else ''}"
 
     def missing(self) -> str:
-        return "" if _PYTHON.exists() else "libtorrent (scripts/bench_setup.py)"
+        return lacking("libtorrent")
 
     @contextlib.contextmanager
     def seeding(self, yard: Yard) -> Iterator[_Seeder]:
@@ -56,7 +56,7 @@ class _Session:
 
     def __init__(self, end: End, **facts: object) -> None:
         said = json.dumps({"address": end.address, **facts})
-        command = [*end.before, str(_PYTHON), "-I", str(_CHILD), said]
+        command = [*end.before, str(PYTHON), "-I", str(_CHILD), said]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._ending = ending(self.process)
 
