@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Installs what `bench/compare.py` compares Samara with: programs from Debian, and libtorrent apart from Samara.
+"""Installs what programs in `bench/` compare Samara with: programs from Debian, and packages apart from Samara.
 
     scripts/bench_setup.py
 
 As root on Debian and Ubuntu the missing programs are installed; elsewhere they are named. None of this ever becomes a
-dependency of Samara: the comparison skips by name what is not there.
+dependency of Samara: the comparisons skip by name what is not there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LIBTORRENT", "PROGRAMS", "main", "missing"]
+__all__ = ["PACKAGES", "PROGRAMS", "main", "missing"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROGRAMS: Final = {
@@ -27,16 +27,29 @@ PROGRAMS: Final = {
     "b3sum": "b3sum",
     "aria2c": "aria2",
     "rsync": "rsync",
+    "zsync": "zsync",
+    "casync": "casync",
+    "restic": "restic",
+    "borg": "borgbackup",
     "openssl": "openssl",
     "ip": "iproute2",
     "tc": "iproute2",
 }
 """Program → Debian package that brings it."""
 
-LIBTORRENT: Final = "libtorrent==2.1.1"
-_IS_HERE: Final = "import libtorrent as lt, sys; sys.exit(not lt.__version__.startswith(sys.argv[1].split('==')[1]))"
+PACKAGES: Final = ("libtorrent==2.1.1", "hf-xet==1.8.0", "pyarrow==26.0.1")
+"""From the Python package index, with what the programs in `bench/` run as children."""
+
+_ARE_HERE: Final = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+try:
+    sys.exit(any(version(name) != pin for name, pin in (each.split("==") for each in sys.argv[1:])))
+except PackageNotFoundError:
+    sys.exit(1)
+"""
 ENVIRONMENT: Final = ROOT / ".cache" / "bench"
-"""Where `bench/peers/torrent.py` looks for it."""
+"""Where `bench/peers/apart.py` looks for them."""
 
 
 def missing(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
@@ -69,23 +82,25 @@ def install_programs(packages: list[str]) -> bool:
             policy.unlink()
 
 
-def install_libtorrent() -> bool:
-    """Make the environment with libtorrent, when it is not there; return whether it is now."""
+def install_packages() -> bool:
+    """Make the environment with the packages, when they are not all there; return whether they are now."""
     python = ENVIRONMENT / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if python.exists() and subprocess.run([python, "-c", _IS_HERE, LIBTORRENT], check=False).returncode == 0:
+    if python.exists() and subprocess.run([python, "-c", _ARE_HERE, *PACKAGES], check=False).returncode == 0:
         return True
-    print(f"Installing {LIBTORRENT} …", flush=True)
+    print(f"Installing {', '.join(PACKAGES)} …", flush=True)
     venv.create(ENVIRONMENT, with_pip=True, clear=True)
     options = ["--disable-pip-version-check", "--quiet", "--only-binary", ":all:"]
-    return subprocess.run([python, "-m", "pip", "install", *options, LIBTORRENT], check=False).returncode == 0
+    # Each by itself: what has no wheel for this machine keeps none of the others away.
+    install = [str(python), "-m", "pip", "install", *options]
+    return all([subprocess.run([*install, each], check=False).returncode == 0 for each in PACKAGES])  # noqa: C419
 
 
 def main() -> int:
     """Install both; the exit code says whether all is here."""
-    programs, libtorrent = install_programs(missing()), install_libtorrent()
-    if programs and libtorrent:
-        print("All that bench/compare.py compares with is here.")
-    return 0 if programs and libtorrent else 1
+    programs, packages = install_programs(missing()), install_packages()
+    if programs and packages:
+        print("All that bench/compare.py and bench/fewer_bytes.py compare with is here.")
+    return 0 if programs and packages else 1
 
 
 if __name__ == "__main__":
