@@ -17,6 +17,7 @@ __all__ = ["Rsync", "listening"]
 
 _SETTINGS = """\
 use chroot = no
+reverse lookup = no
 {user}
 [bench]
 path = {root}
@@ -61,6 +62,6 @@ def listening(yard: Yard) -> Iterator[tuple[int, str]]:
         # From where it is fetched: only there may its address be known.
         look = [*yard.wire.fetcher.before, "rsync", f"rsync://{end.address}:{port}/"]
         until(
-            lambda: subprocess.run(look, capture_output=True, check=False).returncode == 0, "rsync's daemon listens", 10
+            lambda: subprocess.run(look, capture_output=True, check=False).returncode == 0, "rsync's daemon listens", 30
         )
         yield process.pid, f"rsync://{end.address}:{port}/bench/{yard.content.name}"
