@@ -7,13 +7,12 @@ not expire.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.dsse import SigningKey, is_weak_key, require
-from samara.protocol.errors import LinkError, StatementError
+from samara.protocol.dsse import SigningKey, require
+from samara.protocol.errors import ForkError, StatementError
 from samara.protocol.ids import PublisherId, format_record, parse_did_key
 from samara.protocol.limits import MAX_KEYS, MAX_ROOT_CHAIN
 from samara.protocol.records.fields import Fields
@@ -129,14 +128,16 @@ class PublisherChain:
         """Return the longer of two chains of one publisher.
 
         Raises:
-            StatementError: Another publisher, or both chains go on differently: a fork.
+            StatementError: Another publisher.
+            ForkError: Both chains go on differently.
         """
         if other.publisher != self.publisher:
             raise StatementError("root chains of two publishers cannot be joined")
         for mine, theirs in zip(self.roots, other.roots, strict=False):
             if mine.id != theirs.id:
-                raise StatementError(
+                raise ForkError(
                     f"two different roots of version {mine.root.version} are signed by this publisher's keys",
+                    pair=(mine.envelope, theirs.envelope),
                     hint="the publisher's keys may be stolen: ask the publisher, and trust neither until then",
                 )
         return max(self, other, key=lambda chain: len(chain.roots))
@@ -186,19 +187,8 @@ def _predicate(root: Root) -> dict[str, object]:
 
 
 def _read(fields: Fields) -> Root:
-    keys = tuple(_key(item) for item in fields.items("keys", MAX_KEYS, least=1))
-    if any(a >= b for a, b in itertools.pairwise(keys)):
-        raise StatementError("root: keys are not in ascending order, or one occurs twice")
+    keys = fields.did_keys("keys", MAX_KEYS)
     return Root(fields.integer("version", 1), fields.integer("threshold", 1, len(keys)), keys)
-
-
-def _key(value: object) -> str:
-    try:
-        if isinstance(value, str) and not is_weak_key(parse_did_key(value)):
-            return value
-    except LinkError as error:
-        raise StatementError(f"root: keys: {error.message}") from None
-    raise StatementError("root: keys: expected did:keys of Ed25519, none of them weak")
 
 
 def _check_genesis(opened: Opened, root: Root) -> None:

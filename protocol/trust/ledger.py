@@ -1,0 +1,583 @@
+"""All that is known of one publisher: its roots, its log, its heads and what it took back (specs/trust.md).
+
+`admit` takes the bytes of a record, from wherever, and verifies them against what is known. What it refuses, it refuses
+with an error of its own for each attack; what it takes, it takes for good. The questions are answered from a `Reading`
+of all that was taken, so the order in which records come does not matter, and a ledger is made anew after a restart by
+admitting what was stored.
+
+It has no clock: nothing here ever expires. It keeps nothing outside itself, and trusts nobody: whether a publisher is
+believed, is for `samara.protocol.trust.policy`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Collection as AnyOf
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+from samara.protocol.errors import ForkError, RevokedError, RollbackError, StatementError
+from samara.protocol.ids import PublisherId, ReleaseId, format_record
+from samara.protocol.records.attestation import Attestation
+from samara.protocol.records.binding import OMS, KeyBinding
+from samara.protocol.records.collection import Collection
+from samara.protocol.records.delegation import Delegation
+from samara.protocol.records.entry import Place, Verified
+from samara.protocol.records.head import VerifiedHead
+from samara.protocol.records.log import Entry, verify_entry
+from samara.protocol.records.release import VerifiedRelease
+from samara.protocol.records.revocation import KeyRevocation, ReleaseRevocation
+from samara.protocol.records.root import PublisherChain
+from samara.protocol.records.signers import Standing
+from samara.protocol.trust.forks import (
+    Fork,
+    ForkKind,
+    ForkProof,
+    contradict,
+    fork_of,
+    place_of,
+    root_of,
+    verify_fork,
+)
+from samara.protocol.trust.reading import Reading, says
+
+__all__ = ["Admitted", "Ledger"]
+
+_FORK_HINT: Final = "the publisher's keys may be stolen: ask the publisher, and trust neither until then"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What `Ledger.admit` did with a record.
+
+    Attributes:
+        entry: The record, verified.
+        new: It was not known before, and is to be stored.
+        cosigned: It was known, and came with more signatures than before: store this envelope in place of the other.
+    """
+
+    entry: Entry
+    new: bool
+    cosigned: bool = False
+
+
+@final
+class Ledger:
+    """What is known of one publisher. Not thread-safe.
+
+    Args:
+        chain: Its verified roots.
+        lifted: Ids of the forks that the operator of this machine has lifted.
+    """
+
+    __slots__ = (
+        "_chain",
+        "_forks",
+        "_known",
+        "_lifted",
+        "_loose",
+        "_names",
+        "_placed",
+        "_places",
+        "_reading",
+        "_sides",
+        "_stale",
+    )
+
+    def __init__(self, chain: PublisherChain, lifted: AnyOf[bytes] = ()) -> None:
+        self._chain = chain
+        self._placed: dict[bytes, Entry] = {}
+        self._loose: dict[bytes, VerifiedHead] = {}
+        self._places: dict[int, list[Entry]] = {}
+        self._names: dict[tuple[str, bytes | None, int, int], list[VerifiedHead]] = {}
+        self._known: dict[bytes, Verified[Delegation]] = {}
+        self._forks: dict[bytes, Fork] = {}
+        self._sides: dict[bytes, tuple[Entry, ...]] = {}
+        self._lifted: set[bytes] = set(lifted)
+        self._reading: Reading = self._read()
+        self._stale = False
+
+    @classmethod
+    def restore(
+        cls,
+        chain: PublisherChain,
+        envelopes: Iterable[bytes],
+        proofs: Iterable[ForkProof] = (),
+        lifted: AnyOf[bytes] = (),
+    ) -> Ledger:
+        """Make a ledger of what was stored: all of it is verified again.
+
+        Args:
+            chain: The verified roots.
+            envelopes: Records, in the order in which they were taken. What would be refused today is left out.
+            proofs: Of forks.
+            lifted: Ids of the forks that the operator has lifted.
+
+        Raises:
+            RecordError: The store is damaged: a record or a proof is wrong by itself.
+        """
+        ledger = cls(chain, lifted)
+        for envelope in envelopes:
+            with contextlib.suppress(ForkError, RevokedError, RollbackError):
+                ledger.admit(envelope)
+        for proof in proofs:
+            ledger.admit_fork(proof)
+        return ledger
+
+    # What comes in.
+
+    @property
+    def chain(self) -> PublisherChain:
+        """The longest root chain that is known."""
+        return self._chain
+
+    @property
+    def publisher(self) -> PublisherId:
+        """Whose ledger it is."""
+        return self._chain.publisher
+
+    def learn_roots(self, chain: PublisherChain) -> bool:
+        """Join a verified root chain with the one that is known; an old one rolls nothing back.
+
+        Returns:
+            Whether it was longer.
+
+        Raises:
+            StatementError: Another publisher's.
+            ForkError: Both go on differently. The publisher is frozen from now on.
+
+        Source: specs/records.md §4; specs/trust.md, "Forks".
+        """
+        try:
+            joined = self._chain.join(chain)
+        except ForkError as error:
+            if error.pair is not None:
+                self._note(*verify_fork(ForkProof(*error.pair), self._chain))
+            raise
+        longer = len(joined.roots) > len(self._chain.roots)
+        if longer:
+            self._chain = joined
+            known = (*self._placed.values(), *self._loose.values())
+            for index in (self._placed, self._loose, self._places, self._names, self._known):
+                index.clear()
+            for entry in known:
+                self._index(_restood(entry, joined))
+            self._stale = True
+        return longer
+
+    def admit(self, envelope: bytes) -> Admitted:
+        """Verify a record against what is known, and take it.
+
+        It may be any record of the log, in any order, or a head outside the log. What is known already changes nothing.
+
+        Args:
+            envelope: The bytes as received.
+
+        Raises:
+            RecordError: It is wrong by itself: one of its subclasses, which one for what, is in specs/records.md.
+            ForkError: It contradicts a record that is known. The publisher is frozen from now on; `fork` has the proof,
+                which is to be stored and passed on. Or it is frozen, and this is not what ends that. A revocation is
+                taken all the same.
+            RollbackError: Keys that were replaced signed it, at a place that is their successors'.
+            RevokedError: Keys signed it that had been revoked by then.
+
+        Source: specs/trust.md, "Admission".
+        """
+        entry = verify_entry(envelope, self._chain, self._known)
+        known = self._placed.get(entry.id) or self._loose.get(entry.id)
+        if known is not None:
+            return self._cosigned(known, entry)
+        revokes = says(entry, ReleaseRevocation) or says(entry, KeyRevocation)
+        if not revokes:
+            self._refuse_while_frozen(entry)
+        self._refuse_void(entry)
+        self._refuse_misplaced(entry)
+        if not revokes:
+            self._refuse_outranked(entry)
+        found = self._fork_with(entry)
+        if found is not None:
+            fork, known = found
+            self._note(fork, known, entry)
+            if revokes:
+                self._take(entry)
+            raise _frozen(fork)
+        self._take(entry)
+        return Admitted(entry, new=True)
+
+    def admit_fork(self, proof: ForkProof) -> Fork:
+        """Take a proof that somebody else brought: the publisher is frozen, unless what it shows is over.
+
+        Raises:
+            RecordError: It proves nothing.
+
+        Source: specs/trust.md, "Forks".
+        """
+        fork, *sides = verify_fork(proof, self._chain, self._known)
+        self._note(fork, *sides)
+        return fork
+
+    def lift(self, fork: bytes) -> None:
+        """Go on in spite of a fork, as the operator says; it stays known.
+
+        Args:
+            fork: Its id.
+        """
+        self._lifted.add(fork)
+        self._stale = True
+
+    # What is known.
+
+    @property
+    def fork(self) -> Fork | None:
+        """The fork that freezes the publisher, or None. Of several, the one under the newest root."""
+        holding = [fork for fork in self._forks.values() if fork.delegation is None and self._holds(fork)]
+        return max(holding, key=lambda fork: (fork.kind is ForkKind.ROOT, fork.root), default=None)
+
+    @property
+    def forks(self) -> tuple[Fork, ...]:
+        """All forks that were ever proven, also those that are over: their proofs are kept and passed on."""
+        return tuple(self._forks.values())
+
+    @property
+    def newest(self) -> Entry | None:
+        """The newest record of the log: who has it, has a commitment to all before it. It is the checkpoint."""
+        return self._now().tip
+
+    @property
+    def next_place(self) -> Place:
+        """The place of the record that the publisher signs next.
+
+        Raises:
+            StatementError: There is none.
+        """
+        return _after(self._now().tip)
+
+    def place_after(self, position: int) -> Place:
+        """Return the place after a position of the log: where the log goes on that drops what lies beyond.
+
+        Args:
+            position: A position, or 0: the log begins anew.
+
+        Raises:
+            StatementError: No record of that position is known.
+        """
+        if position == 0:
+            return Place.first()
+        entry = self._now().line.get(position)
+        if entry is None:
+            raise StatementError(f"no record at position {position} of the log is known here")
+        return _after(entry)
+
+    def log(self, first: int = 1) -> Iterator[Entry]:
+        """Yield the records of the log that are known, from a position on, in order."""
+        line = self._now().line
+        return (line[position] for position in sorted(line) if position >= first)
+
+    def missing(self, most: int = 64) -> tuple[tuple[int, int], ...]:
+        """Return the gaps of the log up to the newest record: first and last position of each, at most `most`.
+
+        While there are any, something may be withheld, a revocation too.
+        """
+        gaps: list[tuple[int, int]] = []
+        before = 0
+        for position in sorted(self._now().line):
+            if position > before + 1 and len(gaps) < most:
+                gaps.append((before + 1, position - 1))
+            before = position
+        return tuple(gaps)
+
+    def revocations(self) -> tuple[Verified[ReleaseRevocation] | Verified[KeyRevocation], ...]:
+        """Return all revocations that count, also those that are not in the line: they travel before all else."""
+        now = self._now()
+        return (*now.keys.values(), *now.revoked.values())
+
+    @property
+    def heads(self) -> Mapping[str, VerifiedHead]:
+        """The newest head of each name."""
+        return self._now().heads
+
+    def head(self, name: str) -> VerifiedHead | None:
+        """Return the newest head of a name."""
+        return self._now().heads.get(name)
+
+    def history(self, name: str) -> tuple[VerifiedHead, ...]:
+        """Return all heads of a name that are known, oldest first: what was tagged, and tagged anew."""
+        found = [head for heads in self._names.values() for head in heads if head.head.name == name]
+        return tuple(sorted(found, key=lambda head: (head.head.root, head.head.sequence, head.id)))
+
+    def revocation(self, release: ReleaseId) -> Verified[ReleaseRevocation] | None:
+        """Return the newest revocation of a release *of this publisher*; of another's it says nothing."""
+        return self._now().revoked.get(release)
+
+    def key_revocation(self, key: str) -> Verified[KeyRevocation] | None:
+        """Return the revocation that holds for a did:key."""
+        return self._now().keys.get(key)
+
+    def counts(self, record: bytes) -> bool:
+        """Return whether a record of the log, by its id, says something: current keys sign it, or what follows it."""
+        return record in self._now().counted
+
+    @property
+    def delegations(self) -> Mapping[bytes, Verified[Delegation]]:
+        """Return all delegations that are known, by record id: what `verify_release` takes."""
+        return self._known
+
+    def delegation_in_force(self, delegation: bytes) -> bool:
+        """Return whether a delegation is the newest for its names. Whether it has expired, is for the floor of time."""
+        return self._now().in_force(delegation)
+
+    @property
+    def collections(self) -> Mapping[str, Verified[Collection]]:
+        """The newest collection of each name."""
+        return self._now().collections
+
+    def attestations(self, release: ReleaseId) -> tuple[Verified[Attestation], ...]:
+        """Return what this publisher says of a release, of whatever publisher, oldest first."""
+        return tuple(self._now().attestations.get(release, ()))
+
+    def key_binding(self, purpose: str = OMS) -> Verified[KeyBinding] | None:
+        """Return the newest key binding of a purpose, unless it says that the key is the publisher's no more."""
+        found = self._now().bindings.get(purpose)
+        return None if found is None or found.said.revoked else found
+
+    # Judging.
+
+    def standing(self, release: VerifiedRelease) -> Standing:
+        """Return how it stands with the keys that signed a release of this publisher, by all that is known.
+
+        Source: specs/records.md §5; specs/trust.md, "Keys".
+        """
+        now = self._now()
+        good = frozenset(key for key in release.signers.everyone if key not in now.keys)
+        if self._speaks(release, good):
+            return Standing.CURRENT
+        return Standing.VOUCHED if release.id in now.named else Standing.RETIRED
+
+    def revoked_key(self, release: VerifiedRelease) -> Verified[KeyRevocation] | None:
+        """Return the revocation of a key without which a release would be believed; None when it is believed."""
+        now = self._now()
+        if self.standing(release) is not Standing.RETIRED:
+            return None
+        return next((now.keys[key] for key in sorted(release.signers.keys) if key in now.keys), None)
+
+    def check_release(self, release: VerifiedRelease) -> None:
+        """Check that a release of this publisher was not taken back, nor the key that signed it.
+
+        Raises:
+            RevokedError: It was; the hint names a replacement if there is one.
+        """
+        found = self.revocation(release.id)
+        if found is not None:
+            said = found.said
+            raise RevokedError(
+                f"release {format_record(release.id)} was revoked: {said.reason.value}"
+                + (f": {said.text}" if said.text else ""),
+                hint=f"use {format_record(said.replacement)}" if said.replacement else "",
+            )
+        key = self.revoked_key(release)
+        if key is not None:
+            raise RevokedError(
+                f"release {format_record(release.id)} is signed by {key.said.key}, a key that was revoked",
+                hint="ask the publisher for a release that its new keys have signed",
+            )
+
+    def check_offer(self, offered: VerifiedHead) -> None:
+        """Check a head that somebody offers as the newest of its name.
+
+        Raises:
+            RollbackError: A newer one is known here: who offers it is behind, or lies.
+        """
+        known = self.head(offered.head.name)
+        if known is None or known.id == offered.id:
+            return
+        if (offered.head.root, offered.head.sequence) <= (known.head.root, known.head.sequence):
+            raise RollbackError(
+                f"a head of {offered.head.name!r} at sequence {offered.head.sequence}: {known.head.sequence} is known"
+            )
+
+    # Within.
+
+    def _now(self) -> Reading:
+        if self._stale:
+            self._reading, self._stale = self._read(), False
+        return self._reading
+
+    def _read(self) -> Reading:
+        condemned = frozenset(
+            fork.delegation
+            for fork in self._forks.values()
+            if fork.delegation is not None and fork.id not in self._lifted
+        )
+        return Reading(self._chain, self._placed, self._loose, condemned)
+
+    def _take(self, entry: Entry) -> None:
+        """Keep a record; where that is all there is to it, the reading goes on, and else is made anew when asked."""
+        self._index(entry)
+        if isinstance(entry, VerifiedHead) and entry.head.place is None:
+            if not self._stale:
+                self._reading.hear_loose(entry)
+            return
+        follows = not self._stale and _after(self._reading.tip) == _place(entry)
+        moves = any(head.head.delegation for head in self._loose.values()) if says(entry, Delegation) else False
+        if says(entry, KeyRevocation):
+            moves = self._reading.revoke_key(entry)  # at once, so that what the key signs next is refused
+        if follows and not moves and self._reading.is_current(entry):
+            self._reading.append(entry)
+        else:
+            self._stale = True
+
+    def _index(self, entry: Entry) -> None:
+        if isinstance(entry, VerifiedHead):
+            head = entry.head
+            self._names.setdefault((head.name, head.delegation, head.root, head.sequence), []).append(entry)
+            if head.place is None:
+                self._loose[entry.id] = entry
+                return
+        self._placed[entry.id] = entry
+        self._places.setdefault(_place(entry).position, []).append(entry)
+        if says(entry, Delegation):
+            self._known[entry.id] = entry
+
+    def _cosigned(self, known: Entry, entry: Entry) -> Admitted:
+        if not entry.signers.everyone > known.signers.everyone:
+            return Admitted(known, new=False)
+        place = place_of(entry)
+        if place is not None:
+            same = self._places[place.position]
+            same[:] = [one for one in same if one.id != entry.id]
+        if isinstance(entry, VerifiedHead):
+            heads = self._names[entry.head.name, entry.head.delegation, entry.head.root, entry.head.sequence]
+            heads[:] = [one for one in heads if one.id != entry.id]
+        self._index(entry)
+        self._stale = True
+        return Admitted(entry, new=False, cosigned=True)
+
+    def _refuse_while_frozen(self, entry: Entry) -> None:
+        fork = self.fork
+        if fork is not None and (fork.kind is ForkKind.ROOT or root_of(entry) <= fork.root):
+            raise _frozen(fork)
+
+    def _refuse_void(self, entry: Entry) -> None:
+        if not self._reading.counts(entry, doubt=True):
+            raise RevokedError(
+                "the record is signed by a key that was revoked before",
+                hint="ask the publisher for a record that its new keys have signed",
+            )
+
+    def _refuse_misplaced(self, entry: Entry) -> None:
+        place = place_of(entry)
+        parent = self._placed.get(place.after) if place is not None and place.after is not None else None
+        if place is None or parent is None:
+            return
+        if _place(parent).position != place.position - 1:
+            raise StatementError(
+                f"a record at position {place.position} follows one at position {_place(parent).position}"
+            )
+        if root_of(parent) > root_of(entry):
+            raise RollbackError("a record under an older root follows one under a newer root")
+
+    def _refuse_outranked(self, entry: Entry) -> None:
+        place = place_of(entry)
+        if place is None:
+            return
+        root = root_of(entry)
+        newer = [one for one in self._places.get(place.position, ()) if root_of(one) > root]
+        after = [one for one in self._places.get(place.position + 1, ()) if root_of(one) > root]
+        named = any(_place(one).after == entry.id for one in after)
+        tip = self._reading.tip if not self._stale else self._now_if_beyond(place)
+        beyond = tip is not None and place.position > _place(tip).position and root_of(tip) > root
+        if not named and (newer or after or beyond):
+            raise RollbackError(
+                f"a record under root {root} at position {place.position}, where a newer root's are known",
+                hint="keys that were replaced have signed it, or it is of a branch that the publisher left",
+            )
+
+    def _now_if_beyond(self, place: Place) -> Entry | None:
+        """The tip, read anew only where it matters: while a gap is filled, every record would read all anew."""
+        tip = self._reading.tip
+        return tip if tip is not None and place.position <= _place(tip).position else self._now().tip
+
+    def _fork_with(self, entry: Entry) -> tuple[Fork, Entry] | None:
+        for known in self._near(entry):
+            kind = contradict(known, entry)
+            if kind is not None and self._reading.counts(known, doubt=True):
+                fork = fork_of(known, entry, kind)
+                if fork.id not in self._lifted and not self._settled(fork):
+                    return fork, known
+        return None
+
+    def _near(self, entry: Entry) -> Iterator[Entry]:
+        place = place_of(entry)
+        if place is not None:
+            for position in (place.position - 1, place.position, place.position + 1):
+                yield from self._places.get(position, ())
+        if isinstance(entry, VerifiedHead):
+            head = entry.head
+            for sequence in (head.sequence - 1, head.sequence, head.sequence + 1):
+                yield from self._names.get((head.name, head.delegation, head.root, sequence), ())
+
+    def _note(self, fork: Fork, *sides: Entry) -> None:
+        self._forks[fork.id], self._sides[fork.id] = fork, sides
+        self._stale = True
+
+    def _holds(self, fork: Fork) -> bool:
+        return fork.id not in self._lifted and not self._settled(fork) and not self._is_void(fork)
+
+    def _settled(self, fork: Fork) -> bool:
+        """Whether the publisher has gone on under a newer root than the one of the fork."""
+        if fork.kind is ForkKind.ROOT:
+            return False
+        now = self._now()
+        return now.tip is not None and root_of(now.tip) > fork.root and now.is_current(now.tip)
+
+    def _is_void(self, fork: Fork) -> bool:
+        """Whether one of both is the work of a key that was revoked since."""
+        now = self._now()
+        return not all(now.counts(entry, doubt=True) for entry in self._sides[fork.id])
+
+    def _speaks(self, release: VerifiedRelease, good: frozenset[str]) -> bool:
+        delegation = release.signers.delegation
+        if delegation is None:
+            now = self._chain.current
+            return len(good & set(now.keys)) >= now.threshold
+        found = self._known.get(delegation)
+        return (
+            found is not None
+            and self._now().in_force(delegation)
+            and len(good & set(found.said.keys)) >= found.said.threshold
+        )
+
+
+def _after(entry: Entry | None) -> Place:
+    return Place.first() if entry is None else _place(entry).next(entry.id)
+
+
+def _place(entry: Entry) -> Place:
+    place = place_of(entry)
+    if place is None:
+        raise StatementError("a record without a place in the log")
+    return place
+
+
+def _frozen(fork: Fork) -> ForkError:
+    return ForkError(
+        f"{fork.what} are signed by this publisher's keys",
+        pair=(fork.proof.first, fork.proof.second),
+        hint=_FORK_HINT,
+    )
+
+
+def _restood(entry: Entry, chain: PublisherChain) -> Entry:
+    """Return a record with its signers held against a longer chain."""
+    signers = entry.signers
+    if signers.delegation is not None:
+        return entry
+    now = chain.current
+    current = len(signers.everyone & set(now.keys)) >= now.threshold
+    standing = Standing.CURRENT if current else Standing.RETIRED
+    if standing is signers.standing:
+        return entry
+    return dataclasses.replace(entry, signers=dataclasses.replace(signers, standing=standing))
