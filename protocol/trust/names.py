@@ -15,7 +15,7 @@ __all__ = ["lookalikes", "skeleton"]
 
 # Two letters that look like one, first; then single ones. All are mapped to one of the letters that look alike.
 _PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"))
-_LETTERS: Final = str.maketrans("01i5285", "olls" + "zbs")
+_LETTERS: Final = str.maketrans("01i528", "ollszb")
 _MARKS: Final = re.compile(r"[._-]+")
 
 
