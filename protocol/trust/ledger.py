@@ -74,7 +74,9 @@ class Ledger:
     """
 
     __slots__ = (
+        "_aside",
         "_chain",
+        "_envelopes",
         "_forks",
         "_known",
         "_lifted",
@@ -94,6 +96,8 @@ class Ledger:
         self._places: dict[int, list[Entry]] = {}
         self._names: dict[tuple[str, bytes | None, int, int], list[VerifiedHead]] = {}
         self._known: dict[bytes, Verified[Delegation]] = {}
+        self._aside: set[bytes] = set()
+        self._envelopes: dict[bytes, bytes] = {}
         self._forks: dict[bytes, Fork] = {}
         self._sides: dict[bytes, tuple[Entry, ...]] = {}
         self._lifted: set[bytes] = set(lifted)
@@ -165,7 +169,7 @@ class Ledger:
                 index.clear()
             for entry in known:
                 self._index(_restood(entry, joined))
-            self._stale = True
+            self._reading, self._stale = self._read(), False
         return longer
 
     def admit(self, envelope: bytes) -> Admitted:
@@ -186,24 +190,32 @@ class Ledger:
 
         Source: specs/trust.md, "Admission".
         """
+        same = self._known_as(self._envelopes.get(envelope, b""))
+        if same is not None:  # the very bytes that were verified once: a replay costs nothing
+            return Admitted(same, new=False)
         entry = verify_entry(envelope, self._chain, self._known)
-        known = self._placed.get(entry.id) or self._loose.get(entry.id)
+        known = self._known_as(entry.id)
         if known is not None:
             return self._cosigned(known, entry)
         revokes = says(entry, ReleaseRevocation) or says(entry, KeyRevocation)
-        if not revokes:
-            self._refuse_while_frozen(entry)
+        frozen = self._frozen_by(entry)
+        if frozen is not None and not revokes:
+            raise _frozen(frozen)
         self._refuse_void(entry)
         self._refuse_misplaced(entry)
         if not revokes:
             self._refuse_outranked(entry)
         found = self._fork_with(entry)
-        if found is not None:
-            fork, known = found
-            self._note(fork, known, entry)
+        # Of a publisher who is frozen already, further forks say nothing more.
+        if found is not None and frozen is None:
+            fork, other = found
+            self._note(fork, other, entry)
             if revokes:
+                self._aside.add(entry.id)
                 self._take(entry)
             raise _frozen(fork)
+        if frozen is not None:
+            self._aside.add(entry.id)
         self._take(entry)
         return Admitted(entry, new=True)
 
@@ -350,8 +362,10 @@ class Ledger:
 
         Source: specs/records.md §5; specs/trust.md, "Keys".
         """
-        now = self._now()
-        good = frozenset(key for key in release.signers.everyone if key not in now.keys)
+        now, signers = self._now(), release.signers
+        good = frozenset(
+            key for key in signers.everyone if not now.is_revoked(key, release.release.root, signers.delegation)
+        )
         if self._speaks(release, good):
             return Standing.CURRENT
         return Standing.VOUCHED if release.id in now.named else Standing.RETIRED
@@ -361,7 +375,8 @@ class Ledger:
         now = self._now()
         if self.standing(release) is not Standing.RETIRED:
             return None
-        return next((now.keys[key] for key in sorted(release.signers.keys) if key in now.keys), None)
+        root, delegation = release.release.root, release.signers.delegation
+        return next((now.keys[key] for key in release.signers.keys if now.is_revoked(key, root, delegation)), None)
 
     def check_release(self, release: VerifiedRelease) -> None:
         """Check that a release of this publisher was not taken back, nor the key that signed it.
@@ -411,7 +426,7 @@ class Ledger:
             for fork in self._forks.values()
             if fork.delegation is not None and fork.id not in self._lifted
         )
-        return Reading(self._chain, self._placed, self._loose, condemned)
+        return Reading(self._chain, self._placed, self._loose, condemned, self._aside)
 
     def _take(self, entry: Entry) -> None:
         """Keep a record; where that is all there is to it, the reading goes on, and else is made anew when asked."""
@@ -420,16 +435,17 @@ class Ledger:
             if not self._stale:
                 self._reading.hear_loose(entry)
             return
-        follows = not self._stale and _after(self._reading.tip) == _place(entry)
+        follows = not self._stale and self._reading.is_followed_by(_place(entry))
         moves = any(head.head.delegation for head in self._loose.values()) if says(entry, Delegation) else False
         if says(entry, KeyRevocation):
             moves = self._reading.revoke_key(entry)  # at once, so that what the key signs next is refused
-        if follows and not moves and self._reading.is_current(entry):
+        if follows and not moves and entry.id not in self._aside and self._reading.is_current(entry):
             self._reading.append(entry)
         else:
             self._stale = True
 
     def _index(self, entry: Entry) -> None:
+        self._envelopes[entry.envelope] = entry.id
         if isinstance(entry, VerifiedHead):
             head = entry.head
             self._names.setdefault((head.name, head.delegation, head.root, head.sequence), []).append(entry)
@@ -441,6 +457,9 @@ class Ledger:
         if says(entry, Delegation):
             self._known[entry.id] = entry
 
+    def _known_as(self, record: bytes) -> Entry | None:
+        return self._placed.get(record) or self._loose.get(record)
+
     def _cosigned(self, known: Entry, entry: Entry) -> Admitted:
         if not entry.signers.everyone > known.signers.everyone:
             return Admitted(known, new=False)
@@ -451,14 +470,15 @@ class Ledger:
         if isinstance(entry, VerifiedHead):
             heads = self._names[entry.head.name, entry.head.delegation, entry.head.root, entry.head.sequence]
             heads[:] = [one for one in heads if one.id != entry.id]
+        del self._envelopes[known.envelope]
         self._index(entry)
         self._stale = True
         return Admitted(entry, new=False, cosigned=True)
 
-    def _refuse_while_frozen(self, entry: Entry) -> None:
+    def _frozen_by(self, entry: Entry) -> Fork | None:
+        """Return the fork that bars a record, unless a newer root has signed it."""
         fork = self.fork
-        if fork is not None and (fork.kind is ForkKind.ROOT or root_of(entry) <= fork.root):
-            raise _frozen(fork)
+        return fork if fork is not None and (fork.kind is ForkKind.ROOT or root_of(entry) <= fork.root) else None
 
     def _refuse_void(self, entry: Entry) -> None:
         if not self._reading.counts(entry, doubt=True):
@@ -503,7 +523,8 @@ class Ledger:
     def _fork_with(self, entry: Entry) -> tuple[Fork, Entry] | None:
         for known in self._near(entry):
             kind = contradict(known, entry)
-            if kind is not None and self._reading.counts(known, doubt=True):
+            # While it cannot be told whether a revoked key rightly signed one of both, they prove nothing.
+            if kind is not None and self._reading.counts(known) and self._reading.counts(entry):
                 fork = fork_of(known, entry, kind)
                 if fork.id not in self._lifted and not self._settled(fork):
                     return fork, known
@@ -528,15 +549,12 @@ class Ledger:
 
     def _settled(self, fork: Fork) -> bool:
         """Whether the publisher has gone on under a newer root than the one of the fork."""
-        if fork.kind is ForkKind.ROOT:
-            return False
-        now = self._now()
-        return now.tip is not None and root_of(now.tip) > fork.root and now.is_current(now.tip)
+        return fork.kind is not ForkKind.ROOT and self._now().root > fork.root
 
     def _is_void(self, fork: Fork) -> bool:
-        """Whether one of both is the work of a key that was revoked since."""
+        """Whether one of both is the work of a key that was revoked since, or may be."""
         now = self._now()
-        return not all(now.counts(entry, doubt=True) for entry in self._sides[fork.id])
+        return not all(now.counts(entry) for entry in self._sides[fork.id])
 
     def _speaks(self, release: VerifiedRelease, good: frozenset[str]) -> bool:
         delegation = release.signers.delegation

@@ -7,6 +7,7 @@ spec: which keys are revoked, which records count, which of them are the line, a
 
 from __future__ import annotations
 
+from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeGuard, TypeVar, final
 
@@ -15,7 +16,7 @@ from samara.protocol.records.attestation import Attestation
 from samara.protocol.records.binding import KeyBinding
 from samara.protocol.records.collection import Collection
 from samara.protocol.records.delegation import Delegation
-from samara.protocol.records.entry import Said, Verified
+from samara.protocol.records.entry import Place, Said, Verified
 from samara.protocol.records.head import VerifiedHead
 from samara.protocol.records.log import Entry
 from samara.protocol.records.revocation import KeyRevocation, ReleaseRevocation
@@ -42,9 +43,11 @@ class Reading:
         placed: Records of the log by id, in the order in which they came.
         loose: Heads outside the log by id.
         condemned: Delegations of which a fork is proven.
+        aside: Revocations of a publisher who was frozen when they came: they count, and lead the log nowhere.
 
     Attributes:
         keys: Revoked keys, and the revocation that holds for each.
+        root: The newest root under which a record of the log is known, 0 when there is none.
         tip: The newest record of the log; None when there is none.
         line: The records of the log that hold together, by position. There may be gaps.
         counted: Ids of those that say something: current keys have signed them, or something after them.
@@ -58,6 +61,7 @@ class Reading:
     """
 
     __slots__ = (
+        "_aside",
         "_chain",
         "_condemned",
         "_paths",
@@ -72,6 +76,7 @@ class Reading:
         "line",
         "named",
         "revoked",
+        "root",
         "tip",
     )
 
@@ -81,12 +86,15 @@ class Reading:
         placed: Mapping[bytes, Entry],
         loose: Mapping[bytes, VerifiedHead],
         condemned: frozenset[bytes],
+        aside: AnyOf[bytes],
     ) -> None:
         self._chain: Final = chain
         self._placed: Final = placed
         self._condemned: Final = condemned
+        self._aside: Final = aside
         self._paths: Final = _Paths(placed)
         self.keys: dict[str, Verified[KeyRevocation]] = {}
+        self.root = 0
         self.tip: Entry | None = None
         self.line: dict[int, Entry] = {}
         self.counted: set[bytes] = set()
@@ -122,11 +130,29 @@ class Reading:
         revocation = self.keys.get(key)
         if revocation is None or revocation.id == entry.id:
             return False
+        if not self.reaches(revocation, root_of(entry), entry.signers.delegation):
+            return False
         place, said = place_of(entry), revocation.said
         if place is None or said.last is None or place.position > said.through:
             return True
         found = self._paths.at(said.last, said.through, place.position)
         return None if found is None else found != entry.id
+
+    def reaches(self, revocation: Verified[KeyRevocation], root: int, delegation: bytes | None) -> bool:
+        """Return whether the revocation of a key is for what it signs under a root, or under a delegation.
+
+        What a newer root, or a delegation under one, has named, an older root does not take back. A delegate writes any
+        root into what it signs, so that of its delegation is what matters.
+        """
+        if delegation is not None:
+            found = self._placed.get(delegation)
+            root = 0 if found is None else root_of(found)
+        return root <= root_of(revocation)
+
+    def is_revoked(self, key: str, root: int, delegation: bytes | None) -> bool:
+        """Return whether what a key signs outside the log, under a root or a delegation, is void."""
+        revocation = self.keys.get(key)
+        return revocation is not None and self.reaches(revocation, root, delegation)
 
     def is_current(self, entry: Entry) -> bool:
         """Return whether enough keys of the current root signed a record, revoked ones aside."""
@@ -162,11 +188,21 @@ class Reading:
             self.keys[entry.said.key] = entry
         return holds
 
+    def is_followed_by(self, place: Place) -> bool:
+        """Return whether a place is the next one, and what takes it changes nothing that came before.
+
+        It would where the tip says nothing yet: then what comes after it, by current keys, lets it.
+        """
+        if self.tip is None:
+            return place.position == 1
+        return self.tip.id in self.counted and place == Place(_position(self.tip) + 1, self.tip.id)
+
     def append(self, entry: Entry) -> None:
         """Take a record that follows the tip and is signed by current keys, without reading all anew."""
         place = place_of(entry)
         if place is not None:
             self.tip = self.line[place.position] = entry
+            self.root = max(self.root, root_of(entry))
             if says(entry, ReleaseRevocation):
                 self._revoke_release(entry)
             self._hear(entry)
@@ -181,7 +217,8 @@ class Reading:
         for entry in placed:
             if says(entry, ReleaseRevocation) and self.counts(entry, doubt=True):
                 self._revoke_release(entry)
-        candidates = [entry for entry in placed if self.counts(entry)]
+        candidates = [entry for entry in placed if entry.id not in self._aside and self.counts(entry)]
+        self.root = max(map(root_of, candidates), default=0)
         if candidates:
             self.tip = max(candidates, key=self.rank)
             for entry in self._follow(self.tip, candidates):
