@@ -17,8 +17,21 @@ from blake3 import blake3
 
 from samara.protocol import ids
 from samara.protocol.dsse import PAYLOAD_TYPE, SigningKey, pae
-from samara.protocol.records import make_genesis, make_next_root
-from samara.protocol.records.root import PublisherChain
+from samara.protocol.limits import MAX_POSITION
+from samara.protocol.records import (
+    Place,
+    PublisherChain,
+    Reason,
+    Revocation,
+    Subject,
+    Verified,
+    VerifiedHead,
+    make_genesis,
+    make_head,
+    make_key_revocation,
+    make_next_root,
+    make_release_revocation,
+)
 
 FOLDER = Path(__file__).parent / "records"
 
@@ -1248,6 +1261,218 @@ def delegated_vectors() -> list[Vector]:
     ]
 
 
+# Logs: records that are each intact, and what they say together.
+
+
+class Log:
+    """A publisher's log as it grows; `copy` is a second one with the same beginning."""
+
+    def __init__(self, chain: PublisherChain, key: SigningKey) -> None:
+        self.chain, self.key = chain, key
+        self.place = Place.first()
+        self.heads: dict[str, VerifiedHead] = {}
+        self.said: list[str] = []
+
+    def copy(self) -> Log:
+        other = Log(self.chain, self.key)
+        other.place, other.heads, other.said = self.place, dict(self.heads), list(self.said)
+        return other
+
+    def head(self, release: bytes, name: str = "tiny-llama", **changes: object) -> str:
+        said: dict[str, Any] = {"previous": self.heads.get(name), "issued": ISSUED, "place": self.place} | changes
+        found = make_head(self.chain, name=name, release=release, keys=[self.key], **said)
+        self.heads[name] = found
+        return self.took(found) if found.head.place is not None else found.envelope.decode()
+
+    def revoke(self, release: bytes) -> str:
+        about = Subject.of("release", release)
+        more: dict[str, Any] = {"place": self.place, "issued": ISSUED, "keys": [self.key]}
+        return self.took(make_release_revocation(self.chain, release=about, reason=Reason.BROKEN, **more))
+
+    def revoke_key(self, key: SigningKey, last: Place) -> str:
+        more: dict[str, Any] = {"place": self.place, "issued": ISSUED, "keys": [self.key]}
+        return self.took(make_key_revocation(self.chain, key=key.did, last=last, **more))
+
+    def took(self, found: VerifiedHead | Verified[Revocation]) -> str:
+        self.place = self.place.next(found.id) if self.place.position < MAX_POSITION else self.place
+        self.said.append(found.envelope.decode())
+        return self.said[-1]
+
+    def rotate(self, place: Place | None = None) -> list[str]:
+        """Ben takes over from Anna; his heads begin anew."""
+        self.chain, self.key, self.heads = ANNA_THEN_BEN, BEN, {}
+        self.place = place or self.place
+        return [text.decode() for text in ANNA_THEN_BEN.envelopes]
+
+
+def ledger_vectors() -> list[Vector]:
+    rows: list[Vector] = []
+
+    def row(
+        name: str, steps: list[Vector], *, error: str | None = None, roots: str = "anna", **expected: object
+    ) -> None:
+        rows.append({"name": name, "chain": roots, "steps": steps} | ({"error": error} if error else expected))
+
+    def records(*texts: str) -> list[Vector]:
+        return [{"record": text} for text in texts]
+
+    def named(text: str) -> str:
+        return ids.format_record(blake3(payload_of(text)).digest())
+
+    def release(data: bytes) -> str:
+        return ids.format_record(blake3(data).digest())
+
+    def tip(text: str, **heads: bytes) -> dict[str, Any]:
+        found = {"tiny-llama": heads.pop("tiny")} if "tiny" in heads else {}
+        return {"tip": named(text), "heads": {name: release(data) for name, data in found.items()}}
+
+    def log() -> Log:
+        return Log(ANNA_ONLY, ANNA)
+
+    # What is taken.
+    a = log()
+    a.head(b"1")
+    a.head(b"2")
+    row("two heads", records(*a.said), **tip(a.said[-1], tiny=b"2"), missing=[], revoked=[], frozen=False)
+    row("in the other order", records(*a.said[::-1]), **tip(a.said[-1], tiny=b"2"), missing=[], frozen=False)
+    row("the second alone", records(a.said[1]), **tip(a.said[-1], tiny=b"2"), missing=[[1, 1]], frozen=False)
+    row("each twice", records(*a.said, *a.said), **tip(a.said[-1], tiny=b"2"), missing=[], frozen=False)
+    a.revoke(b"1")
+    row("a revocation", records(*a.said), **tip(a.said[-1], tiny=b"2"), revoked=[release(b"1")], frozen=False)
+    row("a revocation alone", records(a.said[2]), tip=named(a.said[2]), missing=[[1, 2]], revoked=[release(b"1")])
+    b = a.copy()
+    roots = b.rotate()
+    row(
+        "roots that were replaced, and nothing since",
+        [*records(*a.said), {"roots": roots}],
+        tip=named(a.said[-1]),
+        heads={},
+        revoked=[release(b"1")],
+    )
+    b.head(b"3", "other")
+    row(
+        "roots that were replaced, and a record since",
+        [*records(*a.said), {"roots": roots}, *records(b.said[-1])],
+        tip=named(b.said[-1]),
+        heads={"tiny-llama": release(b"2"), "other": release(b"3")},
+        revoked=[release(b"1")],
+    )
+    row(
+        "a record of a kind that is not known",
+        records(record("vote", about_genesis(), log_predicate(position=1, after=None, says="yes"))),
+        heads={},
+        missing=[],
+    )
+
+    # Forks.
+    c, d = log(), log()
+    for each in (c, d):
+        each.head(b"1")
+    c.head(b"2")
+    d.head(b"3")
+    d.head(b"4")
+    row("two records of one position", records(*c.said, d.said[1]), error="ForkError")
+    row("a record that follows another", records(*c.said, d.said[2]), error="ForkError")
+    row("a record that another does not follow", records(c.said[0], d.said[2], c.said[1]), error="ForkError")
+    frozen = [*records(*c.said), {"fork": [c.said[1], d.said[1]]}]
+    row("a proof of a fork", frozen, **tip(c.said[-1], tiny=b"2"), frozen=True)
+    e = c.copy()
+    e.head(b"5")
+    row("a record after a fork", [*frozen, *records(e.said[-1])], error="ForkError")
+    e = c.copy()
+    e.revoke(b"2")
+    row("a revocation after a fork", [*frozen, *records(e.said[-1])], revoked=[release(b"2")], frozen=True)
+    for name, branch in (("one", c), ("the other", d)):
+        f = branch.copy()
+        roots = f.rotate()
+        f.head(b"6", "other")
+        row(
+            f"a new root that goes on from {name} branch",
+            [*frozen, {"roots": roots}, *records(*f.said[::-1])],
+            tip=named(f.said[-1]),
+            frozen=False,
+            missing=[],
+        )
+    row("what proves no fork", [*records(*c.said), {"fork": c.said}], error="StatementError")
+    row("a record and itself", [*records(*c.said), {"fork": [c.said[0], c.said[0]]}], error="StatementError")
+    g = log()
+    g.head(b"1")
+    g.heads = {}
+    row("a sequence again at another position", records(g.said[0], g.head(b"2")), error="ForkError")
+    h = log()
+    loose = [h.head(b"1", place=None), h.copy().head(b"2", place=None, previous=None)]
+    row("two heads outside the log", records(*loose), error="ForkError")
+    other_root = make_next_root(ANNA_ONLY, [CLEO.did], [ANNA, CLEO])
+    row(
+        "two roots of one version",
+        [{"roots": [GENESIS.decode(), other_root.decode()]}],
+        error="ForkError",
+        roots="anna, then ben",
+    )
+
+    # Keys that were replaced, or revoked.
+    i = log()
+    i.head(b"1")
+    thief, last = i.copy(), i.place
+    roots = i.rotate()
+    i.revoke_key(ANNA, last)
+    i.head(b"2")
+    evil = thief.head(b"evil")
+    base = [*records(thief.said[0]), {"roots": roots}]
+    row(
+        "what a thief signed, and then the key was revoked",
+        [*records(thief.said[0], evil), {"roots": roots}, *records(*i.said[1:])],
+        **tip(i.said[-1], tiny=b"2"),
+        frozen=False,
+    )
+    row("what a revoked key signs", [*base, *records(i.said[1], evil)], error="RevokedError")
+    row(
+        "what a revoked key signs further on", [*base, *records(*i.said[1:], thief.head(b"more"))], error="RevokedError"
+    )
+    row("what a revoked key revokes", [*base, *records(*i.said[1:], thief.revoke(b"1"))], error="RevokedError")
+    thief_key = thief.revoke_key(BEN, Place.first())
+    row(
+        "a replaced key revokes its successor",
+        [*base, *records(thief_key, *i.said[1:])],
+        **tip(i.said[-1], tiny=b"2"),
+        revoked_keys=[ANNA.did],
+    )
+    j = log()
+    j.head(b"1")
+    old = j.copy()
+    roots = j.rotate()
+    j.head(b"2")
+    base = [*records(old.said[0]), {"roots": roots}, *records(j.said[1])]
+    row("a replaced key at its successor's place", [*base, *records(old.head(b"x"))], error="RollbackError")
+    row("a replaced key beyond its successor's place", [*base, *records(old.head(b"y"))], error="RollbackError")
+    row("a replaced key revokes", [*base, *records(old.revoke(b"1"))], revoked=[release(b"1")], frozen=False)
+    j.chain, j.key = ANNA_ONLY, ANNA
+    row("an older root after a newer one", [*base, *records(j.head(b"z", "other"))], error="RollbackError")
+    k = log()
+    k.head(b"1")
+    k.place = Place(4, k.heads["tiny-llama"].id)
+    row("a record after one of another position", records(*k.said, k.head(b"2")), error="StatementError")
+    far = log()
+    far.head(b"1")
+    good = far.copy()
+    far.place = Place(MAX_POSITION, FAKE)
+    far.head(b"evil")
+    roots = good.rotate()
+    good.head(b"2")
+    row("the last place of the log", records(*far.said), missing=[[2, MAX_POSITION - 1]], tip=named(far.said[1]))
+    row(
+        "a new root after the last place",
+        [*records(*far.said), {"roots": roots}, *records(good.said[1])],
+        **tip(good.said[1], tiny=b"2"),
+        missing=[],
+    )
+    mallory = Log(PublisherChain.verify([MALLORYS]), MALLORY)
+    row("another publisher's record", records(mallory.head(b"1")), error="StatementError")
+    row("a release in a log", records(envelope(release_payload(), ANNA)), error="StatementError")
+    row("a root in a log", records(GENESIS.decode()), error="StatementError")
+    return rows
+
+
 def license_vectors() -> list[Vector]:
     rows = [
         (None, "NOASSERTION", "unclear"),
@@ -1300,6 +1525,7 @@ def build() -> dict[str, str]:
         "publisher.json": {"vectors": publisher_vectors()},
         "release.json": {"table": TABLE.decode(), "chains": CHAINS, "vectors": release_vectors()},
         "log.json": {"chains": CHAINS, "vectors": [*log_vectors(), *delegated_vectors()]},
+        "ledger.json": {"chains": CHAINS, "vectors": ledger_vectors()},
         "ref.json": {"vectors": ref_vectors()},
         "license.json": {"vectors": license_vectors()},
     }

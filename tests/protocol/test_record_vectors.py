@@ -15,7 +15,9 @@ from samara.protocol.licenses import judge, normalise
 from samara.protocol.ports import Records
 from samara.protocol.records import (
     Delegation,
+    KeyRevocation,
     PublisherChain,
+    ReleaseRevocation,
     Unread,
     Verified,
     verify_attestation,
@@ -27,6 +29,7 @@ from samara.protocol.records import (
     verify_release,
     verify_revocation,
 )
+from samara.protocol.trust import ForkProof, Ledger
 
 VECTORS = Path(__file__).parents[2] / "specs" / "vectors"
 Vector = dict[str, Any]
@@ -193,8 +196,52 @@ def test_a_log_takes_nothing_of_a_record_that_is_refused(vector: Vector) -> None
 
 
 def test_there_are_enough_negative_vectors_of_records() -> None:
-    bad = [row for name in ("envelope", "publisher", "release", "log") for row in each(name, good=False)]
+    bad = [row for name in ("envelope", "publisher", "release", "log", "ledger") for row in each(name, good=False)]
     assert len(bad) >= 200
+
+
+def play(ledger: Ledger, step: dict[str, Any]) -> None:
+    if "record" in step:
+        ledger.admit(step["record"].encode())
+    elif "roots" in step:
+        ledger.learn_roots(PublisherChain.verify([text.encode() for text in step["roots"]]))
+    else:
+        ledger.admit_fork(ForkProof(*(text.encode() for text in step["fork"])))
+
+
+def ledger_of(vector: Vector) -> Ledger:
+    return Ledger(PublisherChain.verify([text.encode() for text in load("ledger")["chains"][vector["chain"]]]))
+
+
+def known_to(ledger: Ledger) -> dict[str, Any]:
+    revocations = [entry.said for entry in ledger.revocations()]
+    return {
+        "tip": None if ledger.newest is None else ids.format_record(ledger.newest.id),
+        "heads": {name: ids.format_record(head.head.release) for name, head in ledger.heads.items()},
+        "missing": [list(gap) for gap in ledger.missing()],
+        "revoked": sorted(ids.format_record(e.release) for e in revocations if isinstance(e, ReleaseRevocation)),
+        "revoked_keys": sorted(said.key for said in revocations if isinstance(said, KeyRevocation)),
+        "frozen": ledger.fork is not None,
+    }
+
+
+@pytest.mark.parametrize("vector", each("ledger", good=True))
+def test_a_ledger_says_what_records_say_together(vector: Vector) -> None:
+    ledger = ledger_of(vector)
+    for step in vector["steps"]:
+        play(ledger, step)
+    known = known_to(ledger)
+    assert known == known | {name: vector[name] for name in known.keys() & vector.keys()}
+
+
+@pytest.mark.parametrize("vector", each("ledger", good=False))
+def test_a_ledger_refuses_the_last_step(vector: Vector) -> None:
+    ledger = ledger_of(vector)
+    *steps, last = vector["steps"]
+    for step in steps:
+        play(ledger, step)
+    with refused(vector):
+        play(ledger, last)
 
 
 def described(ref: links.Ref) -> dict[str, Any]:
