@@ -12,13 +12,12 @@ believed, is for `samara.protocol.trust.policy`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Collection as AnyOf
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.errors import ForkError, RevokedError, RollbackError, StatementError
+from samara.protocol.errors import ForkError, RecordError, RevokedError, RollbackError, StatementError
 from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.records.attestation import Attestation
 from samara.protocol.records.binding import OMS, KeyBinding
@@ -33,7 +32,6 @@ from samara.protocol.records.root import PublisherChain
 from samara.protocol.records.signers import Standing
 from samara.protocol.trust.forks import (
     Fork,
-    ForkKind,
     ForkProof,
     contradict,
     fork_of,
@@ -41,6 +39,8 @@ from samara.protocol.trust.forks import (
     root_of,
     verify_fork,
 )
+from samara.protocol.trust.freezes import Freezes
+from samara.protocol.trust.index import Index
 from samara.protocol.trust.reading import Reading, says
 
 __all__ = ["Admitted", "Ledger"]
@@ -71,36 +71,17 @@ class Ledger:
     Args:
         chain: Its verified roots.
         lifted: Ids of the forks that the operator of this machine has lifted.
+        witnesses: did:keys whose signatures on records are worth keeping, beside those of the publisher.
     """
 
-    __slots__ = (
-        "_aside",
-        "_chain",
-        "_envelopes",
-        "_forks",
-        "_known",
-        "_lifted",
-        "_loose",
-        "_names",
-        "_placed",
-        "_places",
-        "_reading",
-        "_sides",
-        "_stale",
-    )
+    __slots__ = ("_aside", "_chain", "_freezes", "_index", "_reading", "_stale", "_witnesses")
 
-    def __init__(self, chain: PublisherChain, lifted: AnyOf[bytes] = ()) -> None:
+    def __init__(self, chain: PublisherChain, lifted: AnyOf[bytes] = (), witnesses: AnyOf[str] = frozenset()) -> None:
         self._chain = chain
-        self._placed: dict[bytes, Entry] = {}
-        self._loose: dict[bytes, VerifiedHead] = {}
-        self._places: dict[int, list[Entry]] = {}
-        self._names: dict[tuple[str, bytes | None, int, int], list[VerifiedHead]] = {}
-        self._known: dict[bytes, Verified[Delegation]] = {}
-        self._aside: set[bytes] = set()
-        self._envelopes: dict[bytes, bytes] = {}
-        self._forks: dict[bytes, Fork] = {}
-        self._sides: dict[bytes, tuple[Entry, ...]] = {}
-        self._lifted: set[bytes] = set(lifted)
+        self._witnesses: Final = frozenset(witnesses)
+        self._index: Final = Index()
+        self._freezes: Final = Freezes(lifted)
+        self._aside: Final[set[bytes]] = set()
         self._reading: Reading = self._read()
         self._stale = False
 
@@ -109,8 +90,9 @@ class Ledger:
         cls,
         chain: PublisherChain,
         envelopes: Iterable[bytes],
-        proofs: Iterable[ForkProof] = (),
+        proofs: Sequence[ForkProof] = (),
         lifted: AnyOf[bytes] = (),
+        witnesses: AnyOf[str] = frozenset(),
     ) -> Ledger:
         """Make a ledger of what was stored: all of it is verified again.
 
@@ -119,11 +101,18 @@ class Ledger:
             envelopes: Records, in the order in which they were taken. What would be refused today is left out.
             proofs: Of forks.
             lifted: Ids of the forks that the operator has lifted.
+            witnesses: As above.
 
         Raises:
             RecordError: The store is damaged: a record or a proof is wrong by itself.
         """
-        ledger = cls(chain, lifted)
+        ledger = cls(chain, lifted, witnesses)
+        for proof in proofs:
+            # What is lifted must be known before the records that it lets in; what is not, would keep them out.
+            with contextlib.suppress(RecordError):
+                fork, *sides = verify_fork(proof, chain)
+                if fork.id in lifted:
+                    ledger._note(fork, sides)
         for envelope in envelopes:
             with contextlib.suppress(ForkError, RevokedError, RollbackError):
                 ledger.admit(envelope)
@@ -159,16 +148,13 @@ class Ledger:
             joined = self._chain.join(chain)
         except ForkError as error:
             if error.pair is not None:
-                self._note(*verify_fork(ForkProof(*error.pair), self._chain))
+                fork, *sides = verify_fork(ForkProof(*error.pair), self._chain)
+                self._note(fork, sides)
             raise
         longer = len(joined.roots) > len(self._chain.roots)
         if longer:
             self._chain = joined
-            known = (*self._placed.values(), *self._loose.values())
-            for index in (self._placed, self._loose, self._places, self._names, self._known):
-                index.clear()
-            for entry in known:
-                self._index(_restood(entry, joined))
+            self._index.restand(joined)
             self._reading, self._stale = self._read(), False
         return longer
 
@@ -190,11 +176,11 @@ class Ledger:
 
         Source: specs/trust.md, "Admission".
         """
-        same = self._known_as(self._envelopes.get(envelope, b""))
+        same = self._index.find_envelope(envelope)
         if same is not None:  # the very bytes that were verified once: a replay costs nothing
             return Admitted(same, new=False)
-        entry = verify_entry(envelope, self._chain, self._known)
-        known = self._known_as(entry.id)
+        entry = verify_entry(envelope, self._chain, self._index.delegations)
+        known = self._index.find(entry.id)
         if known is not None:
             return self._cosigned(known, entry)
         revokes = says(entry, ReleaseRevocation) or says(entry, KeyRevocation)
@@ -205,31 +191,28 @@ class Ledger:
         self._refuse_misplaced(entry)
         if not revokes:
             self._refuse_outranked(entry)
-        found = self._fork_with(entry)
-        # Of a publisher who is frozen already, further forks say nothing more.
-        if found is not None and frozen is None:
-            fork, other = found
-            self._note(fork, other, entry)
-            if revokes:
-                self._aside.add(entry.id)
-                self._take(entry)
-            raise _frozen(fork)
-        if frozen is not None:
+        fork = None if frozen is not None else self._fork_with(entry)
+        if revokes and (frozen is not None or fork is not None):
             self._aside.add(entry.id)
-        self._take(entry)
+        if fork is None or revokes:
+            self._take(entry)
+        if fork is not None:
+            raise _frozen(fork)
         return Admitted(entry, new=True)
 
     def admit_fork(self, proof: ForkProof) -> Fork:
         """Take a proof that somebody else brought: the publisher is frozen, unless what it shows is over.
+
+        Returns:
+            The fork that is kept: this one, or one that says the same.
 
         Raises:
             RecordError: It proves nothing.
 
         Source: specs/trust.md, "Forks".
         """
-        fork, *sides = verify_fork(proof, self._chain, self._known)
-        self._note(fork, *sides)
-        return fork
+        fork, *sides = verify_fork(proof, self._chain, self._index.delegations)
+        return self._note(fork, sides)
 
     def lift(self, fork: bytes) -> None:
         """Go on in spite of a fork, as the operator says; it stays known.
@@ -237,7 +220,7 @@ class Ledger:
         Args:
             fork: Its id.
         """
-        self._lifted.add(fork)
+        self._freezes.lift(fork)
         self._stale = True
 
     # What is known.
@@ -245,13 +228,12 @@ class Ledger:
     @property
     def fork(self) -> Fork | None:
         """The fork that freezes the publisher, or None. Of several, the one under the newest root."""
-        holding = [fork for fork in self._forks.values() if fork.delegation is None and self._holds(fork)]
-        return max(holding, key=lambda fork: (fork.kind is ForkKind.ROOT, fork.root), default=None)
+        return self._freezes.holding(self._now(), len(self._chain.roots))
 
     @property
     def forks(self) -> tuple[Fork, ...]:
         """All forks that were ever proven, also those that are over: their proofs are kept and passed on."""
-        return tuple(self._forks.values())
+        return self._freezes.all
 
     @property
     def newest(self) -> Entry | None:
@@ -317,8 +299,7 @@ class Ledger:
 
     def history(self, name: str) -> tuple[VerifiedHead, ...]:
         """Return all heads of a name that are known, oldest first: what was tagged, and tagged anew."""
-        found = [head for heads in self._names.values() for head in heads if head.head.name == name]
-        return tuple(sorted(found, key=lambda head: (head.head.root, head.head.sequence, head.id)))
+        return tuple(self._index.heads(name))
 
     def revocation(self, release: ReleaseId) -> Verified[ReleaseRevocation] | None:
         """Return the newest revocation of a release *of this publisher*; of another's it says nothing."""
@@ -335,7 +316,7 @@ class Ledger:
     @property
     def delegations(self) -> Mapping[bytes, Verified[Delegation]]:
         """Return all delegations that are known, by record id: what `verify_release` takes."""
-        return self._known
+        return self._index.delegations
 
     def delegation_in_force(self, delegation: bytes) -> bool:
         """Return whether a delegation is the newest for its names. Whether it has expired, is for the floor of time."""
@@ -421,64 +402,49 @@ class Ledger:
         return self._reading
 
     def _read(self) -> Reading:
-        condemned = frozenset(
-            fork.delegation
-            for fork in self._forks.values()
-            if fork.delegation is not None and fork.id not in self._lifted
-        )
-        return Reading(self._chain, self._placed, self._loose, condemned, self._aside)
+        index = self._index
+        return Reading(self._chain, index.placed, index.loose, self._freezes.condemned, self._aside)
 
     def _take(self, entry: Entry) -> None:
         """Keep a record; where that is all there is to it, the reading goes on, and else is made anew when asked."""
-        self._index(entry)
+        self._index.add(entry)
         if isinstance(entry, VerifiedHead) and entry.head.place is None:
             if not self._stale:
                 self._reading.hear_loose(entry)
             return
         follows = not self._stale and self._reading.is_followed_by(_place(entry))
-        moves = any(head.head.delegation for head in self._loose.values()) if says(entry, Delegation) else False
+        moves = any(head.head.delegation for head in self._index.loose.values()) if says(entry, Delegation) else False
         if says(entry, KeyRevocation):
             moves = self._reading.revoke_key(entry)  # at once, so that what the key signs next is refused
         if follows and not moves and entry.id not in self._aside and self._reading.is_current(entry):
             self._reading.append(entry)
-        else:
-            self._stale = True
-
-    def _index(self, entry: Entry) -> None:
-        self._envelopes[entry.envelope] = entry.id
-        if isinstance(entry, VerifiedHead):
-            head = entry.head
-            self._names.setdefault((head.name, head.delegation, head.root, head.sequence), []).append(entry)
-            if head.place is None:
-                self._loose[entry.id] = entry
-                return
-        self._placed[entry.id] = entry
-        self._places.setdefault(_place(entry).position, []).append(entry)
-        if says(entry, Delegation):
-            self._known[entry.id] = entry
-
-    def _known_as(self, record: bytes) -> Entry | None:
-        return self._placed.get(record) or self._loose.get(record)
+            return
+        if entry.id not in self._aside and self._reading.counts(entry):
+            self._reading.root = max(self._reading.root, root_of(entry))
+        self._stale = True
 
     def _cosigned(self, known: Entry, entry: Entry) -> Admitted:
-        if not entry.signers.everyone > known.signers.everyone:
+        """Keep what is signed by more of those who matter here; else anybody could fill a record with signatures."""
+        if not self._worth(entry) > self._worth(known):
             return Admitted(known, new=False)
-        place = place_of(entry)
-        if place is not None:
-            same = self._places[place.position]
-            same[:] = [one for one in same if one.id != entry.id]
-        if isinstance(entry, VerifiedHead):
-            heads = self._names[entry.head.name, entry.head.delegation, entry.head.root, entry.head.sequence]
-            heads[:] = [one for one in heads if one.id != entry.id]
-        del self._envelopes[known.envelope]
-        self._index(entry)
+        self._index.add(entry)
         self._stale = True
         return Admitted(entry, new=False, cosigned=True)
 
+    def _worth(self, entry: Entry) -> frozenset[str]:
+        return frozenset(entry.signers.keys) | (self._witnesses & frozenset(entry.signers.cosigners))
+
     def _frozen_by(self, entry: Entry) -> Fork | None:
-        """Return the fork that bars a record, unless a newer root has signed it."""
-        fork = self.fork
-        return fork if fork is not None and (fork.kind is ForkKind.ROOT or root_of(entry) <= fork.root) else None
+        """Return the fork that keeps a record out: its delegation's, or its publisher's if no newer root signed it."""
+        # The last reading will do, if it is not the newest: else each record that fills a gap would read all anew.
+        now, roots = self._reading, len(self._chain.roots)
+        delegation = entry.signers.delegation
+        if delegation is not None:
+            condemned = self._freezes.holding(now, roots, delegation)
+            if condemned is not None:
+                return condemned
+        fork = self._freezes.holding(now, roots)
+        return fork if fork is not None and root_of(entry) <= fork.root else None
 
     def _refuse_void(self, entry: Entry) -> None:
         if not self._reading.counts(entry, doubt=True):
@@ -489,7 +455,7 @@ class Ledger:
 
     def _refuse_misplaced(self, entry: Entry) -> None:
         place = place_of(entry)
-        parent = self._placed.get(place.after) if place is not None and place.after is not None else None
+        parent = self._index.placed.get(place.after) if place is not None and place.after is not None else None
         if place is None or parent is None:
             return
         if _place(parent).position != place.position - 1:
@@ -504,8 +470,8 @@ class Ledger:
         if place is None:
             return
         root = root_of(entry)
-        newer = [one for one in self._places.get(place.position, ()) if root_of(one) > root]
-        after = [one for one in self._places.get(place.position + 1, ()) if root_of(one) > root]
+        newer = [one for one in self._index.at(place.position) if root_of(one) > root]
+        after = [one for one in self._index.at(place.position + 1) if root_of(one) > root]
         named = any(_place(one).after == entry.id for one in after)
         tip = self._reading.tip if not self._stale else self._now_if_beyond(place)
         beyond = tip is not None and place.position > _place(tip).position and root_of(tip) > root
@@ -520,48 +486,27 @@ class Ledger:
         tip = self._reading.tip
         return tip if tip is not None and place.position <= _place(tip).position else self._now().tip
 
-    def _fork_with(self, entry: Entry) -> tuple[Fork, Entry] | None:
-        for known in self._near(entry):
+    def _fork_with(self, entry: Entry) -> Fork | None:
+        """Return the fork that a record makes with one that is known, and which is kept from now on."""
+        for known in self._index.near(entry):
             kind = contradict(known, entry)
             # While it cannot be told whether a revoked key rightly signed one of both, they prove nothing.
             if kind is not None and self._reading.counts(known) and self._reading.counts(entry):
                 fork = fork_of(known, entry, kind)
-                if fork.id not in self._lifted and not self._settled(fork):
-                    return fork, known
+                if not self._freezes.is_over(fork, self._reading, len(self._chain.roots)):
+                    return self._note(fork, (known, entry))
         return None
 
-    def _near(self, entry: Entry) -> Iterator[Entry]:
-        place = place_of(entry)
-        if place is not None:
-            for position in (place.position - 1, place.position, place.position + 1):
-                yield from self._places.get(position, ())
-        if isinstance(entry, VerifiedHead):
-            head = entry.head
-            for sequence in (head.sequence - 1, head.sequence, head.sequence + 1):
-                yield from self._names.get((head.name, head.delegation, head.root, sequence), ())
-
-    def _note(self, fork: Fork, *sides: Entry) -> None:
-        self._forks[fork.id], self._sides[fork.id] = fork, sides
+    def _note(self, fork: Fork, sides: Iterable[Entry]) -> Fork:
         self._stale = True
-
-    def _holds(self, fork: Fork) -> bool:
-        return fork.id not in self._lifted and not self._settled(fork) and not self._is_void(fork)
-
-    def _settled(self, fork: Fork) -> bool:
-        """Whether the publisher has gone on under a newer root than the one of the fork."""
-        return fork.kind is not ForkKind.ROOT and self._now().root > fork.root
-
-    def _is_void(self, fork: Fork) -> bool:
-        """Whether one of both is the work of a key that was revoked since, or may be."""
-        now = self._now()
-        return not all(now.counts(entry) for entry in self._sides[fork.id])
+        return self._freezes.note(fork, sides, self._reading)
 
     def _speaks(self, release: VerifiedRelease, good: frozenset[str]) -> bool:
         delegation = release.signers.delegation
         if delegation is None:
             now = self._chain.current
             return len(good & set(now.keys)) >= now.threshold
-        found = self._known.get(delegation)
+        found = self._index.delegations.get(delegation)
         return (
             found is not None
             and self._now().in_force(delegation)
@@ -586,16 +531,3 @@ def _frozen(fork: Fork) -> ForkError:
         pair=(fork.proof.first, fork.proof.second),
         hint=_FORK_HINT,
     )
-
-
-def _restood(entry: Entry, chain: PublisherChain) -> Entry:
-    """Return a record with its signers held against a longer chain."""
-    signers = entry.signers
-    if signers.delegation is not None:
-        return entry
-    now = chain.current
-    current = len(signers.everyone & set(now.keys)) >= now.threshold
-    standing = Standing.CURRENT if current else Standing.RETIRED
-    if standing is signers.standing:
-        return entry
-    return dataclasses.replace(entry, signers=dataclasses.replace(signers, standing=standing))

@@ -173,11 +173,6 @@ class Reading:
             and newest.id == delegation
         )
 
-    def rank(self, entry: Entry) -> tuple[bool, int, int]:
-        """Return by what a record of the log is newer than another: a greater rank is."""
-        place = place_of(entry)
-        return self.is_current(entry), root_of(entry), place.position if place else 0
-
     # Reading on.
 
     def revoke_key(self, entry: Verified[KeyRevocation]) -> bool:
@@ -220,7 +215,7 @@ class Reading:
         candidates = [entry for entry in placed if entry.id not in self._aside and self.counts(entry)]
         self.root = max(map(root_of, candidates), default=0)
         if candidates:
-            self.tip = max(candidates, key=self.rank)
+            self.tip = max(candidates, key=lambda entry: (root_of(entry), _position(entry)))
             for entry in self._follow(self.tip, candidates):
                 self._hear(entry)
         for head in loose:

@@ -533,6 +533,45 @@ def test_a_fork_of_roots_freezes_all() -> None:
         assert known.admit(anna.said[-1]).new
 
 
+def test_a_fork_of_roots_is_over_with_the_next_root() -> None:
+    """A thief of keys that were replaced makes a fork with their successors; one more root, and he is too late."""
+    anna = Publisher.of("anna")
+    anna.publish("1")
+    thief = anna.copy()
+    anna.rotate("ben")
+    thief.rotate("mallory")
+    ledger = anna.ledger()
+    with pytest.raises(ForkError):
+        ledger.learn_roots(thief.chain)
+    assert ledger.learn_roots(anna.rotate("cleo"))
+    assert ledger.fork is None
+    anna.publish("2")
+    assert ledger.admit(anna.said[-1]).new
+    with pytest.raises(ForkError):
+        ledger.learn_roots(thief.rotate("mallory-2"))
+    for known in (ledger, restarted(ledger)):
+        assert known.fork is None
+        assert known.chain == anna.chain
+        assert known.heads["tiny"] == anna.heads["tiny"]
+
+
+def test_a_thief_of_replaced_keys_signs_forks_without_end() -> None:
+    """They freeze nobody who knows the new root, and one of them is kept."""
+    anna = Publisher.of("anna")
+    anna.publish("1")
+    thief = anna.copy()
+    anna.rotate("ben")
+    anna.publish("2")
+    ledger = anna.ledger()
+    for number in range(5):
+        one, other = thief.copy(), thief.copy()
+        one.publish(f"a{number}")
+        other.publish(f"b{number}")
+        ledger.admit_fork(ForkProof(one.said[-1], other.said[-1]))
+        assert ledger.fork is None
+    assert len(ledger.forks) == 1
+
+
 def test_a_fork_of_heads_outside_the_log() -> None:
     anna = Publisher.of("anna")
     other = anna.copy()
@@ -569,7 +608,7 @@ def test_signature_stripping() -> None:
     anna = Publisher.of("anna", "ben", threshold=2)
     head = anna.publish("1")
     whole = Envelope.decode(head.envelope)
-    ledger = Ledger(anna.chain)
+    ledger = Ledger(anna.chain, witnesses=[key("witness").did, key("another").did])
     for kept in ((), whole.signatures[:1], whole.signatures[1:]):
         with pytest.raises(SignatureError):
             ledger.admit(Envelope(whole.payload, kept).encode())
@@ -579,6 +618,10 @@ def test_signature_stripping() -> None:
     assert not ledger.admit(head.envelope).cosigned
     assert ledger.heads["tiny"].signers.cosigners == (key("witness").did,)
     assert ledger.admit(dsse.cosign(witnessed, [key("another")])).cosigned
+    assert len(ledger.heads["tiny"].signers.cosigners) == 2
+    # Nobody fills it with signatures of keys that nobody asked for.
+    junk = dsse.cosign(witnessed, [key("another"), *(key(f"junk-{number}") for number in range(10))])
+    assert not ledger.admit(junk).cosigned
     assert len(ledger.heads["tiny"].signers.cosigners) == 2
 
 
