@@ -89,13 +89,7 @@ class PublisherChain:
             raise StatementError(f"a chain of {len(envelopes)} roots: expected 1 to {MAX_ROOT_CHAIN}")
         roots: list[VerifiedRoot] = []
         for envelope in envelopes:
-            opened = open_record(envelope, ROOT_TYPE, _KNOWN)
-            root = _read(opened.fields)
-            if roots:
-                _check_next(roots[-1], opened, root)
-            else:
-                _check_genesis(opened, root)
-            roots.append(VerifiedRoot(opened.id, opened.payload, root, envelope))
+            roots.append(_verify_root(envelope, roots[-1] if roots else None))
             # Judged at once: a long chain with a wrong beginning costs one verification.
             if expected is not None and roots[0].id != expected:
                 raise StatementError(f"the chain of {format_record(roots[0].id)}, not of {format_record(expected)}")
@@ -123,6 +117,27 @@ class PublisherChain:
                 hint="ask for the record from a peer with a newer root chain",
             )
         return self.roots[version - 1].root
+
+    def followed_by(self, envelope: bytes) -> PublisherChain:
+        """Verify a root that comes next, and return the longer chain; the roots before it are not verified again.
+
+        Raises:
+            RecordError: One of its subclasses; which one for what, is in the spec.
+
+        Source: specs/records.md §4, 3 and 4.
+        """
+        if len(self.roots) >= MAX_ROOT_CHAIN:
+            raise StatementError(f"a chain of more than {MAX_ROOT_CHAIN} roots")
+        return PublisherChain(self.publisher, (*self.roots, _verify_root(envelope, self.roots[-1])))
+
+    def up_to(self, version: int) -> PublisherChain:
+        """Return the beginning of this chain.
+
+        Raises:
+            StatementError: The chain does not reach so far.
+        """
+        self.at(version)
+        return PublisherChain(self.publisher, self.roots[:version])
 
     def join(self, other: PublisherChain) -> PublisherChain:
         """Return the longer of two chains of one publisher.
@@ -189,6 +204,16 @@ def _predicate(root: Root) -> dict[str, object]:
 def _read(fields: Fields) -> Root:
     keys = fields.did_keys("keys", MAX_KEYS)
     return Root(fields.integer("version", 1), fields.integer("threshold", 1, len(keys)), keys)
+
+
+def _verify_root(envelope: bytes, previous: VerifiedRoot | None) -> VerifiedRoot:
+    opened = open_record(envelope, ROOT_TYPE, _KNOWN)
+    root = _read(opened.fields)
+    if previous is None:
+        _check_genesis(opened, root)
+    else:
+        _check_next(previous, opened, root)
+    return VerifiedRoot(opened.id, opened.payload, root, envelope)
 
 
 def _check_genesis(opened: Opened, root: Root) -> None:

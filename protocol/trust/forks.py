@@ -178,20 +178,14 @@ def _clash(a: tuple[int, bytes | None], b: tuple[int, bytes | None], a_id: bytes
 
 
 def _fork_of_roots(proof: ForkProof, publisher: PublisherChain) -> Fork:
-    version = _version(proof.first)
-    before = publisher.envelopes[: version - 1]
-    if not before or len(before) < version - 1:
-        raise StatementError("a fork of roots whose beginning is not known here")
-    first, second = (PublisherChain.verify([*before, item]).roots[-1] for item in (proof.first, proof.second))
+    version = open_any(proof.first).fields.integer("version", 2)
+    before = publisher.up_to(version - 1)
+    first, second = (before.followed_by(item).roots[-1] for item in (proof.first, proof.second))
     if first.id == second.id:
         raise StatementError("one root twice proves no fork")
     return _fork(
         ForkKind.ROOT, version, None, (first.id, second.id), proof, f"two different roots of version {version}"
     )
-
-
-def _version(envelope: bytes) -> int:
-    return open_any(envelope).fields.integer("version", 1)
 
 
 def _fork(

@@ -87,8 +87,13 @@ class Freezes:
         return max(held, key=lambda fork: fork.root, default=None)
 
     def is_over(self, fork: Fork, now: Reading, roots: int) -> bool:
-        """Return whether a publisher has gone on under a newer root than that of a fork, or the operator lifted it."""
-        newest = roots if fork.kind is ForkKind.ROOT else now.root
+        """Return whether a publisher has gone on under a newer root than that of a fork, or the operator lifted it.
+
+        A delegate writes any root into what it signs: its fork is over only with its delegation.
+        """
+        if fork.delegation is not None:
+            return self.is_lifted(fork)
+        newest = roots if fork.kind is ForkKind.ROOT else now.top[0]
         return newest > fork.root or self.is_lifted(fork)
 
     def _holds(self, fork: Fork, now: Reading, roots: int) -> bool:

@@ -17,7 +17,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.errors import ForkError, RecordError, RevokedError, RollbackError, StatementError
+from samara.protocol.errors import (
+    ForkError,
+    RecordError,
+    RevokedError,
+    RollbackError,
+    SamaraError,
+    StatementError,
+    UntrustedError,
+)
 from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.records.attestation import Attestation
 from samara.protocol.records.binding import OMS, KeyBinding
@@ -72,9 +80,12 @@ class Ledger:
         chain: Its verified roots.
         lifted: Ids of the forks that the operator of this machine has lifted.
         witnesses: did:keys whose signatures on records are worth keeping, beside those of the publisher.
+
+    Attributes:
+        left_out: Of a restored ledger: each envelope or encoded proof that was not taken again, and why.
     """
 
-    __slots__ = ("_aside", "_chain", "_freezes", "_index", "_reading", "_stale", "_witnesses")
+    __slots__ = ("_aside", "_chain", "_freezes", "_index", "_reading", "_stale", "_witnesses", "left_out")
 
     def __init__(self, chain: PublisherChain, lifted: AnyOf[bytes] = (), witnesses: AnyOf[str] = frozenset()) -> None:
         self._chain = chain
@@ -84,6 +95,7 @@ class Ledger:
         self._aside: Final[set[bytes]] = set()
         self._reading: Reading = self._read()
         self._stale = False
+        self.left_out: Final[list[tuple[bytes, SamaraError]]] = []
 
     @classmethod
     def restore(
@@ -96,15 +108,14 @@ class Ledger:
     ) -> Ledger:
         """Make a ledger of what was stored: all of it is verified again.
 
+        What would be refused today, or is damaged, is left out: `left_out` has it, so that the store can tell of it.
+
         Args:
             chain: The verified roots.
-            envelopes: Records, in the order in which they were taken. What would be refused today is left out.
+            envelopes: Records, in the order in which they were taken: of two branches of a fork the first is held.
             proofs: Of forks.
             lifted: Ids of the forks that the operator has lifted.
             witnesses: As above.
-
-        Raises:
-            RecordError: The store is damaged: a record or a proof is wrong by itself.
         """
         ledger = cls(chain, lifted, witnesses)
         for proof in proofs:
@@ -114,10 +125,16 @@ class Ledger:
                 if fork.id in lifted:
                     ledger._note(fork, sides)
         for envelope in envelopes:
-            with contextlib.suppress(ForkError, RevokedError, RollbackError):
+            try:
                 ledger.admit(envelope)
+            except (RecordError, UntrustedError) as error:
+                if ledger._index.find_envelope(envelope) is None:  # a revocation is taken though it forks
+                    ledger.left_out.append((envelope, error))
         for proof in proofs:
-            ledger.admit_fork(proof)
+            try:
+                ledger.admit_fork(proof)
+            except RecordError as error:
+                ledger.left_out.append((proof.encode(), error))
         return ledger
 
     # What comes in.
@@ -420,7 +437,7 @@ class Ledger:
             self._reading.append(entry)
             return
         if entry.id not in self._aside and self._reading.counts(entry):
-            self._reading.root = max(self._reading.root, root_of(entry))
+            self._reading.reach(entry)
         self._stale = True
 
     def _cosigned(self, known: Entry, entry: Entry) -> Admitted:
@@ -436,7 +453,7 @@ class Ledger:
 
     def _frozen_by(self, entry: Entry) -> Fork | None:
         """Return the fork that keeps a record out: its delegation's, or its publisher's if no newer root signed it."""
-        # The last reading will do, if it is not the newest: else each record that fills a gap would read all anew.
+        # The last reading does, though it may be stale: else each record that fills a gap would have all read anew.
         now, roots = self._reading, len(self._chain.roots)
         delegation = entry.signers.delegation
         if delegation is not None:
@@ -473,18 +490,13 @@ class Ledger:
         newer = [one for one in self._index.at(place.position) if root_of(one) > root]
         after = [one for one in self._index.at(place.position + 1) if root_of(one) > root]
         named = any(_place(one).after == entry.id for one in after)
-        tip = self._reading.tip if not self._stale else self._now_if_beyond(place)
-        beyond = tip is not None and place.position > _place(tip).position and root_of(tip) > root
+        newest, last = self._reading.top
+        beyond = newest > root and place.position > last
         if not named and (newer or after or beyond):
             raise RollbackError(
                 f"a record under root {root} at position {place.position}, where a newer root's are known",
                 hint="keys that were replaced have signed it, or it is of a branch that the publisher left",
             )
-
-    def _now_if_beyond(self, place: Place) -> Entry | None:
-        """The tip, read anew only where it matters: while a gap is filled, every record would read all anew."""
-        tip = self._reading.tip
-        return tip if tip is not None and place.position <= _place(tip).position else self._now().tip
 
     def _fork_with(self, entry: Entry) -> Fork | None:
         """Return the fork that a record makes with one that is known, and which is kept from now on."""

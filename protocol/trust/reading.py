@@ -47,7 +47,7 @@ class Reading:
 
     Attributes:
         keys: Revoked keys, and the revocation that holds for each.
-        root: The newest root under which a record of the log is known, 0 when there is none.
+        top: Root and position of the newest record of the log, (0, 0) when there is none.
         tip: The newest record of the log; None when there is none.
         line: The records of the log that hold together, by position. There may be gaps.
         counted: Ids of those that say something: current keys have signed them, or something after them.
@@ -76,8 +76,8 @@ class Reading:
         "line",
         "named",
         "revoked",
-        "root",
         "tip",
+        "top",
     )
 
     def __init__(
@@ -94,7 +94,7 @@ class Reading:
         self._aside: Final = aside
         self._paths: Final = _Paths(placed)
         self.keys: dict[str, Verified[KeyRevocation]] = {}
-        self.root = 0
+        self.top = (0, 0)
         self.tip: Entry | None = None
         self.line: dict[int, Entry] = {}
         self.counted: set[bytes] = set()
@@ -192,12 +192,16 @@ class Reading:
             return place.position == 1
         return self.tip.id in self.counted and place == Place(_position(self.tip) + 1, self.tip.id)
 
+    def reach(self, entry: Entry) -> None:
+        """Know of a record that counts how far the log goes; what it says is heard when all is read anew."""
+        self.top = max(self.top, _rank(entry))
+
     def append(self, entry: Entry) -> None:
         """Take a record that follows the tip and is signed by current keys, without reading all anew."""
         place = place_of(entry)
         if place is not None:
             self.tip = self.line[place.position] = entry
-            self.root = max(self.root, root_of(entry))
+            self.reach(entry)
             if says(entry, ReleaseRevocation):
                 self._revoke_release(entry)
             self._hear(entry)
@@ -213,9 +217,10 @@ class Reading:
             if says(entry, ReleaseRevocation) and self.counts(entry, doubt=True):
                 self._revoke_release(entry)
         candidates = [entry for entry in placed if entry.id not in self._aside and self.counts(entry)]
-        self.root = max(map(root_of, candidates), default=0)
+        for entry in candidates:
+            self.reach(entry)
         if candidates:
-            self.tip = max(candidates, key=lambda entry: (root_of(entry), _position(entry)))
+            self.tip = max(candidates, key=_rank)
             for entry in self._follow(self.tip, candidates):
                 self._hear(entry)
         for head in loose:
@@ -290,7 +295,7 @@ class Reading:
 
     def _revoke_release(self, entry: Verified[ReleaseRevocation]) -> None:
         known = self.revoked.get(entry.said.release)
-        if known is None or (root_of(entry), _position(entry)) > (root_of(known), _position(known)):
+        if known is None or _rank(entry) > _rank(known):
             self.revoked[entry.said.release] = entry
 
     def _authority(self, entry: Entry) -> tuple[frozenset[str], int]:
@@ -348,6 +353,10 @@ class _Paths:
 def _position(entry: Entry) -> int:
     place = place_of(entry)
     return place.position if place is not None else 0
+
+
+def _rank(entry: Entry) -> tuple[int, int]:
+    return root_of(entry), _position(entry)
 
 
 def _firmness(entry: Verified[KeyRevocation]) -> tuple[int, int, int, bytes]:

@@ -599,6 +599,14 @@ def test_a_fork_by_a_delegate_ends_its_delegation_and_freezes_nobody() -> None:
     assert ledger.head("tiny") is None
     anna.publish("1", "other")
     assert ledger.admit(anna.said[-1]).new
+    # Under whichever root it says that it signs, and however often.
+    ledger.learn_roots(anna.rotate("cleo"))
+    anna.publish("2", "other")
+    ledger.admit(anna.said[-1])
+    with pytest.raises(ForkError):
+        ledger.admit(ben.head(ben.release("3", **under), place=None, **under).envelope)
+    assert len(ledger.forks) == 1
+    assert not restarted(ledger).delegation_in_force(given.id)
 
 
 # Signatures.

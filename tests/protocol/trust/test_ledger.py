@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from support.publishers import WHEN, Publisher, key
 
 from samara.protocol import dsse
-from samara.protocol.errors import CriticalError, ForkError, RecordError, RevokedError, RollbackError, StatementError
+from samara.protocol.errors import (
+    CriticalError,
+    ForkError,
+    JsonError,
+    RecordError,
+    RevokedError,
+    RollbackError,
+    StatementError,
+)
 from samara.protocol.ids import format_record
 from samara.protocol.limits import MAX_COLLECTION, MAX_COLLECTION_PUBLISHERS
 from samara.protocol.records import (
@@ -32,7 +40,7 @@ from samara.protocol.records import (
     verify_entry,
 )
 from samara.protocol.records.entry import about_publisher, origin_of, seal_entry
-from samara.protocol.trust import ForkKind, Ledger
+from samara.protocol.trust import ForkKind, ForkProof, Ledger
 
 
 def test_an_empty_ledger() -> None:
@@ -316,8 +324,15 @@ def test_the_order_in_which_records_come_does_not_matter(seed: int) -> None:
 def test_a_restored_ledger_is_told_of_a_damaged_store() -> None:
     anna = Publisher.of("anna")
     anna.publish("1")
-    with pytest.raises(RecordError):
-        Ledger.restore(anna.chain, [anna.said[0][:-1]])
+    anna.publish("2")
+    proof = ForkProof(anna.said[0], anna.said[1])
+    ledger = Ledger.restore(anna.chain, [anna.said[0][:-1], anna.said[1]], [proof])
+    assert ledger.heads["tiny"].head.sequence == 2
+    assert [(what, type(error)) for what, error in ledger.left_out] == [
+        (anna.said[0][:-1], JsonError),
+        (proof.encode(), StatementError),
+    ]
+    assert Ledger.restore(anna.chain, anna.said).left_out == []
 
 
 def test_roots_of_another_publisher_are_no_roots_here() -> None:
