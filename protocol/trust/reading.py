@@ -364,5 +364,7 @@ def _firmness(entry: Verified[KeyRevocation]) -> tuple[int, int, int, bytes]:
     return -root_of(entry), entry.said.through, _position(entry), entry.id
 
 
-def _newness(head: VerifiedHead) -> tuple[int, int, bool]:
-    return head.head.root, head.head.sequence, head.head.delegation is None
+def _newness(head: VerifiedHead) -> tuple[int, int, bool, bool, bytes]:
+    """Of heads of one name the greatest is the newest; the last two matter where a fork was lifted, to be no chance."""
+    said = head.head
+    return said.root, said.sequence, said.delegation is None, said.place is not None, head.id
