@@ -106,6 +106,11 @@ class Decision:
         """Whether it is believed."""
         return self.ground is not Ground.NOBODY
 
+    @property
+    def moves_time(self) -> bool:
+        """Whether records of its publisher may raise the floor of time: somebody here vouches for them."""
+        return self.ground in (Ground.OWN, Ground.KEYS, Ground.NAMED)
+
 
 @final
 @dataclass(frozen=True, slots=True)

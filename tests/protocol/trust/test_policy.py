@@ -37,6 +37,17 @@ def test_without_rules_strangers_are_taken_at_first_sight_and_it_is_said() -> No
     assert Policy.parse("") == DEFAULT_POLICY
 
 
+def test_strangers_never_move_the_floor_of_time() -> None:
+    grounds = {
+        DEFAULT_POLICY.decide(RELEASE, petname="anna").moves_time,
+        DEFAULT_POLICY.decide(RELEASE, own=True).moves_time,
+        Policy.parse(rule(keys=[key("anna").did])).decide(RELEASE).moves_time,
+    }
+    assert grounds == {True}
+    for policy in (DEFAULT_POLICY, Policy.parse(rule(mode="off")), Policy.parse(rule(mode="enforce"))):
+        assert not policy.decide(RELEASE).moves_time
+
+
 def test_the_first_rule_that_matches_decides() -> None:
     text = rule(name="llama-*", mode="enforce") + rule(publisher="anna", mode="off") + rule(tofu=True)
     assert ground(text) is Ground.NOBODY
