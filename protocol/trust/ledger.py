@@ -3,7 +3,8 @@
 `admit` takes the bytes of a record, from wherever, and verifies them against what is known. What it refuses, it refuses
 with an error of its own for each attack; what it takes, it takes for good. The questions are answered from a `Reading`
 of all that was taken, so the order in which records come does not matter, and a ledger is made anew after a restart by
-admitting what was stored.
+admitting what was stored. A question after records that do not simply follow each other has all of them read anew, some
+40 ms for ten thousand: ask after a batch, not after each.
 
 It has no clock: nothing here ever expires. It keeps nothing outside itself, and trusts nobody: whether a publisher is
 believed, is for `samara.protocol.trust.policy`.
