@@ -28,6 +28,7 @@ __all__ = [
     "Envelope",
     "Signature",
     "SigningKey",
+    "cosign",
     "is_weak_key",
     "pae",
     "require",
@@ -156,6 +157,25 @@ def sign(payload: bytes, keys: Sequence[SigningKey], *, payload_type: str = PAYL
     """Return an envelope of `payload`, signed by each of `keys` in this order."""
     message = pae(payload_type, payload)
     return Envelope(payload, tuple(Signature(key.did, key.sign(message)) for key in keys), payload_type)
+
+
+def cosign(envelope: bytes, keys: Sequence[SigningKey]) -> bytes:
+    """Return an envelope with further signatures, as a witness adds them; the record keeps its id.
+
+    Args:
+        envelope: The JSON form. Whoever signs has verified it.
+        keys: Who signs; a key that has signed it already is passed over.
+
+    Raises:
+        JsonError: Not strict JSON.
+        EnvelopeError: Malformed, or it would have more than `MAX_SIGNATURES`.
+    """
+    found = Envelope.decode(envelope)
+    there = {signature.keyid for signature in found.signatures}
+    added = sign(found.payload, [key for key in keys if key.did not in there]).signatures
+    if len(found.signatures) + len(added) > MAX_SIGNATURES:
+        raise EnvelopeError(f"an envelope with more than {MAX_SIGNATURES} signatures")
+    return Envelope(found.payload, found.signatures + added).encode()
 
 
 def signers(envelope: Envelope) -> frozenset[str]:

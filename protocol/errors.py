@@ -19,6 +19,8 @@ __all__ = [
     "EncodingError",
     "EngineError",
     "EnvelopeError",
+    "ForkError",
+    "FutureError",
     "HomeBusyError",
     "JsonError",
     "KeyFileError",
@@ -39,8 +41,11 @@ __all__ = [
     "ReadOnlyError",
     "RecordError",
     "RemoteProtocolError",
+    "RevokedError",
+    "RollbackError",
     "SamaraError",
     "SignatureError",
+    "StaleError",
     "StatementError",
     "StickError",
     "StoppedError",
@@ -151,6 +156,23 @@ class StatementError(RecordError):
     """A statement's fields are missing, of a wrong type, or contradict each other."""
 
 
+class ForkError(StatementError):
+    """Two records of one place are signed by one publisher's keys: neither is believed (specs/trust.md, "Forks").
+
+    Each of them alone is intact, so the exit code is that of `UntrustedError`.
+
+    Args:
+        message: Whose records, and which place.
+        pair: The two envelopes, which prove it to anybody; None where they are not at hand.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, pair: tuple[bytes, bytes] | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.pair = pair
+
+
 class CriticalError(RecordError):
     """A record names a critical field that this version does not know."""
 
@@ -175,6 +197,22 @@ class UntrustedError(SamaraError):
     """It verified, but by nobody whom you trust for it."""
 
     exit_code = 5
+
+
+class RevokedError(UntrustedError):
+    """Its publisher took it back, or took back the key that signed it."""
+
+
+class RollbackError(UntrustedError):
+    """It is older than what is known, or keys that were replaced want to add to what their successors wrote."""
+
+
+class StaleError(UntrustedError):
+    """It is intact, and older than was asked for: nobody here can say that nothing newer exists."""
+
+
+class FutureError(UntrustedError):
+    """It says that it was signed later than now: a wrong clock, or a wrong signer."""
 
 
 class ProtocolError(SamaraError):

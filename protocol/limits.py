@@ -83,6 +83,37 @@ MAX_LIST: Final = 64
 MAX_CONTRIBUTORS: Final = 1024
 """Contributors of a release: a large dataset names its annotators."""
 
+MAX_POSITION: Final = (1 << 53) - 1
+"""The last position of a log: what JSON integers carry exactly. Who jumps there is outranked by a new root."""
+
+MAX_PATTERNS: Final = 64
+"""Patterns of names in one delegation."""
+
+MAX_COLLECTION: Final = 1024
+"""Releases in one collection: at 256 bytes and a note each, half of a payload."""
+
+MAX_COLLECTION_PUBLISHERS: Final = 256
+"""Publishers in a collection: the keys of a community, which somebody is to look through."""
+
+MAX_BOUND_KEY: Final = 91
+"""Bytes of a bound key: P-256 in DER, uncompressed, is always this long."""
+
+MAX_FORK_PROOF: Final = 2 * MIB + 8
+"""Bytes of a fork proof: two envelopes with their lengths."""
+
+MAX_TRUST_FILE: Final = 256 * KIB
+"""Bytes of `trust.toml`: a thousand rules with keys."""
+
+MAX_TRUST_RULES: Final = 1024
+"""Rules of `trust.toml`: each is held against each release that is judged."""
+
+FUTURE_SLACK: Final = 86_400
+"""Seconds that a record may be ahead of the clock: a day, for clocks that were set without their time zone."""
+
+FLOOR_REACH: Final = 2 * 366 * 86_400
+"""Seconds beyond the floor of time up to which a clock is believed, and beyond its anchor to which records alone carry
+it: two years, which a machine may well have been away, while a clock that is off is mostly off by far more."""
+
 MAX_CARD: Final = 64 * KIB
 """Bytes of a model card or LICENSE that are looked at for a licence; the front matter is the first few kilobytes."""
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 from samara.protocol.errors import LinkError
 from samara.protocol.ids import PublisherId, ReleaseId, format_record, parse_content, parse_record
 from samara.protocol.limits import MAX_ADDRESS, MAX_LINK, MAX_LINK_PEERS
-from samara.protocol.records.fields import NAME, VERSION
+from samara.protocol.records.fields import NAME, PETNAME, VERSION
 
 __all__ = [
     "Address",
@@ -33,7 +33,6 @@ __all__ = [
 
 _SCHEME: Final = "samara:"
 _HOSTS: Final = frozenset({"ip4", "ip6", "dns", "dns4", "dns6"})
-_PETNAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _KEY: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _VALUE: Final = re.compile(r"(?:[A-Za-z0-9._~/:@!$'()*+,;?=-]|%[0-9A-Fa-f]{2})*+")
 _ADDRESS: Final = re.compile(r"(?:/[!#-.0-;=?-\[\]-~]+)+")  # printable ASCII but space " < > \, and no empty part
@@ -230,7 +229,7 @@ def check_petname(text: str) -> str:
     Raises:
         LinkError: It is not.
     """
-    if not _PETNAME.fullmatch(text):
+    if not PETNAME.fullmatch(text):
         raise LinkError(
             f"not a petname: {text[:80]!r}", hint="lower-case letters, digits and -, at most 32, not beginning with -"
         )
@@ -279,7 +278,7 @@ def _release(text: str) -> bytes:
 
 
 def _publisher(text: str) -> PublisherId | str:
-    return text if _PETNAME.fullmatch(text) else _publisher_id(text)
+    return text if PETNAME.fullmatch(text) else _publisher_id(text)
 
 
 def _publisher_id(text: str) -> PublisherId:

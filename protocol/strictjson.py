@@ -60,7 +60,8 @@ def loads(data: bytes, *, max_bytes: int) -> object:
         value: object = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(f"not JSON: {error.msg} at character {error.pos}") from None
-    _admit(value)
+    if "\\u" in text:  # all else that `_admit` looks for was refused above: only an escape can make a lone surrogate
+        _admit(value)
     return value
 
 
@@ -78,6 +79,8 @@ def dumps(value: object) -> bytes:
 
 
 def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
+        return  # as in all but the largest records
     depth = 0
     for token in _BRACKETS.finditer(text):
         first = text[token.start()]

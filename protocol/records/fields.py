@@ -6,24 +6,29 @@ terminal has passed the same rule. Unknown fields are never looked at (specs/rec
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, TypeVar, final
 
+from samara.protocol.dsse import is_weak_key
 from samara.protocol.errors import LinkError, StatementError
-from samara.protocol.ids import ContentId, parse_content, parse_record
+from samara.protocol.ids import ContentId, parse_content, parse_did_key, parse_record
 from samara.protocol.limits import MAX_LIST, MAX_TEXT
 from samara.protocol.strictjson import MAX_INTEGER
 
-__all__ = ["NAME", "VERSION", "Fields", "format_time", "is_displayable", "parse_time"]
+__all__ = ["NAME", "PETNAME", "VERSION", "Fields", "format_time", "is_displayable", "parse_time"]
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 """The name of a release."""
 
 VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 """The version of a release."""
+
+PETNAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+"""A reader's own name for a publisher."""
 
 # What a text must not have: the closed list of specs/records.md §3. Written as escapes on purpose.
 _UNFIT: Final = re.compile(
@@ -135,6 +140,12 @@ class Fields:
             raise self._wrong(name, "true or false")
         return value
 
+    def true(self, name: str) -> bool:
+        """Return true: such a field is left out where it would be false."""
+        if not self.flag(name):
+            raise self._wrong(name, "true, or no such field")
+        return True
+
     def exactly(self, name: str, expected: str) -> None:
         """Require the field to be this text."""
         if self.get(name) != expected:
@@ -188,6 +199,25 @@ class Fields:
             raise self._wrong(name, "a time of the form YYYY-MM-DDTHH:MM:SSZ")
         parse_time(value)
         return value
+
+    def did_key(self, name: str) -> str:
+        """Return the did:key of an Ed25519 key that is not weak."""
+        return self._did_key(name, self.get(name))
+
+    def did_keys(self, name: str, most: int) -> tuple[str, ...]:
+        """Return a list of 1 to `most` did:keys, strictly ascending."""
+        keys = tuple(self._did_key(name, item) for item in self.items(name, most, least=1))
+        if any(a >= b for a, b in itertools.pairwise(keys)):
+            raise StatementError(f"{self._what}: {name} are not in ascending order, or one occurs twice")
+        return keys
+
+    def _did_key(self, name: str, value: object) -> str:
+        try:
+            if isinstance(value, str) and not is_weak_key(parse_did_key(value)):
+                return value
+        except LinkError as error:
+            raise StatementError(f"{self._what}: {name}: {error.message}") from None
+        raise self._wrong(name, "a did:key of Ed25519 that is not weak")
 
     def _id(self, name: str, parse: Callable[[str], _T]) -> _T:
         value = self.get(name)

@@ -7,6 +7,7 @@ table.
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import enum
 import re
@@ -18,10 +19,12 @@ from samara.protocol.dsse import SigningKey
 from samara.protocol.errors import StatementError, TableError
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId, format_content, format_record
 from samara.protocol.limits import MAX_CONTRIBUTORS, MAX_FILE, MAX_FILES, MAX_TABLE, MAX_TEXT
+from samara.protocol.records.delegation import NO_DELEGATIONS, Delegations, check_authority, read_delegated
+from samara.protocol.records.entry import formatted, given
 from samara.protocol.records.fields import NAME, VERSION, Fields
 from samara.protocol.records.head import VerifiedHead
 from samara.protocol.records.root import PublisherChain
-from samara.protocol.records.signers import Signers, check_signers
+from samara.protocol.records.signers import Signers
 from samara.protocol.records.statement import Opened, Subject, open_record, seal
 
 __all__ = [
@@ -45,7 +48,7 @@ _SUBJECT: Final = "file-table"
 _LICENSE: Final = re.compile(rf"(?! )[A-Za-z0-9.+:() -]{{1,{MAX_TEXT}}}(?<! )")
 _KNOWN: Final = frozenset(
     {"critical", "kind", "publisher", "root", "name", "version", "issued", "content", "bytes", "files", "license"}
-    | {"redistribute", "visibility", "format", "lineage", "contributors"}
+    | {"redistribute", "visibility", "format", "lineage", "contributors", "delegation"}
 )
 
 
@@ -126,6 +129,7 @@ class Release:
         format: What the publisher says of the files.
         lineage: Where it came from.
         contributors: People or keys, as text.
+        delegation: Record id of the delegation under which it is signed, or None: by the publisher's own keys.
     """
 
     kind: Kind
@@ -143,6 +147,7 @@ class Release:
     format: Format = field(default_factory=Format)
     lineage: Lineage = field(default_factory=Lineage)
     contributors: tuple[str, ...] = ()
+    delegation: builtins.bytes | None = None
 
     def says_the_same(self, other: Release) -> bool:
         """Return whether both say the same facts, whenever issued and under whichever root."""
@@ -212,7 +217,11 @@ class VerifiedRelease:
 
 
 def make_release(
-    release: Release, table: bytes, publisher: PublisherChain, keys: Sequence[SigningKey]
+    release: Release,
+    table: bytes,
+    publisher: PublisherChain,
+    keys: Sequence[SigningKey],
+    delegations: Delegations = NO_DELEGATIONS,
 ) -> VerifiedRelease:
     """Sign a release and verify the result, so that nothing is given out that others would refuse.
 
@@ -220,7 +229,8 @@ def make_release(
         release: What it shall say.
         table: The bytes of the file table.
         publisher: The publisher's chain; `release.publisher` and `release.root` belong to it.
-        keys: Enough keys of that root.
+        keys: Enough keys of that root, or of the delegation that the release names.
+        delegations: What is known of the publisher's delegations.
 
     Returns:
         The release as others will see it; `envelope` is what to store and to send.
@@ -229,11 +239,18 @@ def make_release(
         RecordError: A field is out of bounds, or the keys may not sign it.
     """
     sealed = seal(Subject.of(_SUBJECT, table), RELEASE_TYPE, _predicate(release), keys)
-    return verify_release_envelope(sealed, publisher)
+    return verify_release_envelope(sealed, publisher, delegations)
 
 
-def verify_release_envelope(envelope: bytes, publisher: PublisherChain) -> VerifiedRelease:
+def verify_release_envelope(
+    envelope: bytes, publisher: PublisherChain, delegations: Delegations = NO_DELEGATIONS
+) -> VerifiedRelease:
     """Verify a release against its publisher's chain.
+
+    Args:
+        envelope: The bytes as received.
+        publisher: The verified chain of its publisher.
+        delegations: What is known of that publisher's delegations.
 
     Raises:
         RecordError: One of its subclasses; which one for what, is in the spec.
@@ -242,7 +259,17 @@ def verify_release_envelope(envelope: bytes, publisher: PublisherChain) -> Verif
     """
     opened = open_record(envelope, RELEASE_TYPE, _KNOWN)
     release = _read(opened)
-    signers = check_signers(opened.signed, release.publisher, release.root, publisher, what="the release")
+    signers = check_authority(
+        opened,
+        publisher,
+        delegations,
+        publisher=release.publisher,
+        root=release.root,
+        name=release.name,
+        issued=release.issued,
+        delegation=release.delegation,
+        what="the release",
+    )
     return VerifiedRelease(ReleaseId(opened.id), opened.payload, release, opened.subject, signers, publisher, envelope)
 
 
@@ -266,6 +293,7 @@ def _read(opened: Opened) -> Release:
         format=_read_format(fields.group("format")),
         lineage=_read_lineage(fields.group("lineage")),
         contributors=fields.texts("contributors", MAX_CONTRIBUTORS),
+        delegation=read_delegated(opened),
     )
 
 
@@ -286,7 +314,7 @@ def _read_lineage(fields: Fields) -> Lineage:
 
 def _predicate(release: Release) -> dict[str, object]:
     return {
-        "critical": [],
+        "critical": [] if release.delegation is None else ["delegation"],
         "kind": release.kind.value,
         "publisher": format_record(release.publisher),
         "root": release.root,
@@ -302,4 +330,5 @@ def _predicate(release: Release) -> dict[str, object]:
         "format": {name: value for name, value in dataclasses.asdict(release.format).items() if value is not None},
         "lineage": {name: list(texts) for name, texts in dataclasses.asdict(release.lineage).items()},
         "contributors": list(release.contributors),
+        **given(delegation=formatted(release.delegation)),
     }

@@ -7,13 +7,12 @@ not expire.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.dsse import SigningKey, is_weak_key, require
-from samara.protocol.errors import LinkError, StatementError
+from samara.protocol.dsse import SigningKey, require
+from samara.protocol.errors import ForkError, StatementError
 from samara.protocol.ids import PublisherId, format_record, parse_did_key
 from samara.protocol.limits import MAX_KEYS, MAX_ROOT_CHAIN
 from samara.protocol.records.fields import Fields
@@ -90,13 +89,7 @@ class PublisherChain:
             raise StatementError(f"a chain of {len(envelopes)} roots: expected 1 to {MAX_ROOT_CHAIN}")
         roots: list[VerifiedRoot] = []
         for envelope in envelopes:
-            opened = open_record(envelope, ROOT_TYPE, _KNOWN)
-            root = _read(opened.fields)
-            if roots:
-                _check_next(roots[-1], opened, root)
-            else:
-                _check_genesis(opened, root)
-            roots.append(VerifiedRoot(opened.id, opened.payload, root, envelope))
+            roots.append(_verify_root(envelope, roots[-1] if roots else None))
             # Judged at once: a long chain with a wrong beginning costs one verification.
             if expected is not None and roots[0].id != expected:
                 raise StatementError(f"the chain of {format_record(roots[0].id)}, not of {format_record(expected)}")
@@ -125,18 +118,41 @@ class PublisherChain:
             )
         return self.roots[version - 1].root
 
+    def followed_by(self, envelope: bytes) -> PublisherChain:
+        """Verify a root that comes next, and return the longer chain; the roots before it are not verified again.
+
+        Raises:
+            RecordError: One of its subclasses; which one for what, is in the spec.
+
+        Source: specs/records.md §4, 3 and 4.
+        """
+        if len(self.roots) >= MAX_ROOT_CHAIN:
+            raise StatementError(f"a chain of more than {MAX_ROOT_CHAIN} roots")
+        return PublisherChain(self.publisher, (*self.roots, _verify_root(envelope, self.roots[-1])))
+
+    def up_to(self, version: int) -> PublisherChain:
+        """Return the beginning of this chain.
+
+        Raises:
+            StatementError: The chain does not reach so far.
+        """
+        self.at(version)
+        return PublisherChain(self.publisher, self.roots[:version])
+
     def join(self, other: PublisherChain) -> PublisherChain:
         """Return the longer of two chains of one publisher.
 
         Raises:
-            StatementError: Another publisher, or both chains go on differently: a fork.
+            StatementError: Another publisher.
+            ForkError: Both chains go on differently.
         """
         if other.publisher != self.publisher:
             raise StatementError("root chains of two publishers cannot be joined")
         for mine, theirs in zip(self.roots, other.roots, strict=False):
             if mine.id != theirs.id:
-                raise StatementError(
+                raise ForkError(
                     f"two different roots of version {mine.root.version} are signed by this publisher's keys",
+                    pair=(mine.envelope, theirs.envelope),
                     hint="the publisher's keys may be stolen: ask the publisher, and trust neither until then",
                 )
         return max(self, other, key=lambda chain: len(chain.roots))
@@ -186,19 +202,18 @@ def _predicate(root: Root) -> dict[str, object]:
 
 
 def _read(fields: Fields) -> Root:
-    keys = tuple(_key(item) for item in fields.items("keys", MAX_KEYS, least=1))
-    if any(a >= b for a, b in itertools.pairwise(keys)):
-        raise StatementError("root: keys are not in ascending order, or one occurs twice")
+    keys = fields.did_keys("keys", MAX_KEYS)
     return Root(fields.integer("version", 1), fields.integer("threshold", 1, len(keys)), keys)
 
 
-def _key(value: object) -> str:
-    try:
-        if isinstance(value, str) and not is_weak_key(parse_did_key(value)):
-            return value
-    except LinkError as error:
-        raise StatementError(f"root: keys: {error.message}") from None
-    raise StatementError("root: keys: expected did:keys of Ed25519, none of them weak")
+def _verify_root(envelope: bytes, previous: VerifiedRoot | None) -> VerifiedRoot:
+    opened = open_record(envelope, ROOT_TYPE, _KNOWN)
+    root = _read(opened.fields)
+    if previous is None:
+        _check_genesis(opened, root)
+    else:
+        _check_next(previous, opened, root)
+    return VerifiedRoot(opened.id, opened.payload, root, envelope)
 
 
 def _check_genesis(opened: Opened, root: Root) -> None:

@@ -15,7 +15,7 @@ from samara.protocol.errors import StatementError
 from samara.protocol.ids import PublisherId, format_record
 from samara.protocol.records.root import PublisherChain
 
-__all__ = ["Signers", "Standing", "check_signers"]
+__all__ = ["Signers", "Standing", "check_publisher", "check_signers"]
 
 
 class Standing(enum.Enum):
@@ -36,15 +36,34 @@ class Signers:
 
     Attributes:
         root: Version of the root under which it is signed.
-        keys: did:keys of that root that signed, ascending.
+        keys: did:keys of that root, or of the delegation, that signed, ascending.
         cosigners: Other did:keys whose signatures are right, ascending. They count for nothing.
         standing: Whether the keys still speak for the publisher.
+        delegation: The delegation whose keys signed; None for keys of the root itself.
     """
 
     root: int
     keys: tuple[str, ...]
     cosigners: tuple[str, ...]
     standing: Standing
+    delegation: bytes | None = None
+
+    @property
+    def everyone(self) -> frozenset[str]:
+        """All did:keys that signed, whosever they are."""
+        return frozenset(self.keys) | frozenset(self.cosigners)
+
+
+def check_publisher(publisher: PublisherId, chain: PublisherChain, *, what: str) -> None:
+    """Check that the publisher that a record names is the chain's.
+
+    Raises:
+        StatementError: It is another.
+    """
+    if publisher != chain.publisher:
+        raise StatementError(
+            f"{what} is of publisher {format_record(publisher)}, the root chain of {format_record(chain.publisher)}"
+        )
 
 
 def check_signers(
@@ -65,10 +84,7 @@ def check_signers(
 
     Source: specs/records.md §5, 3.
     """
-    if publisher != chain.publisher:
-        raise StatementError(
-            f"{what} is of publisher {format_record(publisher)}, the root chain of {format_record(chain.publisher)}"
-        )
+    check_publisher(publisher, chain, what=what)
     named = chain.at(root)
     require(signed, named.keys, named.threshold, what=what)
     now = chain.current

@@ -18,11 +18,22 @@ from samara.protocol.ids import digest, sha256
 from samara.protocol.limits import MAX_CRITICAL, MAX_RECORD_PAYLOAD
 from samara.protocol.records.fields import Fields
 
-__all__ = ["STATEMENT_TYPE", "Opened", "Subject", "open_record", "seal"]
+__all__ = [
+    "STATEMENT_TYPE",
+    "Opened",
+    "Subject",
+    "of_kind",
+    "open_any",
+    "open_record",
+    "read_digest",
+    "seal",
+    "understood",
+]
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 
 _CRITICAL_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PREDICATE_TYPE: Final = re.compile(r"[!-~]{1,256}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -62,6 +73,8 @@ class Opened:
         subject: What it is about.
         fields: The predicate.
         signed: The did:keys that signed, whosever they are.
+        kind: Its `predicateType`.
+        critical: The fields that must be understood, none of them unknown here.
     """
 
     id: bytes
@@ -69,6 +82,8 @@ class Opened:
     subject: Subject
     fields: Fields
     signed: frozenset[str]
+    kind: str
+    critical: frozenset[str]
 
 
 def open_record(envelope: bytes, predicate_type: str, known: Collection[str]) -> Opened:
@@ -88,15 +103,59 @@ def open_record(envelope: bytes, predicate_type: str, known: Collection[str]) ->
 
     Source: specs/records.md §2 and §3.
     """
+    return understood(of_kind(open_any(envelope), predicate_type), known)
+
+
+def open_any(envelope: bytes) -> Opened:
+    """Verify an envelope and open the statement in it, of whatever kind it is.
+
+    Nobody says yet that its critical fields are understood: `understood` does.
+
+    Raises:
+        RecordError: As `open_record`, but for `CriticalError`.
+    """
     decoded = dsse.Envelope.decode(envelope)
     signed = dsse.signers(decoded)  # §2, 8: nothing unsigned is parsed
     statement = Fields(strictjson.loads(decoded.payload, max_bytes=MAX_RECORD_PAYLOAD), "statement")
     statement.exactly("_type", STATEMENT_TYPE)
-    statement.exactly("predicateType", predicate_type)
+    kind = statement.match("predicateType", _PREDICATE_TYPE)
     (subject,) = statement.items("subject", most=1, least=1)
-    fields = Fields(statement.get("predicate"), predicate_type)
-    _check_critical(fields, known)
-    return Opened(digest(decoded.payload), decoded.payload, _subject(Fields(subject, "subject")), fields, signed)
+    fields = Fields(statement.get("predicate"), kind)
+    return Opened(
+        id=digest(decoded.payload),
+        payload=decoded.payload,
+        subject=_subject(Fields(subject, "subject")),
+        fields=fields,
+        signed=signed,
+        kind=kind,
+        critical=_read_critical(fields),
+    )
+
+
+def of_kind(opened: Opened, predicate_type: str) -> Opened:
+    """Return `opened` if it is of that kind.
+
+    Raises:
+        StatementError: It is of another.
+    """
+    if opened.kind != predicate_type:
+        raise StatementError(f"a record of predicateType {opened.kind[:80]!r}: expected {predicate_type!r}")
+    return opened
+
+
+def understood(opened: Opened, known: Collection[str]) -> Opened:
+    """Return `opened` if all its critical fields are among `known`.
+
+    Raises:
+        CriticalError: One is not.
+    """
+    for name in sorted(opened.critical):
+        if name not in known:
+            raise CriticalError(
+                f"the record says that {name!r} must be understood, and this version does not",
+                hint="a newer version of Samara may read it",
+            )
+    return opened
 
 
 def seal(
@@ -122,14 +181,15 @@ def seal(
 
 def _subject(found: Fields) -> Subject:
     digests = found.group("digest")
-    return Subject(
-        found.text("name"),
-        bytes.fromhex(digests.match("blake3", _DIGEST)),
-        bytes.fromhex(digests.match("sha256", _DIGEST)),
-    )
+    return Subject(found.text("name"), read_digest(digests, "blake3"), read_digest(digests, "sha256"))
 
 
-def _check_critical(fields: Fields, known: Collection[str]) -> None:
+def read_digest(fields: Fields, name: str) -> bytes:
+    """Return the 32 bytes of a digest in lower-case hexadecimal."""
+    return bytes.fromhex(fields.match(name, _DIGEST))
+
+
+def _read_critical(fields: Fields) -> frozenset[str]:
     names = fields.items("critical", MAX_CRITICAL)
     if not all(isinstance(name, str) and _CRITICAL_NAME.fullmatch(name) for name in names):
         raise StatementError("critical: expected names of fields")
@@ -137,10 +197,6 @@ def _check_critical(fields: Fields, known: Collection[str]) -> None:
     if len(set(texts)) != len(texts):
         raise StatementError("critical: a name occurs twice")
     for name in texts:
-        if name not in known:
-            raise CriticalError(
-                f"the record says that {name!r} must be understood, and this version does not",
-                hint="a newer version of Samara may read it",
-            )
         if name not in fields:
             raise StatementError(f"critical: {name!r} is named, but is not there")
+    return frozenset(texts)

@@ -11,6 +11,7 @@ import dataclasses
 from samara.protocol.errors import StatementError
 from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.ports import Records
+from samara.protocol.records.delegation import NO_DELEGATIONS, Delegations
 from samara.protocol.records.head import VerifiedHead, verify_head
 from samara.protocol.records.release import VerifiedRelease, verify_release_envelope
 from samara.protocol.records.root import PublisherChain
@@ -25,6 +26,7 @@ def verify_release(
     expected: ReleaseId | None,
     publisher: PublisherId | None = None,
     known: PublisherChain | None = None,
+    delegations: Delegations = NO_DELEGATIONS,
 ) -> VerifiedRelease:
     """Verify a release with its root chain and its head.
 
@@ -33,6 +35,7 @@ def verify_release(
         expected: The release that was asked for, or None when it was asked for by name.
         publisher: The publisher that was asked for, or that a link states in `k`; None when any will do.
         known: The chain that is already known here of this publisher: an older one that comes along rolls nothing back.
+        delegations: What is known here of the publisher's delegations, which its log has.
 
     Returns:
         The release; `publisher` of it is the longer of both chains.
@@ -45,10 +48,12 @@ def verify_release(
     chain = PublisherChain.verify(records.roots, expected=publisher)
     if known is not None:
         chain = known.join(chain)
-    release = verify_release_envelope(records.release, chain)
+    release = verify_release_envelope(records.release, chain, delegations)
     if expected is not None and release.id != expected:
         raise StatementError(f"release {format_record(release.id)} came, {format_record(expected)} was asked for")
-    return release if records.head is None else attach_head(release, verify_head(records.head, chain))
+    if records.head is None:
+        return release
+    return attach_head(release, verify_head(records.head, chain, delegations))
 
 
 def attach_head(release: VerifiedRelease, head: VerifiedHead) -> VerifiedRelease:

@@ -7,6 +7,7 @@ and signed afterwards, so that each has the one failure that its name says, and 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -16,8 +17,21 @@ from blake3 import blake3
 
 from samara.protocol import ids
 from samara.protocol.dsse import PAYLOAD_TYPE, SigningKey, pae
-from samara.protocol.records import make_genesis, make_next_root
-from samara.protocol.records.root import PublisherChain
+from samara.protocol.limits import MAX_POSITION
+from samara.protocol.records import (
+    Place,
+    PublisherChain,
+    Reason,
+    Revocation,
+    Subject,
+    Verified,
+    VerifiedHead,
+    make_genesis,
+    make_head,
+    make_key_revocation,
+    make_next_root,
+    make_release_revocation,
+)
 
 FOLDER = Path(__file__).parent / "records"
 
@@ -841,6 +855,624 @@ def ref_vectors() -> list[Vector]:
     return rows + [{"name": name, "text": text, "error": "LinkError"} for name, text in bad.items()]
 
 
+# Records of a log.
+
+P256 = bytes.fromhex(
+    "3059301306072a8648ce3d020106082a8648ce3d030107034200"
+    # The base point of the curve (SEC 2, 2.4.2), uncompressed: a public key of which everybody knows the secret.
+    "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+)
+FAKE = blake3(b"samara vector record").digest()
+"""A record id of which no record is known."""
+
+ISSUED = "2026-02-01T00:00:00Z"
+
+
+def log_predicate(**changes: object) -> dict[str, Any]:
+    return {
+        "critical": [],
+        "publisher": PUBLISHER,
+        "root": 1,
+        "position": 2,
+        "after": ids.format_record(FAKE),
+        "issued": ISSUED,
+    } | changes
+
+
+def about_release() -> dict[str, Any]:
+    return subject("release", release_payload())
+
+
+def release_id() -> str:
+    return ids.format_record(blake3(release_payload()).digest())
+
+
+def record(kind: str, about: dict[str, Any], predicate: dict[str, Any], *keys: SigningKey) -> str:
+    return envelope(plain(statement(f"urn:samara:{kind}:1", about, predicate)), *(keys or (ANNA,)))
+
+
+def about_genesis() -> dict[str, Any]:
+    return subject("publisher", payload_of(GENESIS))
+
+
+def good_records() -> dict[str, tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Return for each kind of record a good one: its name, what it is about, its predicate."""
+    other = ids.format_record(FAKE)
+    mallory = ids.format_record(ids.digest(payload_of(MALLORYS)))
+    listed = {"release": release_id(), "publisher": PUBLISHER, "name": "tiny-llama", "version": "1.0"}
+    return {
+        "a revoked release": (
+            "revocation",
+            about_release(),
+            log_predicate(
+                of="release", release=release_id(), reason="security", text="it phones home", replacement=other
+            ),
+        ),
+        "a revoked key": (
+            "revocation",
+            subject(BEN.did, BEN.public),
+            log_predicate(of="key", key=BEN.did, through=1, last=other, text="a stolen laptop"),
+        ),
+        "an evaluation": (
+            "attestation",
+            about_release(),
+            log_predicate(
+                release=release_id(),
+                claim="evaluated",
+                suite="arc-easy, 0 shots",
+                score="0.7125",
+                results={"blake3": FAKE.hex(), "sha256": hashlib.sha256(b"results").hexdigest()},
+                text="on a CPU",
+                expires="2027-02-01T00:00:00Z",
+            ),
+        ),
+        "a collection": (
+            "collection",
+            about_genesis(),
+            log_predicate(
+                name="small-and-free",
+                title="Small models that are free",
+                entries=[listed | {"note": "the smallest that speaks"}, listed | {"release": other}],
+                publishers=[{"publisher": PUBLISHER, "petname": "anna"}, {"publisher": mallory, "petname": "mal"}],
+                expires="2027-02-01T00:00:00Z",
+            ),
+        ),
+        "a delegation": (
+            "delegation",
+            about_genesis(),
+            log_predicate(
+                names=["nightly", "tiny-*"],
+                keys=sorted([BEN.did, CLEO.did]),
+                threshold=1,
+                expires="2027-02-01T00:00:00Z",
+            ),
+        ),
+        "a key binding": (
+            "key-binding",
+            subject("key", P256),
+            log_predicate(key=b64(P256), purpose="oms", expires="2027-02-01T00:00:00Z"),
+        ),
+        "a head": (
+            "head",
+            about_release(),
+            head_predicate(release_payload())
+            | {"position": 2, "after": ids.format_record(FAKE), "expires": "2027-02-01T00:00:00Z"},
+        ),
+    }
+
+
+def log_vectors() -> list[Vector]:
+    rows: list[Vector] = []
+    goods = good_records()
+
+    def good(name: str, base: str, about: dict[str, Any] | None = None, **changes: object) -> None:
+        kind, subject_, predicate = goods[base]
+        text = record(kind, about or subject_, {k: v for k, v in (predicate | changes).items() if v is not ...})
+        identity = ids.format_record(blake3(payload_of(text)).digest())
+        rows.append({"name": name, "kind": kind, "chain": "anna", "record": text, "id": identity})
+
+    for base in goods:
+        good(base, base)
+        good(f"{base} with unknown fields", base, later={"x": [1]})
+        none_before = {"through": 0, "last": None} if base == "a revoked key" else {}
+        good(f"{base} where a log begins", base, position=1, after=None, **none_before)
+        good(f"{base} at the last place", base, position=2**53 - 1)
+        good(f"{base} with a critical field that is known", base, critical=["issued"])
+    good("a revoked release, without words", "a revoked release", text=..., replacement=...)
+    for reason in ("broken", "licence", "withdrawn", "other"):
+        good(f"a revoked release: {reason}", "a revoked release", reason=reason)
+    good("a revoked key that never counted", "a revoked key", through=0, last=None)
+    good("a review", "an evaluation", claim="reviewed", suite=..., score=..., results=..., text=..., expires=...)
+    good("a reproduction", "an evaluation", claim="reproduced", suite=..., score=...)
+    good("a warning", "an evaluation", claim="harmful", suite=..., score=..., text="it leaks its training data")
+    for score in ("0", "-1", "-0.5", "100", "123456789012345.123456789012345"):
+        good(f"a score of {score}", "an evaluation", score=score)
+    good("an empty collection", "a collection", entries=[], publishers=...)
+    good("a delegation of all names", "a delegation", names=["*"])
+    good("a delegation that ends", "a delegation", revoked=True)
+    good("a key binding that ends", "a key binding", revoked=True)
+    good("a key binding for another purpose", "a key binding", purpose="x509-code")
+    good("a head outside the log", "a head", position=..., after=..., expires=...)
+    for name, (kind, about, predicate) in goods.items():
+        for what, error, text in _bad_entries(kind, about, predicate):
+            rows.append({"name": f"{name}: {what}", "kind": kind, "chain": "anna", "record": text, "error": error})
+    for name, base, changes in _bad_log_fields():
+        kind, about, predicate = goods[base]
+        changed = {key: value for key, value in (predicate | changes).items() if value is not ...}
+        rows.append(
+            {
+                "name": f"{base}: {name}",
+                "kind": kind,
+                "chain": "anna",
+                "record": record(kind, changes.get("about", about), without(changed, "about")),
+                "error": "StatementError",
+            }
+        )
+    return rows
+
+
+def _bad_entries(kind: str, about: dict[str, Any], good: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What is wrong of every kind alike: whose it is, its place, its subject."""
+    made = functools.partial(record, kind)
+    payload = plain(statement(f"urn:samara:{kind}:1", about, good))
+    other = subject("x", b"another thing")
+    first: dict[str, Any] = {"through": 0, "last": None} if "through" in good else {}
+    changed: dict[str, dict[str, Any]] = {
+        "a position of 0": {"position": 0} | first,
+        "a position in a text": {"position": "2"},
+        "a position that is true": {"position": True},
+        "a position of 1 after another": {"position": 1} | first,
+        "a position of 2 after nothing": {"after": None},
+        "an after that is no id": {"after": "x"},
+        "an after that is a content id": {"after": ids.format_content(FAKE)},
+        "another publisher": {"publisher": ids.format_record(ids.digest(payload_of(MALLORYS)))},
+        "a root that is not in the chain": {"root": 2},
+        "a time without seconds": {"issued": "2026-02-01T00:00Z"},
+    }
+    needed = ("publisher", "root", "position", "after", "issued")
+    bad = [(name, "StatementError", made(about, good | change)) for name, change in changed.items()]
+    bad += [(f"{name} is missing", "StatementError", made(about, without(good, name))) for name in needed]
+    if "expires" in good:
+        for name, expires in (("expires when issued", good["issued"]), ("expires before", "2026-01-01T00:00:00Z")):
+            bad.append((name, "StatementError", made(about, good | {"expires": expires})))
+        bad.append(("expires that is null", "StatementError", made(about, good | {"expires": None})))
+    return [
+        *bad,
+        ("critical is missing", "StatementError", made(about, without(good, "critical"))),
+        ("a critical field that is not known", "CriticalError", made(about, good | {"critical": ["fee"], "fee": 1})),
+        ("a critical field that is not there", "StatementError", made(about, good | {"critical": ["fee"]})),
+        ("another subject", "StatementError", made(other, good)),
+        ("a subject with a wrong SHA-256", *_wrong_sha256(kind, about, good)),
+        ("signed by another key", "SignatureError", made(about, good, MALLORY)),
+        (
+            "another kind of record",
+            "StatementError",
+            envelope(plain(statement("urn:samara:vote:1", about, good)), ANNA),
+        ),
+        (
+            "a later version of it",
+            "StatementError",
+            envelope(plain(statement(f"urn:samara:{kind}:2", about, good)), ANNA),
+        ),
+        ("another payload type", "EnvelopeError", envelope(payload, ANNA, payloadType="application/json")),
+        ("no signature", "SignatureError", envelope(payload)),
+        ("one key twice", "EnvelopeError", envelope(payload, ANNA, ANNA)),
+        ("a signature over the bare payload", "SignatureError", _signed_bare(payload)),
+        ("a field twice", "JsonError", envelope(payload.replace(b'"root":1', b'"root":1,"root":1'), ANNA)),
+        ("a float", "JsonError", envelope(payload.replace(b'"root":1', b'"root":1.0'), ANNA)),
+    ]
+
+
+def _wrong_sha256(kind: str, about: dict[str, Any], good: dict[str, Any]) -> tuple[str, str]:
+    # Of a release that is not at hand, nobody can say what its SHA-256 is: there it is a text that is wrong.
+    wrong = "0" * 64 if about["name"] not in ("release",) else "0" * 63
+    return "StatementError", record(kind, about | {"digest": about["digest"] | {"sha256": wrong}}, good)
+
+
+def _signed_bare(payload: bytes) -> str:
+    return envelope(payload, signatures=[{"keyid": ANNA.did, "sig": b64(ANNA.sign(payload))}])
+
+
+def _bad_log_fields() -> list[tuple[str, str, dict[str, Any]]]:
+    other = ids.format_record(FAKE)
+    listed = {"release": release_id(), "publisher": PUBLISHER, "name": "tiny-llama", "version": "1.0"}
+    one, two = {"publisher": PUBLISHER, "petname": "anna"}, {"publisher": other, "petname": "ben"}
+    flipped = P256[:-1] + bytes([P256[-1] ^ 1])
+    compressed = P256[:26] + b"\x03" + P256[27:59]
+    rows: dict[str, dict[str, dict[str, Any]]] = {
+        "a revoked release": {
+            "of is missing": {"of": ...},
+            "of something else": {"of": "publisher"},
+            "release is missing": {"release": ...},
+            "another release than the subject": {"release": other},
+            "reason is missing": {"reason": ...},
+            "a reason of null": {"reason": None},
+            "another reason": {"reason": "bored"},
+            "words with an escape sequence": {"text": "\x1b[2J"},
+            "words of 257 characters": {"text": "x" * 257},
+            "words of null": {"text": None},
+            "a replacement by itself": {"replacement": release_id()},
+            "a replacement that is no id": {"replacement": "soon"},
+            "a replacement of null": {"replacement": None},
+        },
+        "a revoked key": {
+            "key is missing": {"key": ...},
+            "a key that is no did:key": {"key": "ben"},
+            "another key than the subject": {"key": CLEO.did},
+            "a weak key": {"key": weak_did(1)},
+            "through is missing": {"through": ...},
+            "through a negative place": {"through": -1},
+            "through its own place": {"through": 2},
+            "through a place after it": {"through": 3},
+            "last is missing": {"last": ...},
+            "through a place, and no last": {"last": None},
+            "through nothing, and a last": {"through": 0},
+            "a last that is no id": {"last": "x"},
+            "words that run from right to left": {"text": "\u202ex"},
+        },
+        "an evaluation": {
+            "claim is missing": {"claim": ...},
+            "another claim": {"claim": "perfect"},
+            "an evaluation without a suite": {"suite": ..., "score": ...},
+            "a score without a suite": {"suite": ..., "claim": "reviewed"},
+            "a score that is a number": {"score": 1},
+            "a score with an exponent": {"score": "1e3"},
+            "a score with a leading zero": {"score": "01"},
+            "a score with a comma": {"score": "0,7"},
+            "a score without digits after the point": {"score": "1."},
+            "a score of 16 digits": {"score": "1234567890123456"},
+            "a score in other digits": {"score": "٧"},
+            "an empty suite": {"suite": ""},
+            "results that are a text": {"results": FAKE.hex()},
+            "results without SHA-256": {"results": {"blake3": FAKE.hex()}},
+            "results in upper case": {"results": {"blake3": FAKE.hex(), "sha256": "AB" * 32}},
+            "harmful, without saying why": {"claim": "harmful", "text": ...},
+            "another release than the subject": {"release": other},
+        },
+        "a collection": {
+            "name is missing": {"name": ...},
+            "a name with a slash": {"name": "a/b"},
+            "title is missing": {"title": ...},
+            "an empty title": {"title": ""},
+            "entries is missing": {"entries": ...},
+            "entries that are an object": {"entries": {}},
+            "an entry that is a text": {"entries": [release_id()]},
+            "an entry without a publisher": {"entries": [without(listed, "publisher")]},
+            "an entry without a name": {"entries": [without(listed, "name")]},
+            "an entry without a version": {"entries": [without(listed, "version")]},
+            "an entry with a version that is a number": {"entries": [listed | {"version": 1}]},
+            "a note of null": {"entries": [listed | {"note": None}]},
+            "a note with a newline": {"entries": [listed | {"note": "a\nb"}]},
+            "a release twice": {"entries": [listed, listed | {"name": "other"}]},
+            "publishers of null": {"publishers": None},
+            "a publisher that is a text": {"publishers": [PUBLISHER]},
+            "a publisher twice": {"publishers": [one, one | {"petname": "ben"}]},
+            "a petname twice": {"publishers": [one, two | {"petname": "anna"}]},
+            "a petname in upper case": {"publishers": [one | {"petname": "Anna"}]},
+            "a petname in Cyrillic": {"publishers": [one | {"petname": "аnna"}]},
+            "a petname of 33 characters": {"publishers": [one | {"petname": "a" * 33}]},
+        },
+        "a delegation": {
+            "names is missing": {"names": ...},
+            "no names": {"names": []},
+            "65 names": {"names": sorted(f"n{i}" for i in range(65))},
+            "names out of order": {"names": ["tiny-*", "nightly"]},
+            "a name twice": {"names": ["nightly", "nightly"]},
+            "a star in the middle": {"names": ["a*b"]},
+            "two stars": {"names": ["a**"]},
+            "a star at the beginning": {"names": ["*a"]},
+            "an empty name": {"names": [""]},
+            "a name that is a number": {"names": [1]},
+            "a name in Cyrillic": {"names": ["tinу-*"]},
+            "keys is missing": {"keys": ...},
+            "no keys": {"keys": []},
+            "a key twice": {"keys": [BEN.did, BEN.did]},
+            "keys out of order": {"keys": sorted([BEN.did, CLEO.did], reverse=True)},
+            "a weak key": {"keys": [weak_did(1)]},
+            "17 keys": {"keys": [BEN.did] * 17},
+            "threshold is missing": {"threshold": ...},
+            "a threshold of 0": {"threshold": 0},
+            "a threshold above the keys": {"threshold": 3},
+            "revoked of false": {"revoked": False},
+            "revoked in a text": {"revoked": "true"},
+        },
+        "a key binding": {
+            "key is missing": {"key": ...},
+            "a key that is no base64": {"key": "!"},
+            "a key that is a number": {"key": 1},
+            "an Ed25519 key": {"key": b64(ANNA.public), "about": subject("key", ANNA.public)},
+            "a point that is not on the curve": {"key": b64(flipped), "about": subject("key", flipped)},
+            "a compressed point": {"key": b64(compressed), "about": subject("key", compressed)},
+            "a point of which a byte is missing": {"key": b64(P256[:-1]), "about": subject("key", P256[:-1])},
+            "a key with a byte too many": {"key": b64(P256 + b"x"), "about": subject("key", P256 + b"x")},
+            "purpose is missing": {"purpose": ...},
+            "an empty purpose": {"purpose": ""},
+            "a purpose in upper case": {"purpose": "OMS"},
+            "a purpose of 33 characters": {"purpose": "a" * 33},
+            "revoked of false": {"revoked": False},
+        },
+        "a head": {
+            "a delegate with a place": {"delegation": other, "critical": ["delegation"]},
+            "a delegation that is not critical": {
+                "delegation": other,
+                "position": ...,
+                "after": ...,
+            },
+            "a delegation that is not known": {
+                "delegation": other,
+                "critical": ["delegation"],
+                "position": ...,
+                "after": ...,
+            },
+            "a delegation of null": {"delegation": None, "position": ..., "after": ...},
+        },
+    }
+    return [(name, base, changes) for base, found in rows.items() for name, changes in found.items()]
+
+
+def delegated_vectors() -> list[Vector]:
+    """Heads by delegates, beside the delegation that they name."""
+    kind, about, predicate = good_records()["a delegation"]
+    given = record(kind, about, predicate)
+    names = {
+        "given": given,
+        "both": record(kind, about, predicate | {"threshold": 2}),
+        "ended": record(kind, about, predicate | {"revoked": True}),
+        "mallory's": record(
+            kind,
+            subject("publisher", payload_of(MALLORYS)),
+            predicate | {"publisher": ids.format_record(ids.digest(payload_of(MALLORYS)))},
+            MALLORY,
+        ),
+    }
+
+    def delegated(which: str, *keys: SigningKey, **changes: object) -> str:
+        identity = ids.format_record(blake3(payload_of(names[which])).digest())
+        said = head_predicate(release_payload(), **{"delegation": identity, "critical": ["delegation"]} | changes)
+        return record("head", about_release(), said, *keys)
+
+    good = [
+        ("a head by a delegate", delegated("given", BEN)),
+        ("a head by two delegates", delegated("both", BEN, CLEO)),
+        ("a head on the last day of a delegation", delegated("given", CLEO, issued="2027-02-01T00:00:00Z")),
+    ]
+    bad = [
+        ("signed by the publisher and by no delegate", "SignatureError", delegated("given", ANNA)),
+        ("signed by a stranger", "SignatureError", delegated("given", MALLORY)),
+        ("one signature where two must", "SignatureError", delegated("both", BEN)),
+        ("a name that is not delegated", "StatementError", delegated("given", BEN, name="large")),
+        ("the beginning of a name that is", "StatementError", delegated("given", BEN, name="night")),
+        ("a delegation that ends", "StatementError", delegated("ended", BEN)),
+        ("another publisher's delegation", "StatementError", delegated("mallory's", BEN)),
+        ("after the delegation", "SignatureError", delegated("given", BEN, issued="2027-02-01T00:00:01Z")),
+        ("under a root that is not in the chain", "StatementError", delegated("given", BEN, root=2)),
+        (
+            "a record of another kind in place of a delegation",
+            "StatementError",
+            delegated("given", BEN, delegation=release_id()),
+        ),
+    ]
+    known = list(names.values())
+    base: Vector = {"kind": "head", "chain": "anna", "delegations": known}
+    return [
+        *({"name": name, **base, "record": text} for name, text in good),
+        *({"name": f"delegated: {name}", **base, "record": text, "error": error} for name, error, text in bad),
+    ]
+
+
+# Logs: records that are each intact, and what they say together.
+
+
+class Log:
+    """A publisher's log as it grows; `copy` is a second one with the same beginning."""
+
+    def __init__(self, chain: PublisherChain, key: SigningKey) -> None:
+        self.chain, self.key = chain, key
+        self.place = Place.first()
+        self.heads: dict[str, VerifiedHead] = {}
+        self.said: list[str] = []
+
+    def copy(self) -> Log:
+        other = Log(self.chain, self.key)
+        other.place, other.heads, other.said = self.place, dict(self.heads), list(self.said)
+        return other
+
+    def head(self, release: bytes, name: str = "tiny-llama", **changes: object) -> str:
+        said: dict[str, Any] = {"previous": self.heads.get(name), "issued": ISSUED, "place": self.place} | changes
+        found = make_head(self.chain, name=name, release=release, keys=[self.key], **said)
+        self.heads[name] = found
+        return self.took(found) if found.head.place is not None else found.envelope.decode()
+
+    def revoke(self, release: bytes) -> str:
+        about = Subject.of("release", release)
+        more: dict[str, Any] = {"place": self.place, "issued": ISSUED, "keys": [self.key]}
+        return self.took(make_release_revocation(self.chain, release=about, reason=Reason.BROKEN, **more))
+
+    def revoke_key(self, key: SigningKey, last: Place) -> str:
+        more: dict[str, Any] = {"place": self.place, "issued": ISSUED, "keys": [self.key]}
+        return self.took(make_key_revocation(self.chain, key=key.did, last=last, **more))
+
+    def took(self, found: VerifiedHead | Verified[Revocation]) -> str:
+        self.place = self.place.next(found.id) if self.place.position < MAX_POSITION else self.place
+        self.said.append(found.envelope.decode())
+        return self.said[-1]
+
+    def rotate(self, place: Place | None = None) -> list[str]:
+        """Ben takes over from Anna; his heads begin anew."""
+        self.chain, self.key, self.heads = ANNA_THEN_BEN, BEN, {}
+        self.place = place or self.place
+        return [text.decode() for text in ANNA_THEN_BEN.envelopes]
+
+
+def ledger_vectors() -> list[Vector]:
+    rows: list[Vector] = []
+
+    def row(
+        name: str, steps: list[Vector], *, error: str | None = None, roots: str = "anna", **expected: object
+    ) -> None:
+        rows.append({"name": name, "chain": roots, "steps": steps} | ({"error": error} if error else expected))
+
+    def records(*texts: str) -> list[Vector]:
+        return [{"record": text} for text in texts]
+
+    def named(text: str) -> str:
+        return ids.format_record(blake3(payload_of(text)).digest())
+
+    def release(data: bytes) -> str:
+        return ids.format_record(blake3(data).digest())
+
+    def tip(text: str, **heads: bytes) -> dict[str, Any]:
+        found = {"tiny-llama": heads.pop("tiny")} if "tiny" in heads else {}
+        return {"tip": named(text), "heads": {name: release(data) for name, data in found.items()}}
+
+    def log() -> Log:
+        return Log(ANNA_ONLY, ANNA)
+
+    # What is taken.
+    a = log()
+    a.head(b"1")
+    a.head(b"2")
+    row("two heads", records(*a.said), **tip(a.said[-1], tiny=b"2"), missing=[], revoked=[], frozen=False)
+    row("in the other order", records(*a.said[::-1]), **tip(a.said[-1], tiny=b"2"), missing=[], frozen=False)
+    row("the second alone", records(a.said[1]), **tip(a.said[-1], tiny=b"2"), missing=[[1, 1]], frozen=False)
+    row("each twice", records(*a.said, *a.said), **tip(a.said[-1], tiny=b"2"), missing=[], frozen=False)
+    a.revoke(b"1")
+    row("a revocation", records(*a.said), **tip(a.said[-1], tiny=b"2"), revoked=[release(b"1")], frozen=False)
+    row("a revocation alone", records(a.said[2]), tip=named(a.said[2]), missing=[[1, 2]], revoked=[release(b"1")])
+    b = a.copy()
+    roots = b.rotate()
+    row(
+        "roots that were replaced, and nothing since",
+        [*records(*a.said), {"roots": roots}],
+        tip=named(a.said[-1]),
+        heads={},
+        revoked=[release(b"1")],
+    )
+    b.head(b"3", "other")
+    row(
+        "roots that were replaced, and a record since",
+        [*records(*a.said), {"roots": roots}, *records(b.said[-1])],
+        tip=named(b.said[-1]),
+        heads={"tiny-llama": release(b"2"), "other": release(b"3")},
+        revoked=[release(b"1")],
+    )
+    row(
+        "a record of a kind that is not known",
+        records(record("vote", about_genesis(), log_predicate(position=1, after=None, says="yes"))),
+        heads={},
+        missing=[],
+    )
+
+    # Forks.
+    c, d = log(), log()
+    for each in (c, d):
+        each.head(b"1")
+    c.head(b"2")
+    d.head(b"3")
+    d.head(b"4")
+    row("two records of one position", records(*c.said, d.said[1]), error="ForkError")
+    row("a record that follows another", records(*c.said, d.said[2]), error="ForkError")
+    row("a record that another does not follow", records(c.said[0], d.said[2], c.said[1]), error="ForkError")
+    frozen = [*records(*c.said), {"fork": [c.said[1], d.said[1]]}]
+    row("a proof of a fork", frozen, **tip(c.said[-1], tiny=b"2"), frozen=True)
+    e = c.copy()
+    e.head(b"5")
+    row("a record after a fork", [*frozen, *records(e.said[-1])], error="ForkError")
+    e = c.copy()
+    e.revoke(b"2")
+    row("a revocation after a fork", [*frozen, *records(e.said[-1])], revoked=[release(b"2")], frozen=True)
+    for name, branch in (("one", c), ("the other", d)):
+        f = branch.copy()
+        roots = f.rotate()
+        f.head(b"6", "other")
+        row(
+            f"a new root that goes on from {name} branch",
+            [*frozen, {"roots": roots}, *records(*f.said[::-1])],
+            tip=named(f.said[-1]),
+            frozen=False,
+            missing=[],
+        )
+    row("what proves no fork", [*records(*c.said), {"fork": c.said}], error="StatementError")
+    row("a record and itself", [*records(*c.said), {"fork": [c.said[0], c.said[0]]}], error="StatementError")
+    g = log()
+    g.head(b"1")
+    g.heads = {}
+    row("a sequence again at another position", records(g.said[0], g.head(b"2")), error="ForkError")
+    h = log()
+    loose = [h.head(b"1", place=None), h.copy().head(b"2", place=None, previous=None)]
+    row("two heads outside the log", records(*loose), error="ForkError")
+    other_root = make_next_root(ANNA_ONLY, [CLEO.did], [ANNA, CLEO])
+    row(
+        "two roots of one version",
+        [{"roots": [GENESIS.decode(), other_root.decode()]}],
+        error="ForkError",
+        roots="anna, then ben",
+    )
+
+    # Keys that were replaced, or revoked.
+    i = log()
+    i.head(b"1")
+    thief, last = i.copy(), i.place
+    roots = i.rotate()
+    i.revoke_key(ANNA, last)
+    i.head(b"2")
+    evil = thief.head(b"evil")
+    base = [*records(thief.said[0]), {"roots": roots}]
+    row(
+        "what a thief signed, and then the key was revoked",
+        [*records(thief.said[0], evil), {"roots": roots}, *records(*i.said[1:])],
+        **tip(i.said[-1], tiny=b"2"),
+        frozen=False,
+    )
+    row("what a revoked key signs", [*base, *records(i.said[1], evil)], error="RevokedError")
+    row(
+        "what a revoked key signs further on", [*base, *records(*i.said[1:], thief.head(b"more"))], error="RevokedError"
+    )
+    row("what a revoked key revokes", [*base, *records(*i.said[1:], thief.revoke(b"1"))], error="RevokedError")
+    thief_key = thief.revoke_key(BEN, Place.first())
+    row(
+        "a replaced key revokes its successor",
+        [*base, *records(thief_key, *i.said[1:])],
+        **tip(i.said[-1], tiny=b"2"),
+        revoked_keys=[ANNA.did],
+    )
+    j = log()
+    j.head(b"1")
+    old = j.copy()
+    roots = j.rotate()
+    j.head(b"2")
+    base = [*records(old.said[0]), {"roots": roots}, *records(j.said[1])]
+    row("a replaced key at its successor's place", [*base, *records(old.head(b"x"))], error="RollbackError")
+    row("a replaced key beyond its successor's place", [*base, *records(old.head(b"y"))], error="RollbackError")
+    row("a replaced key revokes", [*base, *records(old.revoke(b"1"))], revoked=[release(b"1")], frozen=False)
+    j.chain, j.key = ANNA_ONLY, ANNA
+    row("an older root after a newer one", [*base, *records(j.head(b"z", "other"))], error="RollbackError")
+    k = log()
+    k.head(b"1")
+    k.place = Place(4, k.heads["tiny-llama"].id)
+    row("a record after one of another position", records(*k.said, k.head(b"2")), error="StatementError")
+    far = log()
+    far.head(b"1")
+    good = far.copy()
+    far.place = Place(MAX_POSITION, FAKE)
+    far.head(b"evil")
+    roots = good.rotate()
+    good.head(b"2")
+    row("the last place of the log", records(*far.said), missing=[[2, MAX_POSITION - 1]], tip=named(far.said[1]))
+    row(
+        "a new root after the last place",
+        [*records(*far.said), {"roots": roots}, *records(good.said[1])],
+        **tip(good.said[1], tiny=b"2"),
+        missing=[],
+    )
+    mallory = Log(PublisherChain.verify([MALLORYS]), MALLORY)
+    row("another publisher's record", records(mallory.head(b"1")), error="StatementError")
+    row("a release in a log", records(envelope(release_payload(), ANNA)), error="StatementError")
+    row("a root in a log", records(GENESIS.decode()), error="StatementError")
+    return rows
+
+
 def license_vectors() -> list[Vector]:
     rows = [
         (None, "NOASSERTION", "unclear"),
@@ -892,6 +1524,8 @@ def build() -> dict[str, str]:
         "envelope.json": {"vectors": envelope_vectors()},
         "publisher.json": {"vectors": publisher_vectors()},
         "release.json": {"table": TABLE.decode(), "chains": CHAINS, "vectors": release_vectors()},
+        "log.json": {"chains": CHAINS, "vectors": [*log_vectors(), *delegated_vectors()]},
+        "ledger.json": {"chains": CHAINS, "vectors": ledger_vectors()},
         "ref.json": {"vectors": ref_vectors()},
         "license.json": {"vectors": license_vectors()},
     }

@@ -47,7 +47,10 @@ def test_the_corpus_has_no_other_folder() -> None:
     assert {path.name for path in CORPUS.iterdir()} == set(TARGETS)
 
 
-@pytest.mark.parametrize("target", ["yamux", "noise", "exchange-opener", "file-table", "model-header"])
+@pytest.mark.parametrize(
+    "target",
+    ["yamux", "noise", "exchange-opener", "file-table", "model-header", "records-of-a-log", "fork-proof", "trust-toml"],
+)
 def test_some_inputs_are_taken_and_some_are_refused(target: str) -> None:
     """A target that refuses everything, or nothing, would find nothing."""
     refused = 0

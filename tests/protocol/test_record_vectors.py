@@ -13,7 +13,23 @@ from samara.protocol import dsse, errors, ids, links, strictjson
 from samara.protocol.ids import PublisherId, ReleaseId
 from samara.protocol.licenses import judge, normalise
 from samara.protocol.ports import Records
-from samara.protocol.records import PublisherChain, verify_release
+from samara.protocol.records import (
+    Delegation,
+    KeyRevocation,
+    PublisherChain,
+    ReleaseRevocation,
+    Unread,
+    Verified,
+    verify_attestation,
+    verify_collection,
+    verify_delegation,
+    verify_entry,
+    verify_head,
+    verify_key_binding,
+    verify_release,
+    verify_revocation,
+)
+from samara.protocol.trust import ForkProof, Ledger
 
 VECTORS = Path(__file__).parents[2] / "specs" / "vectors"
 Vector = dict[str, Any]
@@ -122,6 +138,110 @@ def test_a_release_verifies(vector: Vector) -> None:
 def test_a_release_is_refused(vector: Vector) -> None:
     with refused(vector):
         verify_vector(vector, load("release")["chains"])
+
+
+KINDS: dict[str, Any] = {
+    "head": verify_head,
+    "revocation": verify_revocation,
+    "attestation": verify_attestation,
+    "collection": verify_collection,
+    "delegation": verify_delegation,
+    "key-binding": verify_key_binding,
+}
+
+
+def chain_and_delegations(vector: Vector) -> tuple[PublisherChain, dict[bytes, Verified[Delegation]]]:
+    chains = [PublisherChain.verify([text.encode() for text in roots]) for roots in load("log")["chains"].values()]
+    known: dict[bytes, Verified[Delegation]] = {}
+    for text in vector.get("delegations", ()):
+        for chain in chains:
+            try:
+                found = verify_delegation(text.encode(), chain)
+            except errors.RecordError:
+                continue
+            known[found.id] = found
+    return PublisherChain.verify([text.encode() for text in load("log")["chains"][vector["chain"]]]), known
+
+
+def verify_record(vector: Vector) -> Any:
+    chain, known = chain_and_delegations(vector)
+    more = [known] if vector["kind"] == "head" else []
+    return KINDS[vector["kind"]](vector["record"].encode(), chain, *more)
+
+
+@pytest.mark.parametrize("vector", each("log", good=True))
+def test_a_record_of_a_log_verifies(vector: Vector) -> None:
+    found = verify_record(vector)
+    assert found.envelope == vector["record"].encode()
+    if "id" in vector:
+        assert ids.format_record(found.id) == vector["id"]
+    assert verify_entry(found.envelope, *chain_and_delegations(vector)) == found
+
+
+@pytest.mark.parametrize("vector", each("log", good=False))
+def test_a_record_of_a_log_is_refused(vector: Vector) -> None:
+    with refused(vector):
+        verify_record(vector)
+
+
+@pytest.mark.parametrize("vector", each("log", good=False))
+def test_a_log_takes_nothing_of_a_record_that_is_refused(vector: Vector) -> None:
+    """But for its place, where only its kind, or a critical field, is not known."""
+    envelope, known = vector["record"].encode(), chain_and_delegations(vector)
+    if vector["error"] == "CriticalError" or vector["name"].endswith((": another kind of record", "of it")):
+        assert isinstance(verify_entry(envelope, *known).said, Unread)
+    else:
+        with refused(vector):
+            verify_entry(envelope, *known)
+
+
+def test_there_are_enough_negative_vectors_of_records() -> None:
+    bad = [row for name in ("envelope", "publisher", "release", "log", "ledger") for row in each(name, good=False)]
+    assert len(bad) >= 200
+
+
+def play(ledger: Ledger, step: dict[str, Any]) -> None:
+    if "record" in step:
+        ledger.admit(step["record"].encode())
+    elif "roots" in step:
+        ledger.learn_roots(PublisherChain.verify([text.encode() for text in step["roots"]]))
+    else:
+        ledger.admit_fork(ForkProof(*(text.encode() for text in step["fork"])))
+
+
+def ledger_of(vector: Vector) -> Ledger:
+    return Ledger(PublisherChain.verify([text.encode() for text in load("ledger")["chains"][vector["chain"]]]))
+
+
+def known_to(ledger: Ledger) -> dict[str, Any]:
+    revocations = [entry.said for entry in ledger.revocations()]
+    return {
+        "tip": None if ledger.newest is None else ids.format_record(ledger.newest.id),
+        "heads": {name: ids.format_record(head.head.release) for name, head in ledger.heads.items()},
+        "missing": [list(gap) for gap in ledger.missing()],
+        "revoked": sorted(ids.format_record(e.release) for e in revocations if isinstance(e, ReleaseRevocation)),
+        "revoked_keys": sorted(said.key for said in revocations if isinstance(said, KeyRevocation)),
+        "frozen": ledger.fork is not None,
+    }
+
+
+@pytest.mark.parametrize("vector", each("ledger", good=True))
+def test_a_ledger_says_what_records_say_together(vector: Vector) -> None:
+    ledger = ledger_of(vector)
+    for step in vector["steps"]:
+        play(ledger, step)
+    known = known_to(ledger)
+    assert known == known | {name: vector[name] for name in known.keys() & vector.keys()}
+
+
+@pytest.mark.parametrize("vector", each("ledger", good=False))
+def test_a_ledger_refuses_the_last_step(vector: Vector) -> None:
+    ledger = ledger_of(vector)
+    *steps, last = vector["steps"]
+    for step in steps:
+        play(ledger, step)
+    with refused(vector):
+        play(ledger, last)
 
 
 def described(ref: links.Ref) -> dict[str, Any]:

@@ -13,18 +13,24 @@ from support.vectors import unrun, vectors
 
 from samara.protocol.addresses import parse_address
 from samara.protocol.chunklist import Node, build_list
-from samara.protocol.dsse import Envelope
+from samara.protocol.dsse import Envelope, SigningKey
 from samara.protocol.errors import RecordError
 from samara.protocol.formats.parquet import Page
 from samara.protocol.identify import Identify, encode_identify
-from samara.protocol.ids import Digest, digest
+from samara.protocol.ids import Digest, digest, format_record, sha256
 from samara.protocol.multistream import line
 from samara.protocol.noise import Identity
 from samara.protocol.oms import Bundle
+from samara.protocol.records import Place, PublisherChain, make_genesis, make_head, make_next_root
 from samara.protocol.table import FileEntry, FileTable
+from samara.protocol.trust import ForkProof
 
-__all__ = ["seeds"]
+__all__ = ["FUZZED", "seeds"]
 
+FUZZED: Final = PublisherChain.verify([make_genesis([SigningKey(b"\7" * 32)])])
+"""The publisher whose records the targets take."""
+
+WHEN: Final = "2026-01-01T00:00:00Z"
 _LONGEST: Final = 4096
 _MOST: Final = 16
 """Inputs of one target: a fuzzer finds the rest."""
@@ -171,6 +177,47 @@ def _records() -> Iterable[bytes]:
         yield bytes([mode]) + payload
 
 
+def _log() -> Iterable[bytes]:
+    """The good records of each kind, as if the publisher of the targets had said so."""
+    log = vectors("records/log.json")
+    theirs = PublisherChain.verify([log["chains"]["anna"][0].encode()])
+    said = {format_record(theirs.publisher): format_record(FUZZED.publisher)}
+    for kind in (digest, sha256):
+        said[kind(theirs.roots[0].payload).hex()] = kind(FUZZED.roots[0].payload).hex()
+    for number, row in enumerate(row for row in log["vectors"] if "error" not in row):
+        text = Envelope.decode(row["record"].encode()).payload.decode()
+        for old, new in said.items():
+            text = text.replace(old, new)
+        yield bytes([number % 2]) + text.encode()
+
+
+def _fork_proof() -> Iterable[bytes]:
+    key = SigningKey(b"\7" * 32)
+    heads = [
+        make_head(FUZZED, name="x", release=said, previous=None, issued=WHEN, keys=[key], place=place)
+        for said in (b"1", b"2")
+        for place in (Place.first(), Place(2, bytes(32)), None)
+    ]
+    for first in heads:
+        for second in heads:
+            yield ForkProof(first.envelope, second.envelope).encode()
+    genesis = FUZZED.envelopes[0]
+    roots = [make_next_root(FUZZED, [key.did, SigningKey(seed * 32).did], [key]) for seed in (b"\1", b"\2")]
+    yield ForkProof(*roots).encode()
+    yield ForkProof(genesis, genesis).encode()
+    yield ForkProof(genesis, roots[0]).encode()[:-1]
+
+
+def _trust_toml() -> Iterable[bytes]:
+    did = SigningKey(b"\7" * 32).did
+    yield b'[[rule]]\npublisher = "anna"\nname = "llama-*"\nmode = "enforce"\nmax-age-days = 90\n'
+    yield b"[[rule]]\ntofu = true\n"
+    yield f'[[rule]]\nkeys = ["{did}"]\nthreshold = 1\n'.encode()
+    yield f'[[rule]]\npublisher = "{format_record(FUZZED.publisher)}"\nmode = "off"\n'.encode()
+    yield b'rule = [{name = "*"}, {mode = "warn"}]\n'
+    yield b'[[rule]]\ntofu = true\nkeys = []\n[[rule]]\nmode = "on"\n'
+
+
 def _announced_head() -> Iterable[bytes]:
     release = vectors("records/release.json")
     for row in release["vectors"]:
@@ -284,6 +331,9 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "envelope": _envelope,
     "records-of-a-publisher": _records,
     "oms": _oms,
+    "records-of-a-log": _log,
+    "fork-proof": _fork_proof,
+    "trust-toml": _trust_toml,
     "announced-head": _announced_head,
     "chunk-list": _chunk_list,
     "file-table": _file_table,

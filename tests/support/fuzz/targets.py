@@ -32,6 +32,7 @@ from samara.protocol.errors import (
     DataHeaderError,
     DeltaError,
     EncodingError,
+    ForkError,
     KeyFileError,
     LinkError,
     ModelHeaderError,
@@ -42,6 +43,7 @@ from samara.protocol.errors import (
     SamaraError,
     StickError,
     TableError,
+    UsageError,
     VerificationError,
     WordsError,
 )
@@ -73,11 +75,14 @@ from samara.protocol.oms import Bundle, Manifest, OmsKey, OmsPublicKey, compare
 from samara.protocol.peers import format_peer_id, parse_peer_id
 from samara.protocol.reach import decode_answer, decode_request, encode_answer, encode_request, to_dial
 from samara.protocol.records.announced import decode_announced_head
-from samara.protocol.records.head import verify_head
+from samara.protocol.records.entry import Place
+from samara.protocol.records.head import make_head, verify_head
+from samara.protocol.records.log import verify_entry
 from samara.protocol.records.release import verify_release_envelope
 from samara.protocol.records.root import PublisherChain, make_genesis
 from samara.protocol.rootfile import RootFile
 from samara.protocol.table import FileTable
+from samara.protocol.trust import ForkProof, Ledger, Policy, verify_fork
 from samara.protocol.yamux import Session
 from samara.sneakernet.layout import Commit, is_mark
 
@@ -495,6 +500,15 @@ _KEY: Final = dsse.SigningKey(b"\7" * 32)
 _CHAIN: Final = PublisherChain.verify([make_genesis([_KEY])])
 _OMS_KEY: Final = OmsKey(hashlib.sha256(b"samara vector oms key anna").digest()).public
 """The key of specs/vectors/oms.json: some of its files are right, until a mutation."""
+_HEAD: Final = make_head(
+    _CHAIN,
+    name="tiny-llama",
+    release=b"{}",
+    previous=None,
+    issued="2026-01-01T00:00:00Z",
+    keys=[_KEY],
+    place=Place.first(),
+)
 
 
 @_target(RecordError)
@@ -549,6 +563,47 @@ def _oms(data: bytes) -> None:
         bundle = Bundle.decode(rest)
         assert Bundle.decode(bundle.encode()) == bundle
         bundle.open(_OMS_KEY)
+
+
+@_target(RecordError)
+def _records_of_a_log(data: bytes) -> None:
+    """A payload that the publisher's own key has signed, as a record of its log: alone, and after one that is known."""
+    mode, rest = _first(data)
+    if not rest:
+        return
+    envelope = dsse.sign(rest, [_KEY]).encode()
+    entry = verify_entry(envelope, _CHAIN)
+    assert entry.envelope == envelope
+    assert entry.id == digest(rest)
+    ledger = Ledger(_CHAIN)
+    if mode & 1:
+        ledger.admit(_HEAD.envelope)
+    try:
+        assert ledger.admit(envelope).new or entry.id == _HEAD.id
+    except ForkError:
+        fork = ledger.fork
+        assert fork is not None
+        assert verify_fork(ForkProof.decode(fork.proof.encode()), _CHAIN)[0] == fork
+    assert not ledger.admit(envelope).new if ledger.fork is None else ledger.forks
+    assert len(ledger.missing()) <= 2
+    assert sum(1 for _ in ledger.log()) <= 2
+
+
+@_target(RecordError)
+def _fork_proof(data: bytes) -> None:
+    proof = ForkProof.decode(data)
+    assert proof.encode() == data
+    fork, *_ = verify_fork(proof, _CHAIN)
+    assert verify_fork(ForkProof(proof.second, proof.first), _CHAIN)[0].id == fork.id
+
+
+@_target(UsageError)
+def _trust_toml(data: bytes) -> None:
+    policy = Policy.parse(data.decode("utf-8", "surrogateescape"))
+    assert len(policy.rules) <= limits.MAX_TRUST_RULES
+    decided = policy.rule_for("b" * 61, "anna", "tiny")
+    assert not (decided.tofu and decided.keys)
+    assert 0 <= decided.threshold <= len(decided.keys)
 
 
 @_target(VerificationError)

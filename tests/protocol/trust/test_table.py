@@ -1,0 +1,24 @@
+"""The table of specs/trust.md names tests that there are, and none of the attacks that are tested is missing in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TABLE = (HERE.parents[2] / "specs" / "trust.md").read_text("utf-8").split("## Attacks")[1].split("\n## ")[0]
+
+
+def _named_in(*files: str) -> set[str]:
+    return {name for file in files for name in re.findall(r"^def test_(\w+)\(", (HERE / file).read_text("utf-8"), re.M)}
+
+
+def test_the_table_names_tests_that_there_are() -> None:
+    named = {name for name in re.findall(r"`([a-z0-9_]+)`", TABLE) if name.count("_") > 1}
+    assert len(named) > 30
+    assert named <= _named_in("test_attacks.py", "test_ledger.py", "test_floor.py", "test_replay.py")
+
+
+def test_the_table_has_every_attack_that_is_tested() -> None:
+    missing = _named_in("test_attacks.py") - set(re.findall(r"`(\w+)`", TABLE))
+    assert missing == {"one_name_is_no_look_alike_of_itself"}
