@@ -22,14 +22,15 @@ from samara.node.store.files import remove_folder
 from samara.node.store.home import Home
 from samara.node.store.index import Index
 from samara.node.store.intake import Parts, StoreIntake
+from samara.node.store.ledgers import Ledgers
 from samara.node.store.publisherkeys import PublisherKeys
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.room import Room
 from samara.node.store.shelf import PeerShelf
 from samara.node.store.tensors import TensorMaps
 from samara.protocol.chunklist import ListVerifier, verify_list
-from samara.protocol.errors import NotFoundError, SamaraError, StoreError, VerificationError
-from samara.protocol.ids import ContentId, ReleaseId, format_content
+from samara.protocol.errors import ForkError, NotFoundError, SamaraError, StoreError, VerificationError
+from samara.protocol.ids import ContentId, PublisherId, ReleaseId, format_content
 from samara.protocol.ports import Intake, Records
 from samara.protocol.records import Kind, PublisherChain, VerifiedRelease, verify_release
 from samara.protocol.table import FileTable, check_table
@@ -91,11 +92,12 @@ class Store:
         self._settings = settings
         self._index = Index(home.index, writable=writable)
         self.catalog = Catalog(self._index)
+        self.ledgers = Ledgers(self._index, self.catalog)
         self.contents = Contents(self._index, home.content)
         self.reader = Reader(self.contents)
         self.tensors = TensorMaps(self.contents, self.reader)
         self.encoder = Encoder(self.contents, self.reader, self.tensors)
-        self.deltas = Deltas(self.catalog, self.contents, self.reader, self._verify)
+        self.deltas = Deltas(self.catalog, self.contents, self.reader, self._verify, self.add_release)
         self.shelf = PeerShelf(self.catalog, self.contents, self.reader, self.encoder, self.deltas)
         self._changing = threading.RLock()  # what is in flight does not change while something is deleted
         self._intakes: dict[_Key, StoreIntake] = {}
@@ -173,7 +175,7 @@ class Store:
         root = (to or self.home.content / format_content(release.content)).absolute()
         streams = range(1, len(table) + 1) if wanted is None else wanted
         with self._reserved((os.path.realpath(root), release.content), verified.id) as key:
-            self.catalog.add_release(verified, records, own=False)
+            self.add_release(verified, records)
             self.contents.add(release.content, table, table_nodes)
             doubted = any(p.state == "edited" for p in self.contents.places(release.content) if p.root == root)
             place = self.contents.add_place(release.content, "to" if to else "home", root)
@@ -207,10 +209,44 @@ class Store:
         """Whether the intake that was in the way of a `PlaceBusyError` is still open."""
         return place in self._intakes or place in self._opening
 
+    def add_release(self, verified: VerifiedRelease, records: Records, *, own: bool = False) -> None:
+        """Keep a verified release; its head counts, or contradicts what is known, as the ledger says."""
+        self.catalog.add_release(verified, records, own=own)
+        if records.head is not None:
+            self.ledgers.take(records.roots, [records.head], own=own)
+
+    def verify_records(
+        self, records: Records, *, expected: ReleaseId | None = None, publisher: PublisherId | None = None
+    ) -> VerifiedRelease:
+        """Verify a release with its roots and head, held against all that is known here of its publisher.
+
+        Args:
+            records: The envelopes as received.
+            expected: The release that was asked for, or None.
+            publisher: The publisher that was asked for, or None.
+
+        Raises:
+            RecordError: They are wrong, or contradict the roots that are known: then the publisher is frozen.
+        """
+        chain = PublisherChain.verify(records.roots, expected=publisher)
+        with self.ledgers.asking(chain.publisher) as ledger:
+            if ledger is None:
+                return verify_release(records, expected=expected, publisher=publisher)
+            try:
+                return verify_release(
+                    records,
+                    expected=expected,
+                    publisher=publisher,
+                    known=ledger.chain,
+                    delegations=ledger.delegations,
+                )
+            except ForkError:
+                if self.writable:
+                    self.ledgers.take(records.roots, ())  # two roots of one version are the proof
+                raise
+
     def _verify(self, records: Records) -> VerifiedRelease:
-        chain = PublisherChain.verify(records.roots)
-        known = self.catalog.roots(chain.publisher)
-        verified = verify_release(records, expected=None, known=PublisherChain.verify(known) if known else None)
+        verified = self.verify_records(records)
         for held in self.catalog.releases(content=verified.release.content):
             if held.condemned:
                 raise VerificationError(f"this release is condemned: {held.condemned}", hint="Use another release.")

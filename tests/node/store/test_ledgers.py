@@ -1,0 +1,399 @@
+"""The store of signed records: what is taken stays taken, whoever dies when, and nobody fills it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+from support.contents import give_home, make_source
+from support.logs import Signer, key_of
+
+from samara.node.settings import StoreSettings
+from samara.node.store import ledgers as ledgers_module
+from samara.node.store.home import Home
+from samara.node.store.ledgers import Ledgers
+from samara.node.store.store import Store
+from samara.protocol import limits
+from samara.protocol.dsse import Envelope, sign
+from samara.protocol.errors import DiskFullError, NotFoundError, SignatureError, StatementError, StoreError
+from samara.protocol.ids import ReleaseId, digest
+from samara.protocol.records import Place, PublisherChain, make_genesis, make_next_root
+from samara.protocol.trust import ForkKind, ForkProof
+
+A, B = b"the payload of a release", b"the payload of another"
+
+
+def id_of(payload: bytes) -> ReleaseId:
+    return ReleaseId(digest(payload))
+
+
+def said(ledgers: Ledgers, signer: Signer) -> tuple[int, int, bool]:
+    """The newest position, how many records there are in all, and whether A is revoked."""
+    with ledgers.asking(signer.chain.publisher) as ledger:
+        assert ledger is not None
+        newest = ledger.newest
+        position = newest.said.origin.place.position if newest is not None else 0
+        return position, sum(1 for _ in ledger.log()), ledger.revocation(id_of(A)) is not None
+
+
+@pytest.fixture
+def signer() -> Signer:
+    made = Signer.of(1)
+    made.head("tiny", A)
+    made.attest(B)
+    made.head("tiny", B)
+    made.revoke(A)
+    return made
+
+
+def test_what_was_taken_is_known_in_any_order_and_after_a_restart(tmp_path: Path, signer: Signer) -> None:
+    with give_home(tmp_path / "a") as store:
+        taken = store.ledgers.take(signer.roots, signer.envelopes[::-1])
+        assert (len(taken.new), taken.known, taken.roots, taken.refused) == (4, 0, 1, {})
+        again = store.ledgers.take(signer.roots, signer.envelopes)
+        assert (len(again.new), again.known, again.roots) == (0, 4, 0)
+        assert said(store.ledgers, signer) == (4, 4, True)
+        store.crash()
+    with give_home(tmp_path / "a") as store:
+        assert said(store.ledgers, signer) == (4, 4, True)
+        assert store.ledgers.known() == {signer.chain.publisher: (1, 4)}
+        head = store.catalog.newest_head(signer.chain.publisher, "tiny")
+        assert head is not None
+        assert head[2] == id_of(B)
+
+
+def test_a_home_that_is_only_read_knows_the_same(tmp_path: Path, signer: Signer) -> None:
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes)
+    looking = Store(Home(tmp_path / "a"), StoreSettings(), writable=False)
+    assert said(looking.ledgers, signer) == (4, 4, True)
+    looking.close()
+
+
+def test_an_index_of_before_there_were_logs_is_read_and_grows(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as store:
+        make_source(store, tmp_path / "model", {"w.bin": 100})
+        (held,) = store.catalog.releases()
+    with sqlite3.connect(tmp_path / "a/index.sqlite") as old:
+        for table in ("entry", "log", "fork", "floor"):
+            old.execute(f"DROP TABLE {table}")
+    old.close()
+    looking = Store(Home(tmp_path / "a"), StoreSettings(), writable=False)
+    with looking.ledgers.asking(held.publisher) as ledger:
+        assert ledger is not None
+        assert ledger.heads["model"].head.release == held.id
+    assert looking.ledgers.known()[held.publisher][0] == 1
+    assert looking.ledgers.is_own(held.publisher)
+    looking.close()
+    with give_home(tmp_path / "a") as store, store.ledgers.asking(held.publisher) as ledger:
+        assert ledger is not None
+        assert ledger.heads["model"].head.release == held.id
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_in_the_middle_leaves_all_of_a_batch_or_nothing(tmp_path: Path, signer: Signer, moment: str) -> None:
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes[:1])
+    pid = os.fork()
+    if not pid:
+        _take_and_die(tmp_path / "a", signer, moment)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    with give_home(tmp_path / "a") as store:
+        assert said(store.ledgers, signer) == ((4, 4, True) if moment == "after" else (1, 1, False))
+        store.ledgers.take(signer.roots, signer.envelopes)
+        assert said(store.ledgers, signer) == (4, 4, True)
+
+
+def _take_and_die(home: Path, signer: Signer, moment: str) -> None:
+    """Take the records in a child, which dies when all are written and not committed, or right after it."""
+    try:
+        store = Store(Home(home), StoreSettings(floor=0), writable=True)
+        with store._index.write() as db:
+            store.ledgers.take(signer.roots, signer.envelopes)
+            assert db.execute("SELECT count(*) FROM entry").fetchone() == (4,)
+            if moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+    finally:
+        os._exit(1)
+
+
+def test_what_could_not_be_written_is_not_known(tmp_path: Path, signer: Signer) -> None:
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes[:1])
+        with store._index.write() as db:
+            db.execute("CREATE TRIGGER full BEFORE INSERT ON entry BEGIN SELECT raise(ABORT, 'no room'); END")
+        with pytest.raises(StoreError):
+            store.ledgers.take(signer.roots, signer.envelopes)
+        assert said(store.ledgers, signer) == (1, 1, False)
+
+
+def test_a_wrong_record_keeps_no_other_out(tmp_path: Path, signer: Signer) -> None:
+    wrong = Signer.of(2).head("tiny", A)
+    broken = signer.envelopes[2].replace(b'"sig":"', b'"sig":"AAAA', 1)
+    with give_home(tmp_path / "a") as store:
+        taken = store.ledgers.take(signer.roots, [broken, wrong, b"{}", *signer.envelopes])
+        assert len(taken.new) == 4
+        assert sum(taken.refused.values()) == 3
+        assert taken.refused["StatementError"] == 1  # another publisher's
+        assert len(taken.errors) == len(taken.refused)
+
+
+def test_records_without_roots_are_taken_of_who_is_known_alone(tmp_path: Path, signer: Signer) -> None:
+    publisher = signer.chain.publisher
+    with give_home(tmp_path / "a") as store:
+        with pytest.raises(NotFoundError):
+            store.ledgers.take((), signer.envelopes, publisher=publisher)
+        with pytest.raises(StatementError):
+            store.ledgers.take(signer.roots, signer.envelopes, publisher=Signer.of(2).chain.publisher)
+        with pytest.raises(SignatureError):
+            store.ledgers.take([sign(Envelope.decode(signer.roots[0]).payload, [key_of(9)]).encode()], ())
+        store.ledgers.take(signer.roots, signer.envelopes[:1])
+        assert len(store.ledgers.take((), signer.envelopes, publisher=publisher).new) == 3
+
+
+def test_a_fork_freezes_and_its_proof_outlives_a_restart(tmp_path: Path, signer: Signer) -> None:
+    publisher = signer.chain.publisher
+    other = Signer(signer.keys, signer.chain, signer.log[:2])
+    other.head("tiny", A)
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes[:3])
+        taken = store.ledgers.take(other.roots, other.envelopes)
+        assert taken.refused == {"ForkError": 1}
+        (fork,) = taken.forks
+        store.crash()
+    with give_home(tmp_path / "a") as store:
+        with store.ledgers.asking(publisher) as ledger:
+            assert ledger is not None
+            assert ledger.fork is not None
+            assert ledger.fork.id == fork.id
+        assert store.ledgers.take(signer.roots, [signer.head("more", B)]).refused == {"ForkError": 1}
+        # A revocation is taken all the same, and counts after a restart.
+        assert len(store.ledgers.take(signer.roots, signer.envelopes[3:4]).new) == 1
+        page = store.ledgers.log(publisher)
+        assert page.forks == (fork.proof.encode(),)
+        store.crash()
+    with give_home(tmp_path / "a") as store, give_home(tmp_path / "b") as elsewhere:
+        assert said(store.ledgers, signer)[2]
+        elsewhere.ledgers.take(signer.roots, ())
+        with pytest.raises(NotFoundError):
+            elsewhere.ledgers.take_fork(publisher, ForkProof.decode(page.forks[0]))
+        elsewhere.ledgers.take(signer.roots, signer.envelopes[:1])
+        assert elsewhere.ledgers.take_fork(publisher, ForkProof.decode(page.forks[0])).kind is ForkKind.LOG
+        store.ledgers.lift(publisher, fork.id)
+        with pytest.raises(NotFoundError):
+            store.ledgers.lift(publisher, b"\0" * 32)
+    for home, frozen in (("a", False), ("b", True)):
+        with give_home(tmp_path / home) as store, store.ledgers.asking(publisher) as ledger:
+            assert ledger is not None
+            assert (ledger.fork is not None) is frozen
+
+
+def test_two_roots_of_one_version_freeze_for_good(tmp_path: Path, signer: Signer) -> None:
+    one = signer.copy()
+    one.rotate(3)
+    other = signer.copy()
+    other.rotate(4)
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(one.roots, signer.envelopes)
+        (fork,) = store.ledgers.take(other.roots, ()).forks
+        assert fork.kind is ForkKind.ROOT
+    with give_home(tmp_path / "a") as store:
+        taken = store.ledgers.take(one.roots, [one.head("tiny", A)])
+        assert taken.refused == {"ForkError": 1}
+
+
+def test_a_newer_root_outlives_a_restart_and_outranks_the_old_keys(tmp_path: Path, signer: Signer) -> None:
+    thief = signer.copy()
+    signer.rotate(3)
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(thief.roots, signer.envelopes)
+        assert store.ledgers.take(signer.roots, [signer.head("tiny", A)]).roots == 1
+    with give_home(tmp_path / "a") as store:
+        assert store.ledgers.take(thief.roots, [thief.head("tiny", B)]).refused == {"RollbackError": 1}
+        assert store.ledgers.known() == {signer.chain.publisher: (2, 5)}
+
+
+def test_more_signatures_of_a_known_record_are_kept(tmp_path: Path, signer: Signer) -> None:
+    witness = sign(Envelope.decode(signer.envelopes[0]).payload, [*signer.keys, key_of(9)]).encode()
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes)
+        assert store.ledgers.take(signer.roots, [witness]).known == 0
+    with give_home(tmp_path / "a") as store, store.ledgers.asking(signer.chain.publisher) as ledger:
+        assert ledger is not None
+        assert ledger.heads["tiny"].head.release == id_of(B)
+        assert next(ledger.log()).envelope == witness
+
+
+# Quotas
+
+
+def strangers(monkeypatch: pytest.MonkeyPatch, *, records: int = 16, publishers: int = 1000) -> None:
+    """Make quotas small: real ones take minutes to fill."""
+    monkeypatch.setattr(ledgers_module, "_STRANGER", ledgers_module._STRANGER._replace(records=records))
+    monkeypatch.setattr(limits, "MAX_STRANGERS", publishers)
+
+
+def test_a_stranger_who_signs_and_signs_is_kept_the_newest_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signer: Signer
+) -> None:
+    strangers(monkeypatch)
+    for number in range(60):
+        signer.head("tiny", b"release %d" % number)
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes[:40])
+        store.ledgers.take(signer.roots, signer.envelopes[40:])
+        (count,) = store._index.read.execute("SELECT count(*) FROM entry").fetchone()
+        assert count <= 16
+        newest, _, revoked = said(store.ledgers, signer)
+        assert (newest, revoked) == (64, True)
+        # What made room is not taken again, and not asked for.
+        assert store.ledgers.take(signer.roots, signer.envelopes[20:21]).refused == {"DiskFullError": 1}
+        assert all(first > 40 for first, _ in store.ledgers.missing(signer.chain.publisher))
+        # A known record is known however full it is.
+        assert store.ledgers.take(signer.roots, signer.envelopes[-1:]).known == 1
+    with give_home(tmp_path / "a") as store:
+        assert said(store.ledgers, signer)[0] == 64
+        # One who gets a name is a stranger no more: all that was refused may come now.
+        store.catalog.set_petname(signer.chain.publisher, "anna")
+        assert store.ledgers.missing(signer.chain.publisher)[0] == (1, 3)
+        store.ledgers.take(signer.roots, signer.envelopes)
+        assert said(store.ledgers, signer) == (64, 64, True)
+        assert store.ledgers.missing(signer.chain.publisher) == ()
+
+
+def test_revocations_make_no_room_for_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strangers(monkeypatch)
+    signer = Signer.of(1)
+    for number in range(16):
+        signer.revoke(b"release %d" % number)
+    signer.revoke(A)
+    signer.head("tiny", A)
+    with give_home(tmp_path / "a") as store:
+        taken = store.ledgers.take(signer.roots, signer.envelopes)
+        assert (len(taken.new), taken.refused) == (16, {"DiskFullError": 2})
+    with give_home(tmp_path / "a") as store, store.ledgers.asking(signer.chain.publisher) as ledger:
+        assert ledger is not None
+        assert all(ledger.revocation(id_of(b"release %d" % number)) for number in range(16))
+
+
+def test_a_revocation_finds_room_where_anything_else_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strangers(monkeypatch)
+    signer = Signer.of(1)
+    for number in range(16):
+        signer.attest(b"release %d" % number)
+    signer.revoke(A)
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes[:16])
+        assert len(store.ledgers.take(signer.roots, signer.envelopes[16:]).new) == 1
+        assert said(store.ledgers, signer)[2]
+
+
+def test_of_many_strangers_those_who_took_something_back_go_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strangers(monkeypatch, publishers=4)
+    revoking, forking = Signer.of(1), Signer.of(2)
+    revoking.revoke(A)
+    fork = forking.copy()
+    forking.head("tiny", A)
+    fork.head("tiny", B)
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(revoking.roots, revoking.envelopes)
+        store.ledgers.take(forking.roots, forking.envelopes)
+        assert store.ledgers.take(fork.roots, fork.envelopes).forks
+        named, *others = [Signer.of(seed) for seed in range(3, 12)]
+        for other in (named, *others):
+            other.head("tiny", A)
+            store.ledgers.take(other.roots, other.envelopes)
+            if other is named:
+                store.catalog.set_petname(named.chain.publisher, "anna")
+        kept = set(store.ledgers.known())
+        newest = {other.chain.publisher for other in others[-2:]}
+        assert kept == {revoking.chain.publisher, forking.chain.publisher, named.chain.publisher} | newest
+        with store.ledgers.asking(forking.chain.publisher) as ledger:
+            assert ledger is not None
+            assert ledger.fork is not None
+
+
+def test_what_this_home_signs_knows_no_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strangers(monkeypatch, records=8, publishers=1)
+    signer = Signer.of(1)
+    with give_home(tmp_path / "a") as store:
+        for number in range(12):
+            store.ledgers.take(signer.roots, [signer.attest(b"release %d" % number)], own=True)
+        other = Signer.of(2)
+        store.ledgers.take(other.roots, [other.head("tiny", A)])
+        assert said(store.ledgers, signer)[:2] == (12, 12)
+        assert store.ledgers.is_own(signer.chain.publisher)
+        assert not store.ledgers.is_own(other.chain.publisher)
+
+
+def test_a_stranger_with_endless_roots_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers_module, "_STRANGER", ledgers_module._STRANGER._replace(bytes=20_000))
+    keys = [key_of(seed) for seed in range(1, 17)]
+    chain = PublisherChain.verify([make_genesis(keys)])
+    for _ in range(6):
+        root = make_next_root(chain, [key.did for key in keys], keys)
+        chain = PublisherChain.verify([*chain.envelopes, root])
+    signer = Signer(keys, chain)
+    assert sum(map(len, chain.envelopes)) > 20_000
+    with give_home(tmp_path / "a") as store:
+        with pytest.raises(DiskFullError):
+            store.ledgers.take(signer.roots, [signer.head("tiny", A)])
+        assert store.ledgers.known() == {}
+
+
+# Passing on
+
+
+def test_a_log_is_passed_on_in_pages_with_revocations_first(tmp_path: Path, signer: Signer) -> None:
+    for number in range(20):
+        signer.head("tiny", b"release %d" % number)
+    size = max(map(len, signer.envelopes))
+    with give_home(tmp_path / "a") as store, give_home(tmp_path / "b") as other:
+        store.ledgers.take(signer.roots, signer.envelopes)
+        publisher, pages = signer.chain.publisher, 0
+        first: int | None = 1
+        while first is not None:
+            page = store.ledgers.log(publisher, first, 4 * size)
+            assert sum(map(len, page.records)) <= 4 * size
+            if first == 1:
+                assert page.records[0] == signer.envelopes[3]
+            other.ledgers.take(signer.roots, page.records)
+            assert page.next is None or page.next > first
+            first, pages = page.next, pages + 1
+        assert pages > 3
+        assert said(other.ledgers, signer) == said(store.ledgers, signer) == (24, 24, True)
+        assert other.ledgers.log(Signer.of(2).chain.publisher).records == ()
+
+
+def test_a_revocation_on_a_branch_that_was_left_is_passed_on(tmp_path: Path, signer: Signer) -> None:
+    """The log goes on from position 1 under a new root; what was revoked at position 4 of the old one stays so."""
+    left = signer.envelopes[3]
+    signer.rotate(3)
+    del signer.log[1:]
+    signer.head("tiny", B)
+    with give_home(tmp_path / "a") as store, give_home(tmp_path / "b") as other:
+        store.ledgers.take(signer.roots, [*signer.envelopes, left])
+        assert said(store.ledgers, signer) == (2, 2, True)
+        page = store.ledgers.log(signer.chain.publisher)
+        assert page.records[0] == left
+        other.ledgers.take(signer.roots, page.records)
+        assert said(other.ledgers, signer) == (2, 2, True)
+
+
+def test_a_damaged_record_in_the_index_is_told(tmp_path: Path, signer: Signer) -> None:
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes)
+        with store._index.write() as db:
+            db.execute("UPDATE entry SET envelope = substr(envelope, 2) WHERE position = 2")
+    with give_home(tmp_path / "a") as store, pytest.raises(StoreError, match="damaged"):
+        store.ledgers.ledger(signer.chain.publisher)
+
+
+def test_a_place_is_the_next_one(signer: Signer) -> None:
+    assert signer.place == Place(5, signer.log[-1].id)
