@@ -10,6 +10,7 @@ from samara.cli import stick
 from samara.node.operations import (
     delta,
     fetch,
+    history,
     keys,
     library,
     limits,
@@ -20,6 +21,7 @@ from samara.node.operations import (
     roots,
     run,
     sbom,
+    signing,
     tensors,
     update,
 )
@@ -31,7 +33,7 @@ __all__ = ["all_operations"]
 def all_operations() -> list[AnyOperation]:
     """Return every operation that a node of this program answers."""
     asked: list[Query[Any, Any]] = [queries.LIST, queries.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
-    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM]
+    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM, history.LOG]
     return [
         publish.PUBLISH,
         delta.DELTA,
@@ -57,6 +59,8 @@ def all_operations() -> list[AnyOperation]:
         roots.RENEW,
         oms.ATTEST_OMS,
         run.RUN,
+        signing.REVOKE,
+        signing.ATTEST,
         limits.LIMITS,
         network.PEERS,
         network.STATUS,

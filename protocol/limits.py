@@ -110,6 +110,9 @@ MAX_TRUST_RULES: Final = 1024
 FUTURE_SLACK: Final = 86_400
 """Seconds that a record may be ahead of the clock: a day, for clocks that were set without their time zone."""
 
+HEAD_LIFETIME: Final = 366 * 86_400
+"""Seconds after which a head says that a newer one is to be expected: a year, for sites where nobody comes oftener."""
+
 FLOOR_REACH: Final = 2 * 366 * 86_400
 """Seconds beyond the floor of time up to which a clock is believed, and beyond its anchor to which records alone carry
 it: two years, which a machine may well have been away, while a clock that is off is mostly off by far more."""

@@ -26,7 +26,8 @@ from samara.node.fetch.meeting import Meeting
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.base import Report
-from samara.node.store.catalog import Catalog, HeldRelease
+from samara.node.store.catalog import HeldRelease
+from samara.node.store.store import Store
 from samara.protocol.errors import CriticalError, NetworkError, NotFoundError, RecordError
 from samara.protocol.records import PublisherChain, Standing, VerifiedHead, newer_head, verify_head
 from samara.protocol.records.announced import decode_announced
@@ -86,7 +87,7 @@ class Following:
         # What is condemned is not looked for any more, but what takes its place is.
         self._meeting = Meeting(node, self._by_name if held.condemned else goal, self, report, patience=patience)
         self._chain = PublisherChain.verify(self._catalog.roots(held.publisher), expected=held.publisher)
-        self._best = _known_head(self._catalog, held, self._chain)
+        self._best = _known_head(node.store, held, self._chain)
         self._confirmed = False
         self._answered: set[str] = set()
         self._dht_asked = False
@@ -183,6 +184,7 @@ class Following:
         self._best = best
 
 
-def _known_head(catalog: Catalog, held: HeldRelease, chain: PublisherChain) -> VerifiedHead | None:
-    known = catalog.newest_head(held.publisher, held.name)
-    return verify_head(known[3], chain) if known is not None else None
+def _known_head(store: Store, held: HeldRelease, chain: PublisherChain) -> VerifiedHead | None:
+    with store.ledgers.asking(held.publisher) as ledger:
+        known = ledger.head(held.name) if ledger is not None else None
+        return verify_head(known.envelope, chain, ledger.delegations) if ledger is not None and known else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from samara.node.operations.refs import (
     signing,
     signing_keys,
 )
+from samara.node.operations.signing import next_place
 from samara.node.store.files import os_errors, read_some
 from samara.node.store.publish import Published, SourceFile, find_files, publish_files
 from samara.node.store.store import Store
@@ -45,10 +47,9 @@ from samara.protocol.records import (
     Release,
     VerifiedRelease,
     Visibility,
+    format_time,
     make_head,
     make_release,
-    verify_head,
-    verify_release,
 )
 
 if TYPE_CHECKING:
@@ -324,7 +325,7 @@ def _earlier(store: Store, wanted: Release, *, any_version: bool) -> VerifiedRel
         records = store.catalog.records(held.id)
         if records is None:
             continue
-        release = verify_release(records, expected=held.id)
+        release = store.verify_records(records, expected=held.id)
         same = replace(wanted, version=release.release.version) if any_version else wanted
         if same.says_the_same(release.release):
             return release
@@ -336,27 +337,30 @@ def _version(store: Store, wanted: Release, asked: str) -> str:
     if asked:
         return asked
     held = store.catalog.releases(publisher=wanted.publisher, name=wanted.name)
-    head = store.catalog.newest_head(wanted.publisher, wanted.name)
+    with store.ledgers.asking(wanted.publisher) as ledger:
+        heads = len(ledger.history(wanted.name)) if ledger is not None else 0
     numbers = [int(release.version) for release in held if re.fullmatch(r"[0-9]{1,9}", release.version)]
-    return str(1 + max(len(held), head[1] if head is not None else 0, *numbers))
+    return str(1 + max(len(held), heads, *numbers))
 
 
 def _sign(store: Store, wanted: Release, published: Published) -> VerifiedRelease:
     own = own_publisher(store)
     keys = signing_keys(store, own)
     release = make_release(wanted, published.encoded, own.chain, keys)
-    store.catalog.add_release(release, Records(own.chain.envelopes, release.envelope), own=True)
-    if wanted.visibility is Visibility.PUBLIC:
-        before = store.catalog.newest_head(own.publisher, wanted.name)
-        head = make_head(
-            own.chain,
-            name=wanted.name,
-            release=release.payload,
-            previous=verify_head(before[3], own.chain) if before else None,
-            issued=wanted.issued,
-            keys=keys,
-        )
-        store.catalog.add_head(head)
+    with store.ledgers.asking(own.publisher) as ledger:
+        head = None
+        if wanted.visibility is Visibility.PUBLIC:
+            head = make_head(
+                own.chain,
+                name=wanted.name,
+                release=release.payload,
+                previous=ledger.head(wanted.name) if ledger is not None else None,
+                issued=wanted.issued,
+                keys=keys,
+                place=next_place(ledger),
+                expires=format_time(int(time.time()) + limits.HEAD_LIFETIME),
+            ).envelope
+        store.add_release(release, Records(own.chain.envelopes, release.envelope, head), own=True)
     return release
 
 

@@ -88,7 +88,7 @@ def own_publisher(store: Store) -> OwnPublisher:
     if known:
         chain = chain.join(PublisherChain.verify(known, expected=chain.publisher))
     if len(chain.roots) > len(known) and store.writable:
-        store.catalog.add_roots(chain.publisher, chain.envelopes)
+        store.ledgers.take(chain.envelopes, (), own=True)
     return OwnPublisher(present.did, chain)
 
 
@@ -253,8 +253,10 @@ def _by_name(store: Store, ref: NameRef) -> HeldRelease:
     found = store.catalog.releases(publisher=publisher, name=ref.name)
     if ref.version is not None:
         found = [held for held in found if held.version == ref.version]
-    elif (head := store.catalog.newest_head(publisher, ref.name)) is not None:
-        found = [held for held in found if held.id == head[2]] or found
+    else:
+        with store.ledgers.asking(publisher) as ledger:
+            head = ledger.head(ref.name) if ledger is not None else None
+        found = [held for held in found if head is not None and held.id == head.head.release] or found
     if not found:
         raise NotFoundError(f"no release {ref.name!r} of that publisher is known here", hint="See samara ls.")
     return found[0]

@@ -70,8 +70,9 @@ _LATER: Final = """
 CREATE INDEX IF NOT EXISTS file_unchecked ON file (place, stream) WHERE state = 'complete' AND NOT checked;
 CREATE TABLE IF NOT EXISTS entry (
     no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, publisher BLOB NOT NULL, kind TEXT NOT NULL, position INTEGER NOT
-    NULL, envelope BLOB NOT NULL);
+    NULL, about BLOB, envelope BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS entry_publisher ON entry (publisher, no);
+CREATE INDEX IF NOT EXISTS entry_about ON entry (about) WHERE about IS NOT NULL;
 CREATE TABLE IF NOT EXISTS log (
     publisher BLOB PRIMARY KEY, own INTEGER NOT NULL, position INTEGER NOT NULL, records INTEGER NOT NULL, bytes INTEGER
     NOT NULL, trimmed INTEGER NOT NULL, seen REAL NOT NULL);
@@ -82,8 +83,10 @@ CREATE INDEX IF NOT EXISTS fork_publisher ON fork (publisher);
 CREATE TABLE IF NOT EXISTS floor (
     no INTEGER PRIMARY KEY CHECK (no = 1), seconds INTEGER NOT NULL, anchor INTEGER NOT NULL, source TEXT NOT NULL);
 """
-"""What came after the first indexes were made, which grow it when they are opened. `file_unchecked` is there so that who
-looks every few seconds finds that there is none at once."""
+"""What came after the first indexes were made, which grow it when they are opened.
+
+`file_unchecked` lets who looks every few seconds find at once that there is none.
+"""
 
 
 class Index:

@@ -32,7 +32,7 @@ from samara.protocol.errors import (
     UntrustedError,
     name_of,
 )
-from samara.protocol.ids import PublisherId, format_record
+from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.records import (
     Attestation,
     Collection,
@@ -43,6 +43,7 @@ from samara.protocol.records import (
     PublisherChain,
     ReleaseRevocation,
     Standing,
+    Verified,
     VerifiedHead,
 )
 from samara.protocol.records.attestation import ATTESTATION
@@ -227,6 +228,29 @@ class Ledgers:
                 return LogPage((), (), None)
             return _page(ledger, first, most_bytes)
 
+    def attestations(self, release: ReleaseId) -> list[Verified[Attestation]]:
+        """Return what all publishers say of a release, whoever they are, and whether or not anybody trusts them."""
+        if not self._index.has("entry"):
+            return []
+        rows = self._index.read.execute("SELECT DISTINCT publisher FROM entry WHERE about = ?", (release,))
+        found: list[Verified[Attestation]] = []
+        for (publisher,) in rows:
+            with self.asking(PublisherId(publisher)) as ledger:
+                found += ledger.attestations(release) if ledger is not None else ()
+        return found
+
+    def is_revoked(self, publisher: PublisherId, release: ReleaseId) -> bool:
+        """Return whether a publisher took a release back. It is asked for each piece that a peer wants, and waits for
+        nobody where the ledger is in memory.
+        """
+        ledger = self._cache.get(publisher) or self.ledger(publisher)
+        return ledger is not None and ledger.revocation(release) is not None
+
+    def forget(self, publisher: PublisherId) -> None:
+        """Let a ledger go from memory, since a transaction around `take` was not committed."""
+        with self.lock:
+            self._cache.pop(publisher, None)
+
     def seen(self, fork: Fork) -> float:
         """Return when a fork was found out here, in seconds since 1970 by the clock of then; 0 when it is not known."""
         row = self._index.read.execute("SELECT added FROM fork WHERE id = ?", (fork.id,)).fetchone()
@@ -275,7 +299,8 @@ class Ledgers:
                 quota = self._quota(ledger.publisher, row, roots if fresh else ())
                 self._admit(ledger, envelopes, batch, row, quota)
                 batch.forks = [fork for fork in ledger.forks if fork.id not in before]
-                if batch.new or batch.cosigned or batch.forks or (not fresh and len(ledger.chain.roots) > old_roots):
+                rooted = len(ledger.chain.roots) > old_roots and (own or not fresh)  # roots alone make nobody known
+                if batch.new or batch.cosigned or batch.forks or rooted:
                     self._commit(ledger, batch, row, fresh=fresh)
                     self._remember(ledger, row.records)
             except BaseException:
@@ -293,6 +318,18 @@ class Ledgers:
                 tuple(firsts.values()),
                 tuple(batch.forks),
             )
+
+    def take_own(self, roots: Sequence[bytes], envelope: bytes) -> Entry:
+        """Take a record that this home has just signed; return it.
+
+        Raises:
+            RecordError: The ledger does not admit it: `ForkError` while the publisher is frozen.
+            UntrustedError: The key that signed it was revoked, or replaced.
+        """
+        taken = self.take(roots, [envelope], own=True)
+        if taken.errors:
+            raise taken.errors[0]
+        return taken.new[0]
 
     def take_fork(self, publisher: PublisherId, proof: ForkProof) -> Fork:
         """Keep a proof that a publisher's keys signed two things for one place: it is frozen from now on.
@@ -521,8 +558,8 @@ class Ledgers:
     def _write_entries(self, db: sqlite3.Connection, publisher: PublisherId, batch: _Batch) -> None:
         for entry in batch.new:
             db.execute(
-                "INSERT OR IGNORE INTO entry (id, publisher, kind, position, envelope) VALUES (?,?,?,?,?)",
-                (entry.id, publisher, _kind(entry), _position(entry), entry.envelope),
+                "INSERT OR IGNORE INTO entry (id, publisher, kind, position, about, envelope) VALUES (?,?,?,?,?,?)",
+                (entry.id, publisher, _kind(entry), _position(entry), _about(entry), entry.envelope),
             )
             if isinstance(entry, VerifiedHead) and entry.signers.standing is Standing.CURRENT:
                 self._catalog.add_head(entry)  # a retired key moves no name
@@ -606,6 +643,11 @@ def _kind(entry: Entry) -> str:
 def _position(entry: Entry) -> int:
     place = entry.head.place if isinstance(entry, VerifiedHead) else entry.said.origin.place
     return place.position if place is not None else 0
+
+
+def _about(entry: Entry) -> ReleaseId | None:
+    """The release of whatever publisher that an attestation is about, so that those of all publishers are found."""
+    return entry.said.release if isinstance(entry.said, Attestation) else None
 
 
 def _nobody(publisher: PublisherId | None) -> NotFoundError:

@@ -210,10 +210,28 @@ class Store:
         return place in self._intakes or place in self._opening
 
     def add_release(self, verified: VerifiedRelease, records: Records, *, own: bool = False) -> None:
-        """Keep a verified release; its head counts, or contradicts what is known, as the ledger says."""
-        self.catalog.add_release(verified, records, own=own)
-        if records.head is not None:
-            self.ledgers.take(records.roots, [records.head], own=own)
+        """Keep a verified release; its head counts, or contradicts what is known, as the ledger says.
+
+        Args:
+            verified: The release.
+            records: Its records.
+            own: It is signed here: both are kept, or nothing of it.
+
+        Raises:
+            ForkError: It is signed here, and the publisher is frozen.
+        """
+        if not own:
+            self.catalog.add_release(verified, records, own=False)
+            self.ledgers.take(records.roots, [records.head] if records.head is not None else ())
+            return
+        try:
+            with self._index.write():
+                self.catalog.add_release(verified, records, own=True)
+                if records.head is not None:
+                    self.ledgers.take_own(records.roots, records.head)
+        except BaseException:
+            self.ledgers.forget(verified.release.publisher)
+            raise
 
     def verify_records(
         self, records: Records, *, expected: ReleaseId | None = None, publisher: PublisherId | None = None
