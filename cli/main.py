@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "log": ("log", "Show what a name stood for: its signed history."),
     "attest": ("attest", "Say something of a release, signed, here or for other tools."),
     "revoke": ("revoke", "Take back a release, or a key."),
+    "trust": ("trust", "Show or change whom this home believes."),
     "run": ("run", "Generate text with a model, on the CPU."),
     "ls": ("library", "List what is known here."),
     "show": ("library", "Show a release and its files."),

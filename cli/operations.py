@@ -23,6 +23,7 @@ from samara.node.operations import (
     sbom,
     signing,
     tensors,
+    trusting,
     update,
 )
 from samara.node.operations.base import AnyOperation, Query
@@ -33,7 +34,7 @@ __all__ = ["all_operations"]
 def all_operations() -> list[AnyOperation]:
     """Return every operation that a node of this program answers."""
     asked: list[Query[Any, Any]] = [queries.LIST, queries.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
-    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM, history.LOG]
+    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM, history.LOG, trusting.TRUST_SHOW]
     return [
         publish.PUBLISH,
         delta.DELTA,
@@ -61,6 +62,10 @@ def all_operations() -> list[AnyOperation]:
         run.RUN,
         signing.REVOKE,
         signing.ATTEST,
+        trusting.TRUST_ADD,
+        trusting.TRUST_REMOVE,
+        trusting.TRUST_LIFT,
+        trusting.TRUST_RESET_CLOCK,
         limits.LIMITS,
         network.PEERS,
         network.STATUS,

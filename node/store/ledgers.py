@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -152,10 +152,12 @@ class Ledgers:
 
     Attributes:
         lock: Is held while a ledger is asked or changed.
+        told: Is told what was taken, once it is committed.
     """
 
     def __init__(self, index: Index, catalog: Catalog) -> None:
         self.lock: Final = threading.RLock()
+        self.told: Callable[[Taken], None] | None = None
         self._index = index
         self._catalog = catalog
         self._cache: OrderedDict[PublisherId, Ledger] = OrderedDict()
@@ -246,6 +248,19 @@ class Ledgers:
         ledger = self._cache.get(publisher) or self.ledger(publisher)
         return ledger is not None and ledger.revocation(release) is not None
 
+    def forks(self) -> list[tuple[PublisherId, Fork, bool, float]]:
+        """Return every fork that is known: whose, whether it freezes its publisher now, and when it was found out."""
+        if not self._index.has("fork"):
+            return []
+        found: list[tuple[PublisherId, Fork, bool, float]] = []
+        rows = self._index.read.execute("SELECT publisher, id, added FROM fork ORDER BY rowid")
+        for publisher, number, added in rows:
+            with self.asking(PublisherId(publisher)) as ledger:
+                if ledger is not None:
+                    mine = [fork for fork in ledger.forks if fork.id == number]
+                    found += [(PublisherId(publisher), fork, ledger.fork is fork, added) for fork in mine]
+        return found
+
     def forget(self, publisher: PublisherId) -> None:
         """Let a ledger go from memory, since a transaction around `take` was not committed."""
         with self.lock:
@@ -309,7 +324,7 @@ class Ledgers:
             if batch.evicted:
                 self._cache.pop(ledger.publisher, None)  # and what went is known no more
             firsts = {name_of(error): error for error in reversed(batch.errors)}
-            return Taken(
+            taken = Taken(
                 ledger.publisher,
                 tuple(batch.new),
                 batch.known,
@@ -318,6 +333,9 @@ class Ledgers:
                 tuple(firsts.values()),
                 tuple(batch.forks),
             )
+            if taken.new and self.told is not None:
+                self.told(taken)
+            return taken
 
     def take_own(self, roots: Sequence[bytes], envelope: bytes) -> Entry:
         """Take a record that this home has just signed; return it.

@@ -28,6 +28,8 @@ from samara.node.store.reader import Reader, progress_path
 from samara.node.store.room import Room
 from samara.node.store.shelf import PeerShelf
 from samara.node.store.tensors import TensorMaps
+from samara.node.store.times import Times
+from samara.node.store.trust import Trust
 from samara.protocol.chunklist import ListVerifier, verify_list
 from samara.protocol.errors import ForkError, NotFoundError, SamaraError, StoreError, VerificationError
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId, format_content
@@ -93,6 +95,11 @@ class Store:
         self._index = Index(home.index, writable=writable)
         self.catalog = Catalog(self._index)
         self.ledgers = Ledgers(self._index, self.catalog)
+        self.times = Times(self._index)
+        self.trust = Trust(home.trust, self.catalog, self.ledgers, self.times)
+        if writable:
+            self.ledgers.told = self.trust.see
+            self.times.see_clock()
         self.contents = Contents(self._index, home.content)
         self.reader = Reader(self.contents)
         self.tensors = TensorMaps(self.contents, self.reader)

@@ -83,3 +83,35 @@ def test_what_is_attested_is_whole(alice: Cli, tmp_path: Path) -> None:
     # What is signed after it follows it.
     publish(alice, write(tmp_path))
     assert [row["position"] for row in alice.json("log", "tiny")["heads"]] == [1, 3]
+
+
+# Rules
+
+
+def test_rules_are_shown_added_and_taken_out(alice: Cli) -> None:
+    (rule,) = alice.json("trust", "show")["rules"]
+    assert (rule["number"], rule["mode"], rule["tofu"]) == (0, "warn", True)
+    assert alice.run("trust", "add", "bob").code == 3  # nobody is called so
+    me = alice.json("key", "show")["publisher"]
+    alice.json("key", "name", me, "home")
+    alice.json("trust", "add", "home/llama-*", "--mode", "enforce", "--max-age-days", "90")
+    alice.json("trust", "add", "*", "--mode", "enforce", "--last")
+    rules = alice.json("trust", "show")["rules"]
+    assert [(r["number"], r["publisher"], r["name"], r["mode"], r["max_age_days"]) for r in rules] == [
+        (1, "home", "llama-*", "enforce", 90),
+        (2, "*", "*", "enforce", None),
+    ]
+    assert "home/llama-*, enforce, at most 90 days old" in alice.run("trust").out
+    assert alice.run("trust", "add", "home", "--tofu").code == 2
+    assert alice.run("trust", "add", "home", "--key", "nonsense").code == 2
+    assert len(alice.json("trust", "remove", "2")["rules"]) == 2
+    assert alice.run("trust", "remove", "7").code == 3
+    assert alice.run("trust", "lift", "00").code == 3
+
+
+def test_the_time_is_told_and_set_back_by_nobody_but_the_operator(alice: Cli) -> None:
+    shown = alice.json("trust", "reset-clock", "2040-01-01T00:00:00Z")
+    assert (shown["floor"], shown["believed"]) == ("2040-01-01T00:00:00Z", "behind")
+    assert alice.json("trust", "show")["time"]["now"] == "2040-01-01T00:00:00Z"
+    assert alice.json("trust", "reset-clock")["believed"] == "believed"
+    assert alice.run("trust", "reset-clock", "yesterday").code == 2
