@@ -81,12 +81,11 @@ class Following:
     ) -> None:
         goal = Goal(held.id, held.publisher, None, None, tuple(peers), (), None)
         self._node = node
-        self._catalog = node.store.catalog
         self._held = held
         self._by_name = replace(goal, release=None, name=held.name)
         # What is condemned is not looked for any more, but what takes its place is.
         self._meeting = Meeting(node, self._by_name if held.condemned else goal, self, report, patience=patience)
-        self._chain = PublisherChain.verify(self._catalog.roots(held.publisher), expected=held.publisher)
+        self._chain = PublisherChain.verify(node.store.catalog.roots(held.publisher), expected=held.publisher)
         self._best = _known_head(node.store, held, self._chain)
         self._confirmed = False
         self._answered: set[str] = set()
@@ -124,7 +123,7 @@ class Following:
 
     async def share_in(self, client: ExchangeClient) -> None:
         """Ask one peer, once."""
-        learning = Learning(self._by_name, self._catalog)
+        learning = Learning(self._by_name, self._node.store)
         try:
             await learning.ask(client)
         except NotFoundError as error:

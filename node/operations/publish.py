@@ -20,12 +20,12 @@ from samara.node.operations.refs import (
     OwnPublisher,
     find_release,
     link_of,
+    next_place,
     now_text,
     own_publisher,
     signing,
     signing_keys,
 )
-from samara.node.operations.signing import next_place
 from samara.node.store.files import os_errors, read_some
 from samara.node.store.publish import Published, SourceFile, find_files, publish_files
 from samara.node.store.store import Store
@@ -77,6 +77,7 @@ class PublishRequest:
         visibility: public, unlisted or private.
         allow: Peer ids that may have a private release.
         bases: REFs of what it was made from.
+        insist: Names of releases that are passed on although they were taken back.
     """
 
     path: str
@@ -88,6 +89,7 @@ class PublishRequest:
     visibility: str = "public"
     allow: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
+    insist: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ def publish(
         OperationError: It has to be signed, and too few keys are here.
         UsageError: A name, version, kind or visibility is malformed.
         StoreError: A file changed while it was read.
+        RevokedError: These bytes were published before, and taken back.
     """
     name, kind, visibility = _checked(request, files)
     _refuse_the_home(store, files)
@@ -190,6 +193,8 @@ def publish(
         )
         with signing:
             found = _earlier(store, wanted, any_version=not request.version)
+            if found is not None and store.trust.check(found, insisted=name in request.insist).stops:
+                store.trust.seed(found.id)
             version = _version(store, wanted, request.version)
             release = found or _sign(store, replace(wanted, version=version), published)
         store.catalog.pin(release.id, pinned=True)

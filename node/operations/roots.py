@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from samara.node.operations.base import Operation, Query, Report
-from samara.node.operations.refs import OwnPublisher, enough_keys, own_publisher, signing
-from samara.node.operations.signing import next_place
+from samara.node.operations.refs import OwnPublisher, enough_keys, next_place, own_publisher, signing
 from samara.node.store.store import Store
 from samara.protocol.dsse import Envelope, SigningKey
 from samara.protocol.errors import OperationError, StatementError, UsageError

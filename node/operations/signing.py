@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from samara.node.operations.base import Operation, Report
-from samara.node.operations.refs import find_release, now_text, own_publisher, publisher_text, signing, signing_keys
+from samara.node.operations.refs import (
+    find_release,
+    next_place,
+    now_text,
+    own_publisher,
+    publisher_text,
+    signing,
+    signing_keys,
+)
 from samara.node.store.files import os_errors
 from samara.node.store.scan import scan_file
 from samara.node.store.store import Store
 from samara.protocol.dsse import SigningKey
-from samara.protocol.errors import ForkError, LinkError, NotFoundError, StatementError, UsageError
+from samara.protocol.errors import LinkError, NotFoundError, StatementError, UsageError
 from samara.protocol.ids import ReleaseId, format_record, parse_did_key, parse_record
 from samara.protocol.records import (
     Attestation,
@@ -46,7 +54,6 @@ __all__ = [
     "Attested",
     "RevokeRequest",
     "Revoked",
-    "next_place",
     "sign_record",
 ]
 
@@ -144,23 +151,6 @@ class Attested:
     name: str
     publisher: str
     claim: str
-
-
-def next_place(ledger: Ledger | None) -> Place:
-    """Return the place of what this home's publisher signs next.
-
-    Raises:
-        ForkError: The publisher is frozen: whatever it signs now, nobody believes.
-    """
-    if ledger is None:
-        return Place.first()
-    if ledger.fork is not None:
-        raise ForkError(
-            f"this home's own publisher is frozen: {ledger.fork.what} are signed",
-            hint="Was this home restored from an old copy, or does another device sign with its keys?"
-            " Replace the key, which ends the fork: samara key rotate.",
-        )
-    return ledger.next_place
 
 
 def sign_record(store: Store, make: Maker) -> Entry:

@@ -37,6 +37,7 @@ __all__ = [
     "TrustRequest",
     "TrustShown",
     "floor_row",
+    "show_trust",
 ]
 
 
@@ -178,7 +179,12 @@ class ResetClockRequest:
     time: str = ""
 
 
-def _show(store: Store, request: TrustRequest) -> TrustShown:
+def show_trust(store: Store, request: TrustRequest | None = None) -> TrustShown:
+    """Return whom this home believes, and why.
+
+    Raises:
+        UsageError: The rules cannot be read.
+    """
     policy = store.trust.policy()
     default = policy.rules[-1] if policy.rules else None
     rules = [_row(number, rule) for number, rule in enumerate(policy.rules, 1)]
@@ -233,7 +239,7 @@ def _add(store: Store, request: AddRuleRequest) -> TrustShown:
         request.max_age_days,
     )  # fmt: skip
     add_rule(store.home.trust, rule, last=request.last)
-    return _show(store, TrustRequest())
+    return show_trust(store)
 
 
 def _check_publisher(store: Store, text: str) -> None:
@@ -276,7 +282,7 @@ async def _add_rule(node: Node, request: AddRuleRequest, report: Report) -> Trus
 
 async def _remove_rule(node: Node, request: RemoveRuleRequest, report: Report) -> TrustShown:
     await trio.to_thread.run_sync(remove_rule, node.home.trust, request.number)
-    return await trio.to_thread.run_sync(_show, node.store, TrustRequest())
+    return await trio.to_thread.run_sync(show_trust, node.store)
 
 
 async def _lift_fork(node: Node, request: LiftRequest, report: Report) -> Lifted:
@@ -287,7 +293,7 @@ async def _reset(node: Node, request: ResetClockRequest, report: Report) -> Floo
     return await trio.to_thread.run_sync(_reset_clock, node.store, request)
 
 
-TRUST_SHOW = Query("trust show", TrustRequest, TrustShown, _show)
+TRUST_SHOW = Query("trust show", TrustRequest, TrustShown, show_trust)
 TRUST_ADD = Operation("trust add", AddRuleRequest, TrustShown, _add_rule)
 TRUST_REMOVE = Operation("trust remove", RemoveRuleRequest, TrustShown, _remove_rule)
 TRUST_LIFT = Operation("trust lift", LiftRequest, Lifted, _lift_fork)

@@ -199,15 +199,6 @@ class Catalog:
                 (head.id, said.publisher, said.name, said.sequence, said.release, head.envelope),
             )
 
-    def newest_head(self, publisher: PublisherId, name: str) -> tuple[bytes, int, ReleaseId, bytes] | None:
-        """Return (id, sequence, release, envelope) of the head with the highest sequence number."""
-        row = self._index.read.execute(
-            "SELECT id, sequence, release, envelope FROM head WHERE publisher = ? AND name = ?"
-            " ORDER BY sequence DESC LIMIT 1",
-            (publisher, name),
-        ).fetchone()
-        return (row[0], row[1], ReleaseId(row[2]), row[3]) if row else None
-
     # Pins, petnames, peers
 
     def pin(self, release: ReleaseId, *, pinned: bool) -> None:

@@ -10,11 +10,12 @@ A ledger is asked in a block of `asking`: another thread may be adding to it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -51,7 +52,9 @@ from samara.protocol.records.log import ENTRY_KINDS
 from samara.protocol.records.statement import open_any
 from samara.protocol.trust import Fork, ForkProof, Ledger
 
-__all__ = ["Ledgers", "LogPage", "Taken"]
+__all__ = ["Ledgers", "Taken"]
+
+_log = logging.getLogger(__name__)
 
 _KINDS: Final[Mapping[type, str]] = {
     Attestation: "attestation",
@@ -101,21 +104,6 @@ class Taken:
     refused: Mapping[str, int]
     errors: tuple[SamaraError, ...]
     forks: tuple[Fork, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LogPage:
-    """A part of a publisher's log, as it is passed on.
-
-    Attributes:
-        records: Envelopes: from position 1 on, revocations and heads outside the log come first; then the log in order.
-        forks: Proven forks, encoded; only from position 1 on.
-        next: The position from which to ask on; None when this was all.
-    """
-
-    records: tuple[bytes, ...]
-    forks: tuple[bytes, ...]
-    next: int | None
 
 
 @dataclass(slots=True)
@@ -170,7 +158,7 @@ class Ledgers:
         """Let nobody add to a publisher's ledger while a block asks it; None when nothing is known of the publisher.
 
         Raises:
-            StoreError: What was stored of it is damaged.
+            StoreError: Its roots are damaged.
         """
         with self.lock:
             yield self.ledger(publisher)
@@ -179,7 +167,7 @@ class Ledgers:
         """Return what is known of a publisher: hold `lock` while it is asked; never change it.
 
         Raises:
-            StoreError: What was stored of it is damaged.
+            StoreError: Its roots are damaged.
         """
         with self.lock:
             found = self._cache.get(publisher)
@@ -216,19 +204,10 @@ class Ledgers:
             gaps = ((max(first, trimmed + 1), last) for first, last in ledger.missing())
             return tuple((first, last) for first, last in gaps if first <= last)
 
-    def log(self, publisher: PublisherId, first: int = 1, most_bytes: int = limits.MIB) -> LogPage:
-        """Return a part of a publisher's log, to pass on.
-
-        Args:
-            publisher: Whose.
-            first: The first position.
-            most_bytes: Of all envelopes and proofs together. One that alone is longer comes alone.
-        """
-        with self.lock:
-            ledger = self.ledger(publisher)
-            if ledger is None:
-                return LogPage((), (), None)
-            return _page(ledger, first, most_bytes)
+    def head(self, publisher: PublisherId, name: str) -> VerifiedHead | None:
+        """Return the newest head of a name that counts, or None."""
+        with self.asking(publisher) as ledger:
+            return ledger.head(name) if ledger is not None else None
 
     def attestations(self, release: ReleaseId) -> list[Verified[Attestation]]:
         """Return what all publishers say of a release, whoever they are, and whether or not anybody trusts them."""
@@ -241,12 +220,19 @@ class Ledgers:
                 found += ledger.attestations(release) if ledger is not None else ()
         return found
 
-    def is_revoked(self, publisher: PublisherId, release: ReleaseId) -> bool:
-        """Return whether a publisher took a release back. It is asked for each piece that a peer wants, and waits for
-        nobody where the ledger is in memory.
+    def revocation(self, publisher: PublisherId, release: ReleaseId) -> Verified[ReleaseRevocation] | None:
+        """Return the revocation of a release by its publisher, or None.
+
+        It is asked for each piece that a peer wants, and for each line of a list: it waits for nobody where the ledger
+        is in memory, and makes none of a publisher who never took anything back.
         """
-        ledger = self._cache.get(publisher) or self.ledger(publisher)
-        return ledger is not None and ledger.revocation(release) is not None
+        ledger = self._cache.get(publisher)
+        if ledger is None:
+            query = "SELECT 1 FROM entry WHERE publisher = ? AND kind = 'revocation' LIMIT 1"
+            if not self._index.has("entry") or not self._index.read.execute(query, (publisher,)):
+                return None
+            ledger = self.ledger(publisher)
+        return ledger.revocation(release) if ledger is not None else None
 
     def forks(self) -> list[tuple[PublisherId, Fork, bool, float]]:
         """Return every fork that is known: whose, whether it freezes its publisher now, and when it was found out."""
@@ -537,17 +523,20 @@ class Ledgers:
             forks = self._index.read.execute(query, (publisher,)).fetchall()
         old = self._index.read.execute(heads, (publisher,)).fetchall()
         try:
-            ledger = Ledger.restore(
-                PublisherChain.verify(roots, expected=publisher),
-                [row[0] for row in (*old, *entries)],
-                [ForkProof.decode(row[0]) for row in forks],
-                [row[1] for row in forks if row[2]],
-            )
-        except (RecordError, UntrustedError) as error:
+            chain = PublisherChain.verify(roots, expected=publisher)
+        except RecordError as error:
             raise StoreError(
-                f"the records of publisher {format_record(publisher)} in the index are damaged: {error.message}",
+                f"the roots of publisher {format_record(publisher)} in the index are damaged: {error.message}",
                 hint="Move index.sqlite away and publish or fetch again: the files themselves are not touched.",
             ) from error
+        ledger = Ledger.restore(
+            chain,
+            [row[0] for row in (*old, *entries)],
+            _proofs(row[0] for row in forks),
+            [row[1] for row in forks if row[2]],
+        )
+        for _, wrong in ledger.left_out:
+            _log.warning("a record of %s in the index is of no use: %s", format_record(publisher), wrong.message)
         return ledger, len(old) + len(entries)
 
     def _row(self, publisher: PublisherId) -> _Log:
@@ -619,39 +608,14 @@ _IS_STRANGER: Final = (
 )
 
 
-def _page(ledger: Ledger, first: int, most_bytes: int) -> LogPage:
-    line = list(ledger.log(first))
-    room = most_bytes
-    forks: list[bytes] = []
-    urgent: list[Entry] = []
-    if first <= 1:
-        # Half of the page, and never the room of the first record of the log: else it would not go on.
-        least = max(most_bytes // 2, len(line[0].envelope) if line else 0)
-        for proof in (fork.proof.encode() for fork in ledger.forks):
-            if room - len(proof) >= least:
-                forks.append(proof)
-                room -= len(proof)
-        for entry in _urgent(ledger):
-            if room - len(entry.envelope) >= least:
-                urgent.append(entry)
-                room -= len(entry.envelope)
-    given = {entry.id for entry in urgent}
-    records = [entry.envelope for entry in urgent]
-    for entry in line:
-        if entry.id in given:
-            continue
-        if len(entry.envelope) > room and (records or forks):
-            return LogPage(tuple(records), tuple(forks), _position(entry))
-        records.append(entry.envelope)
-        room -= len(entry.envelope)
-    return LogPage(tuple(records), tuple(forks), None)
-
-
-def _urgent(ledger: Ledger) -> list[Entry]:
-    """What must not wait for the log: revocations, first those that it does not have; and heads outside of it."""
-    line = {entry.id for entry in ledger.log()}
-    loose = [head for head in ledger.heads.values() if head.head.place is None]
-    return [*sorted(ledger.revocations(), key=lambda entry: entry.id in line), *loose]
+def _proofs(stored: Iterable[bytes]) -> list[ForkProof]:
+    proofs: list[ForkProof] = []
+    for proof in stored:
+        try:
+            proofs.append(ForkProof.decode(proof))
+        except RecordError as error:
+            _log.warning("a proof of a fork in the index is of no use: %s", error.message)
+    return proofs
 
 
 def _kind(entry: Entry) -> str:

@@ -105,7 +105,9 @@ class Store:
         self.tensors = TensorMaps(self.contents, self.reader)
         self.encoder = Encoder(self.contents, self.reader, self.tensors)
         self.deltas = Deltas(self.catalog, self.contents, self.reader, self._verify, self.add_release)
-        self.shelf = PeerShelf(self.catalog, self.contents, self.reader, self.encoder, self.deltas)
+        self.shelf = PeerShelf(
+            self.catalog, self.ledgers, self.contents, self.reader, self.encoder, self.deltas, self.serves
+        )
         self._changing = threading.RLock()  # what is in flight does not change while something is deleted
         self._intakes: dict[_Key, StoreIntake] = {}
         self._opening: set[_Key] = set()
@@ -154,6 +156,7 @@ class Store:
         *,
         parts: Parts | None = None,
         cancelled: Callable[[], bool] | None = None,
+        insisted: bool = False,
     ) -> StoreIntake:
         """Begin, or go on with, the intake of a release.
 
@@ -165,15 +168,18 @@ class Store:
             to: The folder to put the files into; None is the home's own.
             parts: Which chunks of files are wanted; None for all (`StoreIntake`).
             cancelled: Is asked now and then while files that lie there already are hashed.
+            insisted: The user named it, and wants it although it was taken back, or is not believed.
 
         Raises:
             VerificationError: Records or table are wrong, contradict the publisher's roots known here, or are
                 condemned.
+            UntrustedError: It was taken back, or a rule that is enforced does not believe it.
             PlaceBusyError: Another intake takes the same content to the same place.
             StoreError: A different file is in the way.
             StoppedError: `cancelled` said so.
         """
         verified = self._verify(records)
+        self.trust.check(verified, insisted=insisted)
         release = verified.release
         verified.check_table(table.encode())
         check_table(table, release.content)
@@ -269,6 +275,21 @@ class Store:
                 if self.writable:
                     self.ledgers.take(records.roots, ())  # two roots of one version are the proof
                 raise
+
+    def verified(self, release: ReleaseId) -> VerifiedRelease:
+        """Return a release that is known here, verified by all that is known of its publisher.
+
+        Raises:
+            NotFoundError: Its records are gone.
+        """
+        records = self.catalog.records(release)
+        if records is None:
+            raise NotFoundError("the records of this release are gone", hint="Fetch it again.")
+        return self.verify_records(records, expected=release)
+
+    def serves(self, held: HeldRelease) -> bool:
+        """Whether a release may be passed on: its publisher allows it, and did not take it back."""
+        return held.shared and not self.trust.is_withdrawn(held.publisher, held.id)
 
     def _verify(self, records: Records) -> VerifiedRelease:
         verified = self.verify_records(records)

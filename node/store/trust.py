@@ -14,7 +14,7 @@ from samara.node.store.catalog import Catalog
 from samara.node.store.ledgers import Ledgers, Taken
 from samara.node.store.times import Times
 from samara.protocol.errors import FutureError, RevokedError, UntrustedError, UsageError
-from samara.protocol.ids import PublisherId, format_record
+from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.limits import MAX_TRUST_FILE
 from samara.protocol.records import Entry, VerifiedHead, VerifiedRelease, attach_head
 from samara.protocol.trust import DEFAULT_POLICY, Judgement, Ledger, Mode, Policy, Verdict, gather, judge
@@ -42,6 +42,7 @@ class Trust:
         self._catalog = catalog
         self._ledgers = ledgers
         self._times = times
+        self._seeded: set[ReleaseId] = set()
 
     def policy(self) -> Policy:
         """Read the rules.
@@ -120,6 +121,14 @@ class Trust:
             instead = f"Use {format_record(found.replacement)} in its place. " if found.replacement else ""
             raise RevokedError(what, hint=instead + insist)
         raise UntrustedError(what, hint=insist)
+
+    def is_withdrawn(self, publisher: PublisherId, release: ReleaseId) -> bool:
+        """Return whether a publisher took a release back, and nobody here insists on passing it on."""
+        return self._ledgers.revocation(publisher, release) is not None and release not in self._seeded
+
+    def seed(self, release: ReleaseId) -> None:
+        """Pass a release on though it was taken back, as long as this process runs: the user named it."""
+        self._seeded.add(release)
 
     def see(self, taken: Taken) -> None:
         """Let what trusted publishers have signed raise the floor of time."""

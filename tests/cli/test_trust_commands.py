@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
-from support.cli import Cli
+from support.cli import Cli, Done
+from support.contents import give_home
+
+from samara.protocol.ids import PublisherId, ReleaseId, digest, format_record, parse_record
 
 
 @pytest.fixture
 def alice(tmp_path: Path) -> Cli:
+    for stick in ("one", "two"):
+        (tmp_path / stick).mkdir()
     return Cli(tmp_path / "alice")
 
 
@@ -115,3 +122,217 @@ def test_the_time_is_told_and_set_back_by_nobody_but_the_operator(alice: Cli) ->
     assert alice.json("trust", "show")["time"]["now"] == "2040-01-01T00:00:00Z"
     assert alice.json("trust", "reset-clock")["believed"] == "believed"
     assert alice.run("trust", "reset-clock", "yesterday").code == 2
+
+
+# Verdicts
+
+
+def carry(source: Cli, target: Cli, release: str, stick: Path) -> Done:
+    """Bring a release from one home to another, and nothing else."""
+    stick.mkdir(exist_ok=True)
+    source.json("export", str(stick), release, "--insist", "tiny")
+    return target.run("import", str(stick), "--json")
+
+
+def tell(source: Cli, target: Cli) -> None:
+    """Bring what the source's publisher signed, as whoever meets it does."""
+    publisher = PublisherId(parse_record(source.json("key", "show")["publisher"]))
+    with give_home(source.home) as store, store.ledgers.asking(publisher) as ledger:
+        assert ledger is not None
+        roots, records = ledger.chain.envelopes, [entry.envelope for entry in ledger.log()]
+    with give_home(target.home) as store:
+        store.ledgers.take(roots, records)
+
+
+def verdict(cli: Cli, *targets: str) -> tuple[int, str]:
+    done = cli.run("verify", *targets, "--json")
+    return done.code, done.json["verdict"]
+
+
+@pytest.fixture
+def bob(tmp_path: Path) -> Cli:
+    return Cli(tmp_path / "bob")
+
+
+@pytest.fixture
+def held(alice: Cli, bob: Cli, tmp_path: Path) -> str:
+    """A release of Alice's that Bob holds, and did not hear of since."""
+    release = publish(alice, write(tmp_path))
+    assert carry(alice, bob, release, tmp_path / "stick").code == 0
+    return release
+
+
+def test_good_says_who_and_that_nobody_vouches(alice: Cli, bob: Cli, held: str) -> None:
+    assert verdict(alice, held) == (0, "GOOD")
+    done = bob.run("verify", held)
+    assert (done.code, done.out.splitlines()[0].split(":")[0]) == (0, "GOOD")
+    assert "taken at first sight" in done.out
+    judged = bob.json("verify", held)["judged"]
+    assert (judged["ground"], judged["reasons"], judged["age_days"]) == ("first use", [], 0)
+    bob.json("key", "name", judged["publisher_id"], "anna")
+    assert bob.json("verify", held)["judged"]["ground"] == "named"
+    assert bob.json("show", held)["verdict"] == "GOOD"
+
+
+def test_revoked_is_told_everywhere_and_stops_what_uses_it(alice: Cli, bob: Cli, held: str, tmp_path: Path) -> None:
+    better = publish(alice, write(tmp_path, "better"))
+    alice.json("revoke", held, "--reason", "broken", "--text", "wrong tokenizer", "--replace", better)
+    assert verdict(bob, held) == (0, "GOOD")  # he did not hear of it
+    tell(alice, bob)
+    done = bob.run("verify", held)
+    assert (done.code, done.out.splitlines()[0].split(":")[0]) == (5, "REVOKED")
+    assert better in done.out
+    assert "wrong tokenizer" in done.out
+    shown = bob.json("show", held)
+    assert (shown["verdict"], shown["replacement"], shown["newer"]) == ("REVOKED", better, better)
+    assert [row["revoked"] for row in bob.json("ls")["releases"]] == ["broken: wrong tokenizer"]
+    assert "REVOKED" in bob.run("ls").out
+    assert bob.json("status")["revoked"] == ["tiny 1: broken: wrong tokenizer"]
+    path = shown["path"]
+    for use in (
+        ("run", held, "hello"), ("run", path, "hello"), ("fetch", held), ("seed", held),
+        ("export", str(tmp_path / "two"), held),
+    ):  # fmt: skip
+        refused = bob.run(*use, "--json")
+        assert (refused.code, refused.json["error"]) == (5, "RevokedError"), use
+        assert "--insist tiny" in refused.json["hint"]
+    # By its name, and by no other.
+    assert bob.run("fetch", held, "--insist", "other").code == 5
+    assert bob.json("fetch", held, "--insist", "tiny")["release"] == held
+    bob.json("export", str(tmp_path / "two"), held, "--insist", "tiny")
+    assert bob.run("run", held, "hello", "--insist", "tiny").code == 3  # there is no GGUF in it
+    with bob.running("seed", held, "--insist", "tiny"):
+        pass
+    assert verdict(bob, held) == (5, "REVOKED")
+
+
+def test_a_stick_older_than_the_site_brings_nothing_back(alice: Cli, bob: Cli, held: str, tmp_path: Path) -> None:
+    site = Cli(tmp_path / "site")
+    alice.json("revoke", held, "--reason", "security")
+    site.json("ls")
+    tell(alice, site)
+    refused = site.run("import", str(tmp_path / "stick"), "--json")
+    assert (refused.code, refused.json["error"]) == (5, "RevokedError")
+    assert site.json("ls") == {"releases": []}
+    site.json("import", str(tmp_path / "stick"), "--insist", "tiny")
+    assert verdict(site, held) == (5, "REVOKED")
+
+
+def test_a_revocation_outlives_a_kill_right_after_it(alice: Cli, tmp_path: Path) -> None:
+    release = publish(alice, write(tmp_path))
+    with alice.running("node") as (node, _):
+        alice.json("revoke", release, "--reason", "security")
+        node.stop(signal.SIGKILL)
+    assert verdict(alice, release) == (5, "REVOKED")
+    with alice.running("node"):
+        assert verdict(alice, release) == (5, "REVOKED")
+        assert alice.run("export", str(tmp_path / "stick"), release).code == 5
+
+
+def test_publishing_again_what_was_taken_back_is_refused(alice: Cli, tmp_path: Path) -> None:
+    path = write(tmp_path)
+    release = publish(alice, path)
+    alice.json("revoke", release, "--reason", "withdrawn")
+    refused = alice.run("publish", str(path), "--name", "tiny", "--license", "MIT", "--json")
+    assert (refused.code, refused.json["error"]) == (5, "RevokedError")
+    # Other bytes under the name are another release.
+    assert verdict(alice, publish(alice, write(tmp_path))) == (0, "GOOD")
+
+
+def test_stale_is_usable_and_says_how_old_it_is(bob: Cli, held: str, tmp_path: Path) -> None:
+    bob.json("trust", "reset-clock", "2031-01-01T00:00:00Z")
+    done = bob.run("verify", held)
+    assert (done.code, done.out.startswith("STALE, ")) == (0, True)
+    assert "days old" in done.out
+    assert verdict(bob, held) == (0, "STALE")
+    bob.json("export", str(tmp_path / "two"), held)
+    doctor = {check["name"]: check for check in bob.run("doctor", "--json").json["checks"]}
+    assert not doctor["time"]["ok"]
+    assert "2031-01-01T00:00:00Z" in doctor["time"]["message"]
+    bob.json("trust", "reset-clock")
+    assert verdict(bob, held) == (0, "GOOD")
+
+
+def test_untrusted_stops_where_a_rule_is_enforced(alice: Cli, bob: Cli, held: str, tmp_path: Path) -> None:
+    bob.json("trust", "add", "*", "--mode", "warn")
+    assert verdict(bob, held) == (5, "UNTRUSTED")
+    bob.json("export", str(tmp_path / "one"), held)  # it is said, and goes on
+    bob.json("trust", "remove", "1")
+    bob.json("trust", "add", "*", "--mode", "enforce")
+    assert verdict(bob, held) == (5, "UNTRUSTED")
+    refused = bob.run("export", str(tmp_path / "two"), held, "--json")
+    assert (refused.code, refused.json["error"]) == (5, "UntrustedError")
+    bob.json("export", str(tmp_path / "two"), held, "--insist", "tiny")
+    site = Cli(tmp_path / "site")
+    site.json("trust", "add", "*", "--mode", "enforce")
+    assert site.run("import", str(tmp_path / "stick")).code == 5
+    bob.json("trust", "add", "*/tiny", "--mode", "enforce", "--key", alice.json("key", "show")["key"])
+    assert bob.json("verify", held)["judged"]["ground"] == "keys"
+    (bob.home / "trust.toml").write_text("[[rule]]\nmode = 'strict'\n")
+    assert bob.run("verify", held).code == 2  # never a rule less
+    assert not {c["name"]: c["ok"] for c in bob.run("doctor", "--json").json["checks"]}["trust"]
+
+
+def test_damaged_names_the_file_and_gives_way_to_revoked(alice: Cli, bob: Cli, held: str) -> None:
+    path = Path(bob.json("show", held)["path"])
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[7] ^= 1
+    path.write_bytes(data)
+    done = bob.run("verify", held)
+    assert (done.code, done.out.startswith("DAMAGED")) == (4, True)
+    assert "w.bin" in done.out
+    alice.json("revoke", held, "--reason", "other")
+    tell(alice, bob)
+    assert verdict(bob, held) == (5, "REVOKED")
+
+
+def test_what_is_said_of_a_release_is_shown_and_filtered(alice: Cli, bob: Cli, held: str) -> None:
+    alice.json("attest", held, "--claim", "evaluated", "--suite", "mmlu", "--score", "61.2")
+    bob.json("attest", held, "--claim", "harmful", "--text", "it lies")
+    tell(alice, bob)
+    claims = bob.json("show", held)["attestations"]
+    assert [(c["claim"], c["publisher"], c["trusted"]) for c in claims] == [
+        ("harmful", "me", True),
+        ("evaluated", claims[1]["publisher_id"], False),
+    ]
+    assert [c["claim"] for c in bob.json("show", held, "--trusted")["attestations"]] == ["harmful"]
+    bob.json("key", "name", claims[1]["publisher_id"], "anna")
+    assert [c["score"] for c in bob.json("show", held, "--said-by", "anna")["attestations"]] == ["61.2"]
+    assert "evaluated mmlu 61.2 by anna" in bob.run("show", held).out
+    assert bob.run("attest", held, "--claim", "reviewed").code == 0
+    assert alice.json("show", held)["attestations"][0]["claim"] == "evaluated"
+    refused = bob.run("revoke", held, "--reason", "broken")
+    assert (refused.code, "--claim harmful" in refused.err) == (2, True)
+
+
+def test_a_name_that_looks_like_another_is_warned_of(bob: Cli) -> None:
+    one, two = (format_record(ReleaseId(digest(word))) for word in (b"one", b"two"))
+    assert bob.run("key", "name", one, "mistra1").err == ""
+    warned = bob.run("key", "name", two, "mistral")
+    assert (warned.code, "looks like mistra1" in warned.err) == (0, True)
+
+
+def test_a_fork_freezes_its_publisher_until_the_operator_lifts_it(
+    alice: Cli, bob: Cli, held: str, tmp_path: Path
+) -> None:
+    """Alice goes on from an old copy of her home: both logs are hers, and both cannot be true."""
+    shutil.copytree(alice.home, tmp_path / "copy")
+    copy = Cli(tmp_path / "copy")
+    new = publish(alice, write(tmp_path, "new"))
+    publish(copy, write(tmp_path, "another"))
+    tell(alice, bob)
+    tell(copy, bob)
+    assert verdict(bob, held) == (0, "STALE")  # held before: usable, and marked
+    (fork,) = bob.json("trust", "show")["forks"]
+    assert fork["freezes"]
+    assert carry(alice, bob, new, tmp_path / "late").code == 0  # warned of, as the default rule says
+    assert verdict(bob, new) == (5, "UNTRUSTED")
+    assert not {c["name"]: c["ok"] for c in bob.run("doctor", "--json").json["checks"]}["trust"]
+    # Who signed both learns it, too, and signs nothing more.
+    tell(copy, alice)
+    refused = alice.run("publish", str(write(tmp_path, "third")), "--name", "tiny", "--license", "MIT", "--json")
+    assert (refused.code, refused.json["error"]) == (5, "ForkError")
+    bob.json("trust", "lift", fork["fork"][:16])
+    assert verdict(bob, held) == (0, "GOOD")
+    assert not bob.json("trust", "show")["forks"][0]["freezes"]

@@ -138,9 +138,9 @@ async def test_a_dry_run_says_what_would_come_and_writes_nothing(tmp_path: Path)
         assert 0.9 * SIZE < row.received <= row.bytes
         assert bob.store.catalog.pins() == {old.release}
         assert bob.store.catalog.release(new.release) is None
-        head = bob.store.catalog.newest_head(own_publisher(alice.node.store).publisher, "model")
+        head = bob.store.ledgers.head(own_publisher(alice.node.store).publisher, "model")
         assert head is not None
-        assert head[2] == old.release
+        assert head.head.release == old.release
 
 
 @in_time
@@ -451,6 +451,6 @@ async def test_the_dht_knows_the_head_when_its_publisher_is_away(tmp_path: Path)
             (row,) = await update(bob, [], patience=2)
             assert (row.state, row.error, row.release) == ("unreachable", "NotFoundError", format_record(new.release))
             assert bob.store.catalog.pins() == {old.release}
-            known = bob.store.catalog.newest_head(publisher, "model")
+            known = bob.store.ledgers.head(publisher, "model")
             assert known is not None
-            assert known[1] == 2  # what was seen once is never forgotten
+            assert known.head.sequence == 2  # what was seen once is never forgotten

@@ -20,8 +20,8 @@ from samara.protocol import limits
 from samara.protocol.dsse import Envelope, sign
 from samara.protocol.errors import DiskFullError, NotFoundError, SignatureError, StatementError, StoreError
 from samara.protocol.ids import ReleaseId, digest
-from samara.protocol.records import Place, PublisherChain, make_genesis, make_next_root
-from samara.protocol.trust import ForkKind, ForkProof
+from samara.protocol.records import PublisherChain, make_genesis, make_next_root
+from samara.protocol.trust import ForkKind
 
 A, B = b"the payload of a release", b"the payload of another"
 
@@ -60,9 +60,9 @@ def test_what_was_taken_is_known_in_any_order_and_after_a_restart(tmp_path: Path
     with give_home(tmp_path / "a") as store:
         assert said(store.ledgers, signer) == (4, 4, True)
         assert store.ledgers.known() == {signer.chain.publisher: (1, 4)}
-        head = store.catalog.newest_head(signer.chain.publisher, "tiny")
+        head = store.ledgers.head(signer.chain.publisher, "tiny")
         assert head is not None
-        assert head[2] == id_of(B)
+        assert head.head.release == id_of(B)
 
 
 def test_a_home_that_is_only_read_knows_the_same(tmp_path: Path, signer: Signer) -> None:
@@ -173,16 +173,14 @@ def test_a_fork_freezes_and_its_proof_outlives_a_restart(tmp_path: Path, signer:
         assert store.ledgers.take(signer.roots, [signer.head("more", B)]).refused == {"ForkError": 1}
         # A revocation is taken all the same, and counts after a restart.
         assert len(store.ledgers.take(signer.roots, signer.envelopes[3:4]).new) == 1
-        page = store.ledgers.log(publisher)
-        assert page.forks == (fork.proof.encode(),)
         store.crash()
     with give_home(tmp_path / "a") as store, give_home(tmp_path / "b") as elsewhere:
         assert said(store.ledgers, signer)[2]
         elsewhere.ledgers.take(signer.roots, ())
         with pytest.raises(NotFoundError):
-            elsewhere.ledgers.take_fork(publisher, ForkProof.decode(page.forks[0]))
+            elsewhere.ledgers.take_fork(publisher, fork.proof)
         elsewhere.ledgers.take(signer.roots, signer.envelopes[:1])
-        assert elsewhere.ledgers.take_fork(publisher, ForkProof.decode(page.forks[0])).kind is ForkKind.LOG
+        assert elsewhere.ledgers.take_fork(publisher, fork.proof).kind is ForkKind.LOG
         store.ledgers.lift(publisher, fork.id)
         with pytest.raises(NotFoundError):
             store.ledgers.lift(publisher, b"\0" * 32)
@@ -347,53 +345,31 @@ def test_a_stranger_with_endless_roots_is_not_kept(tmp_path: Path, monkeypatch: 
         assert store.ledgers.known() == {}
 
 
-# Passing on
+# What is damaged
 
 
-def test_a_log_is_passed_on_in_pages_with_revocations_first(tmp_path: Path, signer: Signer) -> None:
-    for number in range(20):
-        signer.head("tiny", b"release %d" % number)
-    size = max(map(len, signer.envelopes))
-    with give_home(tmp_path / "a") as store, give_home(tmp_path / "b") as other:
-        store.ledgers.take(signer.roots, signer.envelopes)
-        publisher, pages = signer.chain.publisher, 0
-        first: int | None = 1
-        while first is not None:
-            page = store.ledgers.log(publisher, first, 4 * size)
-            assert sum(map(len, page.records)) <= 4 * size
-            if first == 1:
-                assert page.records[0] == signer.envelopes[3]
-            other.ledgers.take(signer.roots, page.records)
-            assert page.next is None or page.next > first
-            first, pages = page.next, pages + 1
-        assert pages > 3
-        assert said(other.ledgers, signer) == said(store.ledgers, signer) == (24, 24, True)
-        assert other.ledgers.log(Signer.of(2).chain.publisher).records == ()
-
-
-def test_a_revocation_on_a_branch_that_was_left_is_passed_on(tmp_path: Path, signer: Signer) -> None:
-    """The log goes on from position 1 under a new root; what was revoked at position 4 of the old one stays so."""
-    left = signer.envelopes[3]
-    signer.rotate(3)
-    del signer.log[1:]
-    signer.head("tiny", B)
-    with give_home(tmp_path / "a") as store, give_home(tmp_path / "b") as other:
-        store.ledgers.take(signer.roots, [*signer.envelopes, left])
-        assert said(store.ledgers, signer) == (2, 2, True)
-        page = store.ledgers.log(signer.chain.publisher)
-        assert page.records[0] == left
-        other.ledgers.take(signer.roots, page.records)
-        assert said(other.ledgers, signer) == (2, 2, True)
-
-
-def test_a_damaged_record_in_the_index_is_told(tmp_path: Path, signer: Signer) -> None:
+def test_a_damaged_record_in_the_index_is_told_and_the_others_count(
+    tmp_path: Path, signer: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
     with give_home(tmp_path / "a") as store:
         store.ledgers.take(signer.roots, signer.envelopes)
         with store._index.write() as db:
             db.execute("UPDATE entry SET envelope = substr(envelope, 2) WHERE position = 2")
+    with give_home(tmp_path / "a") as store:
+        assert said(store.ledgers, signer) == (4, 3, True)
+        assert "of no use" in caplog.text
+        assert store.ledgers.missing(signer.chain.publisher) == ((2, 2),)
+        # The same record comes again, and is whole.
+        store.ledgers.take(signer.roots, signer.envelopes)
+        store.crash()
+    with give_home(tmp_path / "a") as store:
+        assert said(store.ledgers, signer) == (4, 4, True)
+
+
+def test_damaged_roots_are_an_error(tmp_path: Path, signer: Signer) -> None:
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.roots, signer.envelopes)
+        with store._index.write() as db:
+            db.execute("UPDATE root SET envelope = substr(envelope, 2)")
     with give_home(tmp_path / "a") as store, pytest.raises(StoreError, match="damaged"):
         store.ledgers.ledger(signer.chain.publisher)
-
-
-def test_a_place_is_the_next_one(signer: Signer) -> None:
-    assert signer.place == Place(5, signer.log[-1].id)
