@@ -239,7 +239,13 @@ def _add(store: Store, request: AddRuleRequest) -> TrustShown:
         request.max_age_days,
     )  # fmt: skip
     add_rule(store.home.trust, rule, last=request.last)
+    store.ledgers.forget()
     return show_trust(store)
+
+
+def _remove(store: Store, request: RemoveRuleRequest) -> None:
+    remove_rule(store.home.trust, request.number)
+    store.ledgers.forget()
 
 
 def _check_publisher(store: Store, text: str) -> None:
@@ -281,7 +287,7 @@ async def _add_rule(node: Node, request: AddRuleRequest, report: Report) -> Trus
 
 
 async def _remove_rule(node: Node, request: RemoveRuleRequest, report: Report) -> TrustShown:
-    await trio.to_thread.run_sync(remove_rule, node.home.trust, request.number)
+    await trio.to_thread.run_sync(_remove, node.store, request)
     return await trio.to_thread.run_sync(show_trust, node.store)
 
 

@@ -141,11 +141,13 @@ class Ledgers:
     Attributes:
         lock: Is held while a ledger is asked or changed.
         told: Is told what was taken, once it is committed.
+        witnesses: Returns the did:keys whose signatures are kept though they are not the publisher's.
     """
 
     def __init__(self, index: Index, catalog: Catalog) -> None:
         self.lock: Final = threading.RLock()
         self.told: Callable[[Taken], None] | None = None
+        self.witnesses: Callable[[], frozenset[str]] = frozenset
         self._index = index
         self._catalog = catalog
         self._cache: OrderedDict[PublisherId, Ledger] = OrderedDict()
@@ -247,10 +249,11 @@ class Ledgers:
                     found += [(PublisherId(publisher), fork, ledger.fork is fork, added) for fork in mine]
         return found
 
-    def forget(self, publisher: PublisherId) -> None:
-        """Let a ledger go from memory, since a transaction around `take` was not committed."""
+    def forget(self, publisher: PublisherId | None = None) -> None:
+        """Let a ledger, or all, go from memory: a transaction around `take` was not committed, or the rules changed."""
         with self.lock:
-            self._cache.pop(publisher, None)
+            for known in [publisher] if publisher is not None else list(self._cache):
+                self._cache.pop(known, None)
 
     def seen(self, fork: Fork) -> float:
         """Return when a fork was found out here, in seconds since 1970 by the clock of then; 0 when it is not known."""
@@ -382,7 +385,7 @@ class Ledgers:
             return known, False
         chain = PublisherChain.verify(roots, expected=publisher)
         known = known or self.ledger(chain.publisher)
-        return (known, False) if known is not None else (Ledger(chain), True)
+        return (known, False) if known is not None else (Ledger(chain, witnesses=self.witnesses()), True)
 
     def _learn(self, ledger: Ledger, roots: Sequence[bytes], batch: _Batch) -> None:
         if not roots or tuple(roots) == ledger.chain.envelopes[: len(roots)]:
@@ -534,6 +537,7 @@ class Ledgers:
             [row[0] for row in (*old, *entries)],
             _proofs(row[0] for row in forks),
             [row[1] for row in forks if row[2]],
+            self.witnesses(),
         )
         for _, wrong in ledger.left_out:
             _log.warning("a record of %s in the index is of no use: %s", format_record(publisher), wrong.message)
@@ -565,7 +569,8 @@ class Ledgers:
     def _write_entries(self, db: sqlite3.Connection, publisher: PublisherId, batch: _Batch) -> None:
         for entry in batch.new:
             db.execute(
-                "INSERT OR IGNORE INTO entry (id, publisher, kind, position, about, envelope) VALUES (?,?,?,?,?,?)",
+                "INSERT INTO entry (id, publisher, kind, position, about, envelope) VALUES (?,?,?,?,?,?)"
+                " ON CONFLICT (id) DO UPDATE SET envelope = excluded.envelope",  # one that was damaged came again
                 (entry.id, publisher, _kind(entry), _position(entry), _about(entry), entry.envelope),
             )
             if isinstance(entry, VerifiedHead) and entry.signers.standing is Standing.CURRENT:

@@ -97,6 +97,7 @@ class Store:
         self.ledgers = Ledgers(self._index, self.catalog)
         self.times = Times(self._index)
         self.trust = Trust(home.trust, self.catalog, self.ledgers, self.times)
+        self.ledgers.witnesses = self.trust.witnesses
         if writable:
             self.ledgers.told = self.trust.see
             self.times.see_clock()

@@ -66,6 +66,8 @@ class Times:
     def see_record(self, issued: str, source: str) -> None:
         """Let a verified record of a trusted publisher raise the floor. Call it for no other.
 
+        A home that cannot be written keeps its floor.
+
         Args:
             issued: `YYYY-MM-DDTHH:MM:SSZ`.
             source: Whose record it is, in words.
@@ -73,6 +75,8 @@ class Times:
         Raises:
             FutureError: It says that it was signed later than now.
         """
+        if not self._index.writable:
+            return
         with self._index.write():
             floor = self.floor
             raised = floor.raised_by_record(issued, self._clock(), source)

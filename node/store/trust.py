@@ -70,6 +70,13 @@ class Trust:
         text = format_record(publisher)
         return any(rule.publisher == text and rule.mode is not Mode.OFF for rule in self.policy().rules)
 
+    def witnesses(self) -> frozenset[str]:
+        """Return the did:keys that rules name: what they sign of another's counts here."""
+        try:
+            return frozenset(key for rule in self.policy().rules for key in rule.keys)
+        except UsageError:  # whoever judges by the rules says so
+            return frozenset()
+
     def judge(self, release: VerifiedRelease, *, damaged: Iterable[str] = ()) -> Judgement:
         """Return the verdict on a release.
 
@@ -112,6 +119,10 @@ class Trust:
             UntrustedError: A rule that is enforced does not believe it.
         """
         found = self.judge(release)
+        if found.decision.moves_time and found.verdict in (Verdict.GOOD, Verdict.STALE):
+            self._times.see_record(
+                found.issued, f"a release of {self.name(release.release.publisher) or 'a key known here'}"
+            )
         if not found.stops or insisted:
             return found
         name = release.release.name

@@ -16,12 +16,13 @@ from samara.node.store import ledgers as ledgers_module
 from samara.node.store.home import Home
 from samara.node.store.ledgers import Ledgers
 from samara.node.store.store import Store
+from samara.node.trustfile import add_rule
 from samara.protocol import limits
 from samara.protocol.dsse import Envelope, sign
 from samara.protocol.errors import DiskFullError, NotFoundError, SignatureError, StatementError, StoreError
 from samara.protocol.ids import ReleaseId, digest
 from samara.protocol.records import PublisherChain, make_genesis, make_next_root
-from samara.protocol.trust import ForkKind
+from samara.protocol.trust import ForkKind, Rule
 
 A, B = b"the payload of a release", b"the payload of another"
 
@@ -215,10 +216,14 @@ def test_a_newer_root_outlives_a_restart_and_outranks_the_old_keys(tmp_path: Pat
         assert store.ledgers.known() == {signer.chain.publisher: (2, 5)}
 
 
-def test_more_signatures_of_a_known_record_are_kept(tmp_path: Path, signer: Signer) -> None:
+def test_signatures_of_those_whom_a_rule_names_are_kept(tmp_path: Path, signer: Signer) -> None:
     witness = sign(Envelope.decode(signer.envelopes[0]).payload, [*signer.keys, key_of(9)]).encode()
     with give_home(tmp_path / "a") as store:
         store.ledgers.take(signer.roots, signer.envelopes)
+        assert store.ledgers.take(signer.roots, [witness]).known == 1  # of somebody whom nobody asked
+        add_rule(store.home.trust, Rule(keys=(key_of(9).did,), threshold=1), last=True)
+        store.crash()
+    with give_home(tmp_path / "a") as store:
         assert store.ledgers.take(signer.roots, [witness]).known == 0
     with give_home(tmp_path / "a") as store, store.ledgers.asking(signer.chain.publisher) as ledger:
         assert ledger is not None
