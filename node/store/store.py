@@ -239,7 +239,8 @@ class Store:
             self.ledgers.take(records.roots, [records.head] if records.head is not None else ())
             return
         try:
-            with self._index.write():
+            # The ledgers' lock first, as everywhere: a transaction never waits for a ledger.
+            with self.ledgers.lock, self._index.write():
                 self.catalog.add_release(verified, records, own=True)
                 if records.head is not None:
                     self.ledgers.take_own(records.roots, records.head)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.contents import CrashableStore, give_home, make_source
-from support.logs import Signer
+from support.publishers import Publisher
 
 from samara.node.settings import StoreSettings
 from samara.node.store.home import Home
@@ -19,7 +19,6 @@ from samara.protocol.trust import DEFAULT_POLICY, Clock, Ground, Mode, Rule, Ver
 
 YEAR = 366 * 86_400
 NOW = parse_time("2026-12-24T00:00:00Z")
-A = b"the payload of a release"
 
 
 class Turned:
@@ -71,19 +70,19 @@ def test_a_home_that_is_only_read_keeps_its_floor(tmp_path: Path) -> None:
 
 
 def test_records_of_trusted_publishers_alone_raise_the_floor(tmp_path: Path) -> None:
-    stranger, known = Signer.of(1), Signer.of(2)
+    stranger, known = Publisher.of("a stranger"), Publisher.of("anna")
     later = "2027-06-01T00:00:00Z"
     clock = Turned(0)  # an empty battery: records are all that there is
     with give_home(tmp_path / "a") as store:
         times_of(store, clock).reset(NOW)
-        store.ledgers.take(stranger.roots, [stranger.head("tiny", A, issued=later)])
+        store.ledgers.take(stranger.chain.envelopes, [stranger.publish("1", issued=later).envelope])
         assert store.times.floor.seconds == NOW
         store.catalog.set_petname(known.chain.publisher, "anna")
-        store.ledgers.take(known.roots, [known.head("tiny", A, issued=later)])
+        store.ledgers.take(known.chain.envelopes, [known.publish("1", issued=later).envelope])
         assert store.times.floor.seconds == parse_time(later)
         assert store.times.floor.source == "a record of anna"
         # Not even those may say that it is far ahead: what comes is kept, and the floor stays.
-        taken = store.ledgers.take(known.roots, [known.head("tiny", A, issued="2100-01-01T00:00:00Z")])
+        taken = store.ledgers.take(known.chain.envelopes, [known.publish("1", issued="2100-01-01T00:00:00Z").envelope])
         assert len(taken.new) == 1
         assert store.times.floor.seconds == parse_time(later)
         with pytest.raises(FutureError):
@@ -97,11 +96,11 @@ def test_records_of_trusted_publishers_alone_raise_the_floor(tmp_path: Path) -> 
 def test_a_publisher_that_a_rule_names_raises_the_floor_too(tmp_path: Path) -> None:
     from samara.protocol.ids import format_record
 
-    named = Signer.of(1)
+    named = Publisher.of("anna")
     with give_home(tmp_path / "a") as store:
         times_of(store, Turned(0)).reset(NOW)
         add_rule(store.home.trust, Rule(format_record(named.chain.publisher)), last=False)
-        store.ledgers.take(named.roots, [named.head("tiny", A, issued="2027-01-01T00:00:00Z")])
+        store.ledgers.take(named.chain.envelopes, [named.publish("1", issued="2027-01-01T00:00:00Z").envelope])
         assert store.times.floor.seconds == parse_time("2027-01-01T00:00:00Z")
 
 
