@@ -28,10 +28,11 @@ from samara.node.network.transport import PeerAddress
 from samara.node.operations.base import Report
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
-from samara.protocol.errors import CriticalError, NetworkError, NotFoundError, RecordError
+from samara.protocol.errors import CriticalError, ForkError, NetworkError, NotFoundError, RecordError
 from samara.protocol.records import PublisherChain, Standing, VerifiedHead, newer_head, verify_head
 from samara.protocol.records.announced import decode_announced
 from samara.protocol.routing import head_key
+from samara.protocol.trust import ForkProof
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -99,7 +100,7 @@ class Following:
         Raises:
             NotFoundError: Nobody who could be asked knows one, or only one that is older than what was seen here.
             CriticalError: It is of a later version of Samara.
-            StatementError: The publisher's keys signed a fork.
+            ForkError: The publisher's keys signed a fork.
             NetworkError: The network cannot be had.
         """
         self._meeting.learning.look_at_home()
@@ -169,14 +170,19 @@ class Following:
         """Hold a verified head against the one that counts so far.
 
         Raises:
-            StatementError: A fork.
+            ForkError: A fork, of which the proof is kept.
         """
         self._chain = self._chain.join(chain)
         head = verify_head(head.envelope, self._chain)  # under a longer chain its signers may be retired
         if head.signers.standing is not Standing.CURRENT:
             return
         known = verify_head(self._best.envelope, self._chain) if self._best is not None else None
-        best = head if known is None else newer_head(known, head)
+        try:
+            best = head if known is None else newer_head(known, head)
+        except ForkError as error:
+            if error.pair is not None:
+                self._node.store.ledgers.take_fork(self._chain.publisher, ForkProof(*error.pair))
+            raise
         if best.id == head.id and not (self._confirmed and known is not None and known.id == head.id):
             self._confirmed = True
             self._news = trio.current_time()

@@ -17,13 +17,13 @@ from samara.protocol.errors import (
     NotFoundError,
     RecordError,
     RemoteProtocolError,
-    RollbackError,
     VerificationError,
 )
 from samara.protocol.ids import format_record
 from samara.protocol.ports import Records
 from samara.protocol.records import VerifiedHead, VerifiedRelease, Visibility
 from samara.protocol.routing import routing_key
+from samara.protocol.trust import contradict
 
 __all__ = ["Learning", "WrongRecordsError"]
 
@@ -88,6 +88,7 @@ class Learning:
             WrongRecordsError: What the peer sent is not what was asked for, or not what was signed.
             NotFoundError: It has none, or only another or older one.
             VerificationError: The release is not of the publisher that the link names, or is condemned here.
+            ForkError: The publisher's keys signed another head for the place of one that is known here.
             UntrustedError: It was taken back, or a rule that is enforced does not believe it.
         """
         if self.verified is not None:
@@ -101,19 +102,14 @@ class Learning:
             raise NotFoundError("a fetch that names nothing")
         verified = await trio.to_thread.run_sync(self._verify, records, client.peer)
         if goal.release is None:
-            await trio.to_thread.run_sync(self._check_name, verified, client.peer)
+            await trio.to_thread.run_sync(self._check_name, verified, records, client.peer)
         if self.verified is None:
             self._take(verified, records)
 
     def is_rollback(self, head: VerifiedHead) -> bool:
         """Whether a head is older than one that was seen here: then whoever offers it is behind, or lies."""
-        with self._store.ledgers.asking(head.head.publisher) as ledger:
-            try:
-                if ledger is not None:
-                    ledger.check_offer(head)
-            except RollbackError:
-                return True
-        return False
+        known = self._store.ledgers.head(head.head.publisher, head.head.name)
+        return known is not None and _newness(head) < _newness(known)
 
     def _verify(self, records: Records, peer: str) -> VerifiedRelease:
         goal = self._goal
@@ -129,7 +125,7 @@ class Learning:
         except RecordError as error:
             raise WrongRecordsError(f"{peer} sent wrong records: {error.message}") from error
 
-    def _check_name(self, verified: VerifiedRelease, peer: str) -> None:
+    def _check_name(self, verified: VerifiedRelease, records: Records, peer: str) -> None:
         """Hold what a peer answered to a name against the name."""
         goal, said = self._goal, verified.release
         if said.name != goal.name:
@@ -142,6 +138,10 @@ class Learning:
         other = known is not None and known.head.release != verified.id
         if self.is_rollback(verified.head) if verified.head else other:
             raise NotFoundError(f"{peer} has only an older release of {goal.name}")
+        if verified.head is not None and known is not None and contradict(known, verified.head) is not None:
+            taken = self._store.ledgers.take(records.roots, [verified.head.envelope])  # it keeps the proof
+            if taken.errors:
+                raise taken.errors[0]
 
     def _take(self, verified: VerifiedRelease, records: Records) -> None:
         if self._goal.publisher not in {None, verified.release.publisher}:
@@ -154,3 +154,7 @@ class Learning:
             raise VerificationError(f"this release is condemned: {held.condemned}")
         self._store.trust.check(verified, insisted=verified.release.name in self._goal.insist)
         self.verified, self.records = verified, records
+
+
+def _newness(head: VerifiedHead) -> tuple[int, int]:
+    return head.head.root, head.head.sequence

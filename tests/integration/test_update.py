@@ -303,12 +303,14 @@ async def test_a_fork_of_the_publisher_is_refused(tmp_path: Path) -> None:
         async with up(tmp_path / "b") as bob:
             await fetch(bob, new.release, [alice.node])
             (row,) = await update(bob, [twin.node])
-            assert (row.state, row.error) == ("failed", "StatementError")
-            assert "two heads" in row.message
+            assert (row.state, row.error) == ("failed", "ForkError")
+            assert row.message.startswith("two ")
+            assert [freezes for _, _, freezes, _ in bob.store.ledgers.forks()] == [True]
             assert bob.store.catalog.pins() == {old.release, new.release}
         async with up(tmp_path / "c") as carol:
             (row,) = await update(carol, [alice.node, twin.node])
-            assert (row.state, row.error) == ("failed", "StatementError")
+            assert (row.state, row.error) == ("failed", "ForkError")
+            assert [freezes for _, _, freezes, _ in carol.store.ledgers.forks()] == [True]
             assert carol.store.catalog.pins() == {old.release}
 
 
