@@ -10,6 +10,7 @@ from samara.cli import stick
 from samara.node.operations import (
     delta,
     fetch,
+    history,
     keys,
     library,
     limits,
@@ -20,7 +21,10 @@ from samara.node.operations import (
     roots,
     run,
     sbom,
+    seeding,
+    signing,
     tensors,
+    trusting,
     update,
 )
 from samara.node.operations.base import AnyOperation, Query
@@ -31,7 +35,7 @@ __all__ = ["all_operations"]
 def all_operations() -> list[AnyOperation]:
     """Return every operation that a node of this program answers."""
     asked: list[Query[Any, Any]] = [queries.LIST, queries.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
-    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM]
+    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM, history.LOG, trusting.TRUST_SHOW]
     return [
         publish.PUBLISH,
         delta.DELTA,
@@ -57,6 +61,13 @@ def all_operations() -> list[AnyOperation]:
         roots.RENEW,
         oms.ATTEST_OMS,
         run.RUN,
+        seeding.SEED,
+        signing.REVOKE,
+        signing.ATTEST,
+        trusting.TRUST_ADD,
+        trusting.TRUST_REMOVE,
+        trusting.TRUST_LIFT,
+        trusting.TRUST_RESET_CLOCK,
         limits.LIMITS,
         network.PEERS,
         network.STATUS,

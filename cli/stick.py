@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import trio
 
 from samara.node.operations.base import Notice, Operation, Progress, Report
+from samara.node.operations.judging import check_held, judge_held
 from samara.node.operations.refs import find_release, publisher_text, use_of_delta
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
@@ -62,11 +63,13 @@ class ExportRequest:
         folder: Absolute path of the stick: where `samara/` lies or is made.
         refs: REFs of releases that are held here.
         yes: The user may hand them on, whatever their publishers said.
+        insist: Names of releases that are carried although they were taken back, or are not believed.
     """
 
     folder: str
     refs: tuple[str, ...]
     yes: bool = False
+    insist: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,12 @@ class ImportRequest:
     Attributes:
         folder: Absolute path of the stick.
         to: Absolute path below which each release gets a folder; empty puts them into the home.
+        insist: Names of releases that come in although they were taken back, or are not believed.
     """
 
     folder: str
     to: str = ""
+    insist: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class CarriedRow:
         moved: Bytes that were written to the stick, or read from it; the others were there already.
         publisher: Petname or id of who signed it.
         trusted: The publisher has a petname here, or is this home.
+        verdict: What to think of it: GOOD, STALE, REVOKED, UNTRUSTED or DAMAGED.
     """
 
     release: str
@@ -105,6 +111,7 @@ class CarriedRow:
     moved: int
     publisher: str
     trusted: bool
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,7 @@ def export_all(
     def carry(held: HeldRelease) -> CarriedRow:
         if held.condemned:
             raise VerificationError(f"{held.name} is condemned: {held.condemned}", hint="Do not hand it on.")
+        check_held(store, held, request.insist)
         if store.complete_place(held.content) is None:
             raise StoreError(
                 f"{held.name} is not whole here, or its files were changed",
@@ -174,10 +182,14 @@ def import_all(
         raise NotFoundError(f"there is no release on the stick at {request.folder}", hint="samara export puts some.")
 
     def carry(entry: Entry) -> CarriedRow:
+        known = store.catalog.release(entry.release)
+        if known is not None:
+            check_held(store, known, request.insist)
         here = None if request.to else _whole_here(store, entry)
         moved = 0
         if here is None:
-            library = _StoreTo(store, Path(request.to) / entry.label) if request.to else store
+            to = Path(request.to) / entry.label if request.to else None
+            library = _Taking(store, to, insisted=entry.name in request.insist)
             done = import_release(library, Path(request.folder), entry, on_progress=watch, cancelled=cancelled)
             here, moved = done.path, done.read
         store.catalog.pin(entry.release, pinned=True)
@@ -221,15 +233,25 @@ def _whole_here(store: Store, entry: Entry) -> str | None:
 def _row(store: Store, held: HeldRelease, path: str, moved: int) -> CarriedRow:
     trusted = held.own or held.publisher in store.catalog.petnames()
     publisher = publisher_text(store, held.publisher)
-    return CarriedRow(format_record(held.id), held.name, held.version, path, held.bytes, moved, publisher, trusted)
+    verdict = judge_held(store, held).verdict.value
+    return CarriedRow(
+        format_record(held.id), held.name, held.version, path, held.bytes, moved, publisher, trusted, verdict
+    )
 
 
-class _StoreTo:
-    """A store that takes contents into a folder of the user's (implements `samara.protocol.ports.Library`)."""
+class _Taking:
+    """A store as one import needs it (implements `samara.protocol.ports.Library`).
 
-    def __init__(self, store: Store, to: Path) -> None:
+    Args:
+        store: The store.
+        to: A folder of the user's to put the content into; None is the home.
+        insisted: It comes in although it was taken back, or is not believed.
+    """
+
+    def __init__(self, store: Store, to: Path | None, *, insisted: bool) -> None:
         self._store = store
         self._to = to
+        self._insisted = insisted
         self.records = store.records
         self.nodes = store.nodes
         self.read = store.read
@@ -238,7 +260,7 @@ class _StoreTo:
     def open_intake(
         self, records: Records, table_nodes: Sequence[bytes], table: FileTable, wanted: Sequence[int] | None
     ) -> Intake:
-        return self._store.open_intake(records, table_nodes, table, wanted, self._to)
+        return self._store.open_intake(records, table_nodes, table, wanted, self._to, insisted=self._insisted)
 
 
 async def _in_thread(report: Report, work: Callable[[Watch, Cancelled], Carried]) -> Carried:

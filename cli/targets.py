@@ -6,10 +6,20 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from samara.protocol.errors import LinkError, UsageError
 from samara.protocol.links import looks_like_path, parse_ref
 
-__all__ = ["Target", "absolute", "target_of"]
+__all__ = ["Target", "absolute", "insist_option", "target_of"]
+
+insist_option = click.option(
+    "--insist",
+    metavar="NAME",
+    multiple=True,
+    help="Go on with the release of this NAME although it was taken back, or is not trusted; may be repeated.",
+)
+"""The `--insist` of every command that uses a release: by its name, so that it is meant for one thing alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from samara.node.store.files import sync_folder
 from samara.node.store.home import Home
 from samara.protocol.errors import StoreError, UsageError
 
-__all__ = ["save_settings"]
+__all__ = ["blocks_of", "replace_file", "save_settings"]
 
 _HEADER: Final = re.compile(r"\s*\[")
 
@@ -51,7 +51,7 @@ def save_settings(home: Home, section: str, values: Mapping[str, Value]) -> None
         lines = "\n".join([f"[{section}]", *_assignments(values), *_tables(section, values)])
         raise UsageError(f"{home.config} is written in a way that cannot be edited", hint=f"Write into it:\n{lines}")
     try:
-        _write(home.config, edited)
+        replace_file(home.config, edited)
     except OSError as error:
         raise StoreError(f"{home.config} cannot be written: {error}") from error
 
@@ -71,7 +71,7 @@ def _with(said: Mapping[str, object], section: str, values: Mapping[str, Value])
 
 
 def _edited(text: str, section: str, values: Mapping[str, Value]) -> str:
-    blocks = _blocks(text.splitlines())
+    blocks = blocks_of(text.splitlines())
     tables = [name for name, value in values.items() if isinstance(value, Sequence)]
     gone = [rf"\[\[{section}\.{name}\]\]" for name in tables]
     kept = [_remarks_after(block) if any(_is_header(block, p) for p in gone) else block for block in blocks]
@@ -89,7 +89,7 @@ def _edited(text: str, section: str, values: Mapping[str, Value]) -> str:
     return "\n".join([*lines, *([""] if added and lines and lines[-1].strip() else []), *added]) + "\n"
 
 
-def _blocks(lines: Sequence[str]) -> list[list[str]]:
+def blocks_of(lines: Sequence[str]) -> list[list[str]]:
     """Cut a file before each header of a table."""
     blocks: list[list[str]] = [[]]
     for line in lines:
@@ -134,8 +134,12 @@ def _text(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _write(path: Path, text: str) -> None:
-    """Put a file in the place of another: whole, or not at all."""
+def replace_file(path: Path, text: str) -> None:
+    """Put a file in the place of another: whole, or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     target = path.resolve()  # a link stays one
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:

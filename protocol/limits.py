@@ -110,9 +110,30 @@ MAX_TRUST_RULES: Final = 1024
 FUTURE_SLACK: Final = 86_400
 """Seconds that a record may be ahead of the clock: a day, for clocks that were set without their time zone."""
 
+HEAD_LIFETIME: Final = 366 * 86_400
+"""Seconds after which a head says that a newer one is to be expected: a year, for sites where nobody comes oftener."""
+
 FLOOR_REACH: Final = 2 * 366 * 86_400
 """Seconds beyond the floor of time up to which a clock is believed, and beyond its anchor to which records alone carry
 it: two years, which a machine may well have been away, while a clock that is off is mostly off by far more."""
+
+MAX_STRANGERS: Final = 1024
+"""Publishers whose records are kept though nothing of theirs is held and they have no name here: ids cost nothing."""
+
+MAX_RECORDS_STRANGER: Final = 64
+"""Records that are kept of a stranger: enough to know its names when it becomes more than that."""
+
+MAX_RECORD_BYTES_STRANGER: Final = 256 * KIB
+"""Bytes of those records, and of its roots: all strangers together take 256 MiB at most."""
+
+MAX_RECORDS_KNOWN: Final = 16_384
+"""Records that are kept of a publisher who has a name here or of whom something is held: one a day for 45 years."""
+
+MAX_RECORD_BYTES_KNOWN: Final = 64 * MIB
+"""Bytes of those records: 4 KiB each."""
+
+MAX_FORKS_KEPT: Final = 8
+"""Proven forks that are kept of one publisher: one freezes it, and another is news only when that one is over."""
 
 MAX_CARD: Final = 64 * KIB
 """Bytes of a model card or LICENSE that are looked at for a licence; the front matter is the first few kilobytes."""

@@ -6,7 +6,7 @@ import click
 
 from samara.cli.doors import call
 from samara.cli.output import about, emit_json, human_bytes, json_option, say, show_events, table
-from samara.cli.targets import absolute
+from samara.cli.targets import absolute, insist_option
 from samara.node.operations.fetch import DRY_RUN, FETCH, DryRun, Fetched, FetchRequest
 
 __all__ = ["fetch_command"]
@@ -32,6 +32,7 @@ _MUCH = 1_000_000
 @click.option("--dry-run", is_flag=True, help="Only say what it would cost, file by file.")
 @click.option("--wait", "patience", default=30.0, metavar="SECONDS", show_default=True,
               help="Give up when nobody has it for so long; 0 never does.")  # fmt: skip
+@insist_option
 @json_option
 def fetch_command(
     ref: str,
@@ -44,6 +45,7 @@ def fetch_command(
     peer: tuple[str, ...],
     dry_run: bool,
     patience: float,
+    insist: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Fetch the release that REF names; every byte is verified.
@@ -68,6 +70,7 @@ def fetch_command(
         encode="" if encode == "auto" else encode,
         reuse=tuple(map(absolute, reuse)),
         tensors=tensors,
+        insist=insist,
     )
     if dry_run:
         with show_events(quiet=as_json) as report:

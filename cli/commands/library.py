@@ -17,6 +17,7 @@ from samara.node.operations.queries import (
     QUEUE,
     SEARCH,
     SHOW,
+    AttestationRow,
     ListRequest,
     QueueRequest,
     ReleaseRow,
@@ -63,10 +64,12 @@ def search_command(words: tuple[str, ...], as_json: bool) -> None:
 
 @click.command("show")
 @click.argument("ref")
+@click.option("--said-by", metavar="WHO", multiple=True, help="Of what is said of it, only what WHO says.")
+@click.option("--trusted", is_flag=True, help="Of what is said of it, only what those say who have names here.")
 @json_option
-def show_command(ref: str, as_json: bool) -> None:
-    """Show a release, its files and their digests (as b3sum and sha256sum print them)."""
-    shown = ask(SHOW, ShowRequest(ref))
+def show_command(ref: str, said_by: tuple[str, ...], trusted: bool, as_json: bool) -> None:
+    """Show a release, what is said of it, its files and their digests (as b3sum and sha256sum print them)."""
+    shown = ask(SHOW, ShowRequest(ref, said_by, trusted))
     emit_json(shown) if as_json else _print_shown(shown)
 
 
@@ -100,8 +103,10 @@ def queue_command(drop: int | None, as_json: bool) -> None:
 def verify_command(targets: tuple[str, ...], oms_key: str, signature: str, as_json: bool) -> None:
     """Hash again what is here, and say who signed it; without arguments, all that is held.
 
+    One word says what to think of it: GOOD, STALE (intact, and something newer was to be expected), REVOKED (its
+    publisher took it back), UNTRUSTED (nobody whom you believe has signed it), DAMAGED. Exits with 5 when one is
+    REVOKED or UNTRUSTED, with 4 when a byte is wrong or a file is missing.
     A model.sig (OpenSSF Model Signing) in a folder is checked, too, if this home made it or --oms-key names its key.
-    Exits with 4 when a byte is wrong or a file is missing.
 
     \b
     samara verify
@@ -129,8 +134,8 @@ def verify_command(targets: tuple[str, ...], oms_key: str, signature: str, as_js
     else:
         for one in found:
             _print_verified(one)
-    if not all(one.ok for one in found):
-        raise SystemExit(4)
+    if code := max((_exit_code(one) for one in found), default=0):
+        raise SystemExit(code)
 
 
 def _ref_command(name: str, text: str) -> click.Command:
@@ -185,6 +190,13 @@ def _print_rows(rows: Sequence[ReleaseRow], otherwise: str) -> None:
     table(("name", "version", "size", "state", "licence", "publisher", "release"), cells)
 
 
+def _exit_code(one: Verified) -> int:
+    """The code of the verdict; of several releases the highest counts: who does not believe it need not repair it."""
+    if one.judged is not None and one.judged.verdict in {"REVOKED", "UNTRUSTED"}:
+        return 5
+    return 0 if one.ok else 4
+
+
 def _files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
 
@@ -197,7 +209,7 @@ def _fact(name: str, value: str | int) -> str:
 
 def _state(row: ReleaseRow) -> str:
     state = f"{100 * row.held // max(row.bytes, 1)} %" if row.state == "partial" else row.state
-    return state + (", pinned" if row.pinned else "")
+    return state + (", pinned" if row.pinned else "") + (", REVOKED" if row.revoked else "")
 
 
 def _print_shown(shown: Shown) -> None:
@@ -211,6 +223,8 @@ def _print_shown(shown: Shown) -> None:
             else shown.publisher_id,
         ),
         ("issued", shown.issued),
+        ("verdict", "; ".join([shown.verdict, *shown.reasons])),
+        *(("use instead", one) for one in (shown.replacement,) if one),
         ("licence", shown.license + ("" if shown.redistribute else " (not passed on)")),
         ("size", f"{human_bytes(shown.bytes)} in {_files(shown.files)}"),
         ("state", _state(shown)),
@@ -221,6 +235,10 @@ def _print_shown(shown: Shown) -> None:
     say(f"{shown.name} {shown.version} ({shown.kind}, {shown.visibility})")
     for name, value in facts:
         say(f"  {name:14} {value}")
+    for note in shown.notes:
+        say(f"  {note}")
+    for one in shown.attestations:
+        say(f"  {_attested(one)}")
     for file in shown.file_list:
         say(f"{file.path}  {human_bytes(file.bytes)}  {file.state}")
         say(f"  blake3  {file.blake3}")
@@ -246,9 +264,33 @@ def _print_oms(name: str, oms: OmsFound) -> None:
 
 
 def _print_release(one: Verified) -> None:
-    say(f"{one.name}: {'every byte is right' if one.ok else 'WRONG'} ({_files(one.files)}, {human_bytes(one.bytes)})")
+    judged = one.judged
+    bytes_ = "every byte is right" if one.ok else "WRONG"
+    what = f"{one.name} {one.version}: {bytes_} ({_files(one.files)}, {human_bytes(one.bytes)})"
+    if judged is None:
+        say(what)
+    else:
+        old = f", {judged.age_days} days old" if judged.verdict == "STALE" else ""
+        say(f"{judged.verdict}{old}: {what}")
+        for reason in judged.reasons:
+            say(f"  {reason}")
+        if judged.replacement:
+            say(f"  in its place: {judged.replacement}")
     for path in one.bad:
         say(f"  wrong or missing: {path}")
     for signer in one.signers:
         who = signer.name if signer.trusted else "somebody you have no name for"
-        say(f"  signed by {who}, {signer.key}" + ("" if one.standing == "current" else f" ({one.standing} key)"))
+        when = f" on {judged.issued[:10]}" if judged is not None else ""
+        say(f"  signed by {who}{when}, {signer.key}" + ("" if one.standing == "current" else f" ({one.standing} key)"))
+    if judged is not None:
+        say(f"  rule {judged.rule}, on the ground: {judged.ground}")
+        for note in judged.notes:
+            say(f"  {note}")
+
+
+def _attested(one: AttestationRow) -> str:
+    who = one.publisher if one.trusted else f"{one.publisher[:20]}… (somebody you have no name for)"
+    score = f" {one.suite}" * bool(one.suite) + f" {one.score}" * bool(one.score)
+    text = f": {one.text}" if one.text else ""
+    old = f", and stood for it until {one.expires[:10]}" if one.expired else ""
+    return f"{one.claim}{score} by {who} on {one.issued[:10]}{old}{text}"

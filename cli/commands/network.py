@@ -48,6 +48,8 @@ def status_command(as_json: bool) -> None:
             say(f"listening  {address}" + ("  (reached by others)" if address in status.reachable else ""))
     say(f"holds      {status.releases} release{'s' * (status.releases != 1)}, {human_bytes(status.bytes)} in the home")
     say(f"fetches    {status.fetches} under way")
+    for what in status.revoked:
+        say(f"REVOKED    {what}")
 
 
 @click.command("doctor")

@@ -9,7 +9,7 @@ import click
 
 from samara.cli.doors import call
 from samara.cli.output import emit_json, human_bytes, json_option, say, show_events
-from samara.cli.targets import absolute
+from samara.cli.targets import absolute, insist_option
 from samara.node.operations.publish import PUBLISH, PublishedRow, PublishRequest
 
 __all__ = ["print_published", "publish_command", "publish_options", "request_of"]
@@ -35,6 +35,7 @@ def publish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--allow", metavar="PEER", multiple=True, help="A peer id that may have a private release."),
         click.option("--base", metavar="REF", multiple=True, help="What it was made from."),
+        insist_option,
     ]
     for option in reversed(options):
         command = option(command)
@@ -54,6 +55,7 @@ def request_of(path: str, options: dict[str, Any]) -> PublishRequest:
         visibility=options["visibility"],
         allow=tuple(options["allow"]),
         bases=tuple(options["base"]),
+        insist=tuple(options["insist"]),
     )
 
 

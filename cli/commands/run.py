@@ -8,7 +8,7 @@ import click
 
 from samara.cli.doors import call
 from samara.cli.output import emit_json, human_bytes, json_option, say, show_events
-from samara.cli.targets import target_of
+from samara.cli.targets import insist_option, target_of
 from samara.node.operations.run import RUN, RunRequest
 from samara.protocol.errors import UsageError
 
@@ -26,10 +26,11 @@ __all__ = ["run_command"]
 @click.option("--seed", type=int, help="Makes the answer repeatable.")
 @click.option("--context", type=int, help="Tokens of prompt and answer together.")
 @click.option("--force", is_flag=True, help="Load it also when it seems not to fit into memory.")
+@insist_option
 @json_option
 def run_command(
     target: str, prompt: str | None, file: str, system: str, raw: bool, max_tokens: int, temperature: float,
-    seed: int | None, context: int | None, force: bool, as_json: bool,
+    seed: int | None, context: int | None, force: bool, insist: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Generate text with a model, on the CPU. Without PROMPT it is read from stdin.
 
@@ -43,7 +44,18 @@ def run_command(
         prompt = sys.stdin.read()
     what = target_of(target)
     request = RunRequest(
-        what.text, prompt, what.is_path, file, system, raw, max_tokens, temperature, seed, context, force
+        what.text,
+        prompt,
+        what.is_path,
+        file,
+        system,
+        raw,
+        max_tokens,
+        temperature,
+        seed,
+        context,
+        force,
+        insist,
     )
     with show_events(quiet=as_json, text=not as_json) as report:
         result = call(RUN, request, report)

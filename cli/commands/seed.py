@@ -12,14 +12,14 @@ import trio
 
 from samara.cli.commands.limits import limit_options, limits_of
 from samara.cli.commands.publish import print_published, publish_options, request_of
-from samara.cli.doors import ask, hold
+from samara.cli.doors import hold
 from samara.cli.output import emit_json, json_option, say, show_events
 from samara.cli.targets import target_of
 from samara.node.app import Node
 from samara.node.doors.client import Connection, call_node
 from samara.node.operations.limits import LIMITS
 from samara.node.operations.publish import PUBLISH, PublishedRow, PublishRequest
-from samara.node.operations.queries import SHOW, ShowRequest
+from samara.node.operations.seeding import SEED, SeedRequest
 from samara.node.store.home import Home
 from samara.protocol.errors import HomeBusyError, UsageError
 
@@ -43,12 +43,14 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
     """  # noqa: D301 - click wants the character, not the two
     limits = limits_of(options)
     requests: list[PublishRequest] = []
+    refs: list[str] = []
     for text in targets:
         target = target_of(text)
         if target.is_path:
             requests.append(request_of(target.text, options))
         else:
-            ask(SHOW, ShowRequest(target.text))  # refuses what is not here
+            refs.append(target.text)
+    seeded = SeedRequest(tuple(refs), tuple(options["insist"]))
     with show_events(quiet=as_json) as report:
 
         def beside(connection: Connection) -> None:
@@ -56,12 +58,16 @@ def seed_command(targets: tuple[str, ...], qr: bool, as_json: bool, **options: A
                 raise UsageError("a node runs already", hint="Change its limits with samara limits.")
             if len(requests) > 1:
                 raise UsageError("beside a running node, one path at a time", hint="Call samara seed once for each.")
+            if refs:
+                call_node(connection, SEED, seeded, report)
             for request in requests:
                 _print([call_node(connection, PUBLISH, request, report)], qr, as_json, "", ())
 
         async def work(node: Node) -> None:
             if limits is not None:
                 await node.run(LIMITS, limits, report)
+            if refs:
+                await node.run(SEED, seeded, report)
             service = await node.network()
             rows = [await node.run(PUBLISH, request, report) for request in requests]
             _print(rows, qr, as_json, service.host.peer, service.link_addresses())

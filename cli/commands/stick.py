@@ -7,7 +7,7 @@ import click
 from samara.cli.doors import call
 from samara.cli.output import emit_json, human_bytes, json_option, say, show_events
 from samara.cli.stick import EXPORT, IMPORT, Carried, ExportRequest, ImportRequest
-from samara.cli.targets import absolute
+from samara.cli.targets import absolute, insist_option
 from samara.protocol.errors import NotFoundError, class_named
 
 __all__ = ["export_command", "import_command"]
@@ -17,8 +17,9 @@ __all__ = ["export_command", "import_command"]
 @click.argument("folder", metavar="DIR")
 @click.argument("refs", metavar="REF...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="You have the right to hand it on, although its publisher did not say so.")
+@insist_option
 @json_option
-def export_command(folder: str, refs: tuple[str, ...], yes: bool, as_json: bool) -> None:
+def export_command(folder: str, refs: tuple[str, ...], yes: bool, insist: tuple[str, ...], as_json: bool) -> None:
     """Write releases to DIR, as on a USB stick: plain files, and all that is needed to verify them.
 
     It goes into a folder "samara" below DIR. Files over 4 GB are written in parts, so that FAT32 can hold them. All is
@@ -29,15 +30,16 @@ def export_command(folder: str, refs: tuple[str, ...], yes: bool, as_json: bool)
     samara export E:/ alice/tiny-chat@2 me/notes
     """  # noqa: D301 - click wants the character
     with show_events(quiet=as_json) as report:
-        carried = call(EXPORT, ExportRequest(absolute(folder), refs, yes), report)
+        carried = call(EXPORT, ExportRequest(absolute(folder), refs, yes, insist), report)
     _finish(carried, as_json, "written and read back", "written now")
 
 
 @click.command("import")
 @click.argument("folder", metavar="DIR")
 @click.option("--to", metavar="DIR", default="", help="Put each release into a folder of its own below this one.")
+@insist_option
 @json_option
-def import_command(folder: str, to: str, as_json: bool) -> None:
+def import_command(folder: str, to: str, insist: tuple[str, ...], as_json: bool) -> None:
     """Take all releases from DIR, as from a USB stick, verifying every byte.
 
     What is wrong or cut off is named, and does not keep the rest from coming in. Stopped, it goes on where it was with
@@ -48,7 +50,7 @@ def import_command(folder: str, to: str, as_json: bool) -> None:
     samara import E:/ --to ./models
     """  # noqa: D301 - click wants the character
     with show_events(quiet=as_json) as report:
-        carried = call(IMPORT, ImportRequest(absolute(folder), absolute(to) if to else ""), report)
+        carried = call(IMPORT, ImportRequest(absolute(folder), absolute(to) if to else "", insist), report)
     _finish(carried, as_json, "every byte verified", "read from there")
 
 
@@ -66,6 +68,8 @@ def _print(carried: Carried, done: str, moved: str) -> None:
         say(f"{row.name} {row.version}, {human_bytes(row.bytes)}, {done}")
         say(f"  path     {row.path}")
         say(f"  by       {row.publisher}" + ("" if row.trusted else "  (somebody you have no name for)"))
+        if row.verdict != "GOOD":
+            say(f"  {row.verdict}: samara verify says why")
         if row.moved < row.bytes:
             say(f"  {human_bytes(row.moved)} {moved}; the rest was there already")
     for skip in carried.skipped:

@@ -87,7 +87,7 @@ class CostJob:
             SamaraError: As `FetchJob.run`.
         """
         learning = self._meeting.learning
-        learning.look_at_home()
+        await trio.to_thread.run_sync(learning.look_at_home)
         try:
             if learning.verified is None or not await self._measure_at_home(learning.verified):
                 await self._meeting.run()

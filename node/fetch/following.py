@@ -26,11 +26,13 @@ from samara.node.fetch.meeting import Meeting
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.base import Report
-from samara.node.store.catalog import Catalog, HeldRelease
-from samara.protocol.errors import CriticalError, NetworkError, NotFoundError, RecordError
+from samara.node.store.catalog import HeldRelease
+from samara.node.store.store import Store
+from samara.protocol.errors import CriticalError, ForkError, NetworkError, NotFoundError, RecordError
 from samara.protocol.records import PublisherChain, Standing, VerifiedHead, newer_head, verify_head
 from samara.protocol.records.announced import decode_announced
 from samara.protocol.routing import head_key
+from samara.protocol.trust import ForkProof
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -80,13 +82,12 @@ class Following:
     ) -> None:
         goal = Goal(held.id, held.publisher, None, None, tuple(peers), (), None)
         self._node = node
-        self._catalog = node.store.catalog
         self._held = held
         self._by_name = replace(goal, release=None, name=held.name)
         # What is condemned is not looked for any more, but what takes its place is.
         self._meeting = Meeting(node, self._by_name if held.condemned else goal, self, report, patience=patience)
-        self._chain = PublisherChain.verify(self._catalog.roots(held.publisher), expected=held.publisher)
-        self._best = _known_head(self._catalog, held, self._chain)
+        self._chain = PublisherChain.verify(node.store.catalog.roots(held.publisher), expected=held.publisher)
+        self._best = _known_head(node.store, held, self._chain)
         self._confirmed = False
         self._answered: set[str] = set()
         self._dht_asked = False
@@ -99,7 +100,7 @@ class Following:
         Raises:
             NotFoundError: Nobody who could be asked knows one, or only one that is older than what was seen here.
             CriticalError: It is of a later version of Samara.
-            StatementError: The publisher's keys signed a fork.
+            ForkError: The publisher's keys signed a fork.
             NetworkError: The network cannot be had.
         """
         self._meeting.learning.look_at_home()
@@ -123,7 +124,7 @@ class Following:
 
     async def share_in(self, client: ExchangeClient) -> None:
         """Ask one peer, once."""
-        learning = Learning(self._by_name, self._catalog)
+        learning = Learning(self._by_name, self._node.store)
         try:
             await learning.ask(client)
         except NotFoundError as error:
@@ -169,20 +170,26 @@ class Following:
         """Hold a verified head against the one that counts so far.
 
         Raises:
-            StatementError: A fork.
+            ForkError: A fork, of which the proof is kept.
         """
         self._chain = self._chain.join(chain)
         head = verify_head(head.envelope, self._chain)  # under a longer chain its signers may be retired
         if head.signers.standing is not Standing.CURRENT:
             return
         known = verify_head(self._best.envelope, self._chain) if self._best is not None else None
-        best = head if known is None else newer_head(known, head)
+        try:
+            best = head if known is None else newer_head(known, head)
+        except ForkError as error:
+            if error.pair is not None:
+                self._node.store.ledgers.take_fork(self._chain.publisher, ForkProof(*error.pair))
+            raise
         if best.id == head.id and not (self._confirmed and known is not None and known.id == head.id):
             self._confirmed = True
             self._news = trio.current_time()
         self._best = best
 
 
-def _known_head(catalog: Catalog, held: HeldRelease, chain: PublisherChain) -> VerifiedHead | None:
-    known = catalog.newest_head(held.publisher, held.name)
-    return verify_head(known[3], chain) if known is not None else None
+def _known_head(store: Store, held: HeldRelease, chain: PublisherChain) -> VerifiedHead | None:
+    with store.ledgers.asking(held.publisher) as ledger:
+        known = ledger.head(held.name) if ledger is not None else None
+        return verify_head(known.envelope, chain, ledger.delegations) if ledger is not None and known else None

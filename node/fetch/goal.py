@@ -40,6 +40,7 @@ class FetchRequest:
         tensors: Names of tensors, or patterns of such: of its model files only these and the headers are wanted.
         headers: Only the headers of its model files are wanted.
         replaces: Id of the release whose pin it gets when it is here; empty for none.
+        insist: Names of releases that are wanted although they were taken back, or are not believed.
     """
 
     ref: str
@@ -53,6 +54,7 @@ class FetchRequest:
     tensors: tuple[str, ...] = ()
     headers: bool = False
     replaces: str = ""
+    insist: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Goal:
         reuse: Folders and files in which chunks of it may lie.
         tensors: Names or patterns of the tensors that are wanted, with the headers; None for whole files.
         replaces: The release whose pin it gets when it is here.
+        insist: Names of releases that are wanted although they were taken back, or are not believed.
     """
 
     release: ReleaseId | None
@@ -88,6 +91,7 @@ class Goal:
     reuse: tuple[Path, ...] = ()
     tensors: tuple[str, ...] | None = None
     replaces: ReleaseId | None = None
+    insist: tuple[str, ...] = ()
 
     def wants_tensor(self, name: str) -> bool:
         """Say whether a tensor is wanted."""
@@ -197,7 +201,7 @@ def goal_of(store: Store, request: FetchRequest) -> Goal:
     anything = Goal(
         None, None, None, None, named, request.include, folder,
         quantization=request.quantization, encode=request.encode, reuse=_there(request.reuse), tensors=tensors,
-        replaces=ReleaseId(parse_record(request.replaces)) if request.replaces else None,
+        replaces=ReleaseId(parse_record(request.replaces)) if request.replaces else None, insist=request.insist,
     )  # fmt: skip
     try:
         # A name says "the newest", which only peers know; an id, or the beginning of one, may be known here.

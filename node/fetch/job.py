@@ -149,7 +149,7 @@ class FetchJob:
 
     async def _begin_from_home(self) -> None:
         """Begin from what is known here already: a fetch that goes on, or one that is all local copies."""
-        self._learning.look_at_home()
+        await trio.to_thread.run_sync(self._learning.look_at_home)
         verified = self._learning.verified
         if verified is not None and self._store.contents.has(content := verified.release.content):
             nodes = self._store.contents.nodes(content, 0)
@@ -229,7 +229,10 @@ class FetchJob:
             content = verified.release.content
             table = await trio.to_thread.run_sync(read_table)
             wanted = await trio.to_thread.run_sync(self._goal.wanted, table)
-            opened = functools.partial(self._store.open_intake, parts=self._parts(content), cancelled=is_cancelled)
+            insisted = verified.release.name in self._goal.insist
+            opened = functools.partial(
+                self._store.open_intake, parts=self._parts(content), cancelled=is_cancelled, insisted=insisted
+            )
             intake = await trio.to_thread.run_sync(opened, records, nodes, table, wanted, self._goal.to)
             # Opened is opened, whatever comes of the rest: `run` closes it.
             self._intake = intake

@@ -6,11 +6,14 @@ newest head that was seen here (specs/records.md §6). Who sent something wrong 
 
 from __future__ import annotations
 
+import trio
+
 from samara.node.fetch.goal import Goal
 from samara.node.network.exchange.client import ExchangeClient
-from samara.node.store.catalog import Catalog
+from samara.node.store.store import Store
 from samara.protocol.errors import (
     CriticalError,
+    ForkError,
     NotFoundError,
     RecordError,
     RemoteProtocolError,
@@ -18,8 +21,9 @@ from samara.protocol.errors import (
 )
 from samara.protocol.ids import format_record
 from samara.protocol.ports import Records
-from samara.protocol.records import PublisherChain, VerifiedHead, VerifiedRelease, Visibility, verify_release
+from samara.protocol.records import VerifiedHead, VerifiedRelease, Visibility
 from samara.protocol.routing import routing_key
+from samara.protocol.trust import contradict
 
 __all__ = ["Learning", "WrongRecordsError"]
 
@@ -33,7 +37,7 @@ class Learning:
 
     Args:
         goal: What is to be fetched.
-        catalog: What is known here already.
+        store: What is known here already.
 
     Attributes:
         verified: The release, once it is known.
@@ -41,12 +45,12 @@ class Learning:
         too_new: What a later version of Samara must have made; nobody is to blame for it.
     """
 
-    def __init__(self, goal: Goal, catalog: Catalog) -> None:
+    def __init__(self, goal: Goal, store: Store) -> None:
         self.verified: VerifiedRelease | None = None
         self.records: Records | None = None
         self.too_new: CriticalError | None = None
         self._goal = goal
-        self._catalog = catalog
+        self._store = store
 
     @property
     def public(self) -> bool | None:
@@ -68,12 +72,13 @@ class Learning:
         """Take what is known here, if anything is; return whether it is.
 
         Raises:
-            VerificationError: As `take`.
+            VerificationError: As `ask`.
+            UntrustedError: As `ask`.
         """
         release = self._goal.release
-        records = self._catalog.records(release) if release is not None else None
+        records = self._store.catalog.records(release) if release is not None else None
         if records is not None:
-            self._take(verify_release(records, expected=release), records)
+            self._take(self._store.verify_records(records, expected=release), records)
         return records is not None
 
     async def ask(self, client: ExchangeClient) -> None:
@@ -83,6 +88,8 @@ class Learning:
             WrongRecordsError: What the peer sent is not what was asked for, or not what was signed.
             NotFoundError: It has none, or only another or older one.
             VerificationError: The release is not of the publisher that the link names, or is condemned here.
+            ForkError: The publisher's keys signed another head for the place of one that is known here.
+            UntrustedError: It was taken back, or a rule that is enforced does not believe it.
         """
         if self.verified is not None:
             return
@@ -93,34 +100,32 @@ class Learning:
             records = await client.latest(goal.publisher, goal.name)
         else:
             raise NotFoundError("a fetch that names nothing")
-        verified = self._verify(records, client.peer)
+        verified = await trio.to_thread.run_sync(self._verify, records, client.peer)
         if goal.release is None:
-            self._check_name(verified, client.peer)
+            await trio.to_thread.run_sync(self._check_name, verified, records, client.peer)
         if self.verified is None:
             self._take(verified, records)
 
     def is_rollback(self, head: VerifiedHead) -> bool:
         """Whether a head is older than one that was seen here: then whoever offers it is behind, or lies."""
-        known = self._catalog.newest_head(head.head.publisher, head.head.name)
-        return known is not None and head.head.sequence < known[1]
+        known = self._store.ledgers.head(head.head.publisher, head.head.name)
+        return known is not None and _newness(head) < _newness(known)
 
     def _verify(self, records: Records, peer: str) -> VerifiedRelease:
         goal = self._goal
-        known = self._catalog.roots(goal.publisher) if goal.publisher else ()
         try:
-            return verify_release(
-                records,
-                expected=goal.release,
-                publisher=goal.publisher if goal.release is None else None,
-                known=PublisherChain.verify(known) if known else None,
+            return self._store.verify_records(
+                records, expected=goal.release, publisher=goal.publisher if goal.release is None else None
             )
+        except ForkError:
+            raise  # whoever brings both sides has done well: it is the publisher who signed them
         except CriticalError as error:
             self.too_new = error  # whose fault it is cannot be told: nobody is blamed
             raise NotFoundError(f"{peer} has it of a version that is not known here") from error
         except RecordError as error:
             raise WrongRecordsError(f"{peer} sent wrong records: {error.message}") from error
 
-    def _check_name(self, verified: VerifiedRelease, peer: str) -> None:
+    def _check_name(self, verified: VerifiedRelease, records: Records, peer: str) -> None:
         """Hold what a peer answered to a name against the name."""
         goal, said = self._goal, verified.release
         if said.name != goal.name:
@@ -129,10 +134,14 @@ class Learning:
             if said.version != goal.version:
                 raise NotFoundError(f"{peer} has version {said.version}, not {goal.version}")
             return
-        known = self._catalog.newest_head(said.publisher, said.name)
-        behind = self.is_rollback(verified.head) if verified.head else known is not None and known[2] != verified.id
-        if behind:
+        known = self._store.ledgers.head(said.publisher, said.name)
+        other = known is not None and known.head.release != verified.id
+        if self.is_rollback(verified.head) if verified.head else other:
             raise NotFoundError(f"{peer} has only an older release of {goal.name}")
+        if verified.head is not None and known is not None and contradict(known, verified.head) is not None:
+            taken = self._store.ledgers.take(records.roots, [verified.head.envelope])  # it keeps the proof
+            if taken.errors:
+                raise taken.errors[0]
 
     def _take(self, verified: VerifiedRelease, records: Records) -> None:
         if self._goal.publisher not in {None, verified.release.publisher}:
@@ -140,7 +149,12 @@ class Learning:
                 f"the link names another publisher than release {format_record(verified.id)} has",
                 hint="Do not trust this link: ask whom you have it from.",
             )
-        held = self._catalog.release(verified.id)
+        held = self._store.catalog.release(verified.id)
         if held is not None and held.condemned:
             raise VerificationError(f"this release is condemned: {held.condemned}")
+        self._store.trust.check(verified, insisted=verified.release.name in self._goal.insist)
         self.verified, self.records = verified, records
+
+
+def _newness(head: VerifiedHead) -> tuple[int, int]:
+    return head.head.root, head.head.sequence

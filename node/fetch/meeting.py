@@ -105,7 +105,7 @@ class Meeting:
         self, node: Node, goal: Goal, work: Work, report: Report, *, patience: float | None, waits: Waits | None = None
     ) -> None:
         self.buffers = BufferPool()
-        self.learning = Learning(goal, node.store.catalog)
+        self.learning = Learning(goal, node.store)
         self.failure: SamaraError | None = None
         self._node = node
         self._catalog = node.store.catalog

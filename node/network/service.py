@@ -178,13 +178,15 @@ def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
     packed = store.deltas.targets()
     for held in store.catalog.releases():
         online = any(place.state == "online" for place in store.contents.places(held.content)) or held.content in packed
-        if not held.shared or held.visibility != "public" or not online:
+        if not store.serves(held) or held.visibility != "public" or not online:
             continue
         keys |= {routing_key("release", held.id), routing_key("content", held.content)}
-        head = store.catalog.newest_head(held.publisher, held.name)
-        if held.own and head is not None and head[2] == held.id:  # it may name one that was removed
+        if not held.own:
+            continue
+        head = store.ledgers.head(held.publisher, held.name)
+        if head is not None and head.head.release == held.id:  # it may name one that was removed
             roots = store.catalog.roots(held.publisher)
-            heads[head_key(held.publisher, held.name)] = encode_announced_head(roots, head[3])
+            heads[head_key(held.publisher, held.name)] = encode_announced_head(roots, head.envelope)
     return keys, heads
 
 

@@ -94,7 +94,7 @@ def _make(store: Store, request: DeltaRequest, on_progress: Callable[[int, int],
     target, base = _whole(store, request.target), _whole(store, request.base)
     if target.content == base.content:
         raise UsageError("both are the same content: there is nothing between them")
-    if not target.shared:
+    if not store.serves(target):
         raise LicenseError(f"{target.name} may not be passed on, so its delta may not either")
     visibility = max(target.visibility, base.visibility, key=[each.value for each in Visibility].index)
     records = store.records(target.id)

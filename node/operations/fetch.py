@@ -11,9 +11,11 @@ import trio
 from samara.node.fetch.cost import CostJob, FileCost
 from samara.node.fetch.goal import FetchRequest, goal_of
 from samara.node.operations.base import Notice, Operation, Report
+from samara.node.operations.judging import judge_held, notices
 from samara.node.operations.refs import use_of_delta
+from samara.node.store.store import Store
 from samara.protocol.errors import UsageError
-from samara.protocol.ids import format_record
+from samara.protocol.ids import ReleaseId, format_record
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -108,6 +110,8 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
     if held is not None and (use := await trio.to_thread.run_sync(use_of_delta, node.store, held)):
         report(Notice(use))
     whole = await trio.to_thread.run_sync(node.store.complete_place, held.content) if held else None
+    for notice in await trio.to_thread.run_sync(_notices, node.store, outcome.release):
+        report(Notice(notice))
     shares = sorted((PeerShare(peer, count) for peer, count in outcome.peers.items()), key=lambda s: -s.bytes)
     return Fetched(
         format_record(outcome.release),
@@ -120,9 +124,15 @@ async def _fetch(node: Node, request: FetchRequest, report: Report) -> Fetched:
         outcome.shared,
         round(outcome.seconds, 3),
         tuple(shares),
-        held.shared if held else False,
+        node.store.serves(held) if held else False,
         whole is None,
     )
+
+
+def _notices(store: Store, release: ReleaseId) -> list[str]:
+    """What a person should know of what came: also what does not keep it from being used."""
+    held = store.catalog.release(release)
+    return notices(judge_held(store, held)) if held is not None else []
 
 
 async def _dry_run(node: Node, request: FetchRequest, report: Report) -> DryRun:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from samara.node.operations.base import Notice, Operation, Progress, Report
+from samara.node.operations.judging import JudgedRow, judge_held, judged_row
 from samara.node.operations.oms import SIGNATURE_FILE, OmsFound, judge, take_out
-from samara.node.operations.refs import best_place, find_release, own_publisher, publisher_named
+from samara.node.operations.refs import best_place, find_release, publisher_named
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.files import os_errors
 from samara.node.store.publish import find_files
@@ -24,7 +25,6 @@ from samara.node.threads import is_cancelled
 from samara.protocol.errors import (
     LinkError,
     NotFoundError,
-    ReadOnlyError,
     StoppedError,
     StoreError,
     UntrustedError,
@@ -32,8 +32,8 @@ from samara.protocol.errors import (
 from samara.protocol.ids import format_content, format_record, parse_content
 from samara.protocol.links import check_petname
 from samara.protocol.oms import ByCertificateError
-from samara.protocol.records import verify_release
 from samara.protocol.table import FileEntry, FileTable, content_id
+from samara.protocol.trust import lookalikes
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -93,6 +93,9 @@ class Verified:
         standing: Whether the keys still speak for the publisher: current, vouched or retired.
         oms: What an OMS signature says of the files; None when there is none that was checked. With one, release and
             standing may be empty: no release with these files need be known.
+        version: Its version.
+        verdict: GOOD, STALE, REVOKED, UNTRUSTED or DAMAGED; empty without a release.
+        judged: What the verdict rests on.
     """
 
     release: str
@@ -105,6 +108,9 @@ class Verified:
     signers: tuple[Signer, ...]
     standing: str
     oms: OmsFound | None = None
+    version: str = ""
+    verdict: str = ""
+    judged: JudgedRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,11 +342,11 @@ def _scan_held(path: Path, entry: FileEntry, watch: Watch, cancelled: Callable[[
 
 
 def _verdict(store: Store, held: HeldRelease, files: int, total: int, bad: list[str]) -> Verified:
-    records = store.catalog.records(held.id)
-    if records is None:
-        raise NotFoundError("the records of this release are gone", hint="Fetch it again.")
-    release = verify_release(records, expected=held.id)
-    name = store.catalog.petnames().get(held.publisher, "me" if _is_own(store, held) else "")
+    release = store.verified(held.id)
+    with store.ledgers.asking(held.publisher) as ledger:
+        standing = ledger.standing(release) if ledger is not None else release.signers.standing
+    name = store.trust.name(held.publisher) or ""
+    judged = judge_held(store, held, bad)
     signers = tuple(Signer(key, name, bool(name)) for key in release.signers.keys)
     return Verified(
         format_record(held.id),
@@ -351,15 +357,11 @@ def _verdict(store: Store, held: HeldRelease, files: int, total: int, bad: list[
         total,
         tuple(bad),
         signers,
-        release.signers.standing.value,
+        standing.value,
+        version=held.version,
+        verdict=judged.verdict.value,
+        judged=judged_row(store, held, judged),
     )
-
-
-def _is_own(store: Store, held: HeldRelease) -> bool:
-    try:
-        return held.own and held.publisher == own_publisher(store).publisher
-    except ReadOnlyError:  # another user's home: the key is not ours to read
-        return False
 
 
 async def _pin(node: Node, request: RefRequest, report: Report) -> RefResult:
@@ -393,7 +395,11 @@ async def _name(node: Node, request: NameRequest, report: Report) -> NameResult:
     publisher = publisher_named(node.store, request.publisher)
     if request.name == "me":
         raise LinkError("'me' always means this home's own publisher", hint="Choose another name.")
-    node.store.catalog.set_petname(publisher, check_petname(request.name) if request.name else "")
+    name = check_petname(request.name) if request.name else ""
+    known = {other for whose, other in node.store.catalog.petnames().items() if whose != publisher}
+    for other in lookalikes(name, known | {"me"}) if name else ():
+        report(Notice(f"{name} looks like {other}, which is another publisher here: take care which of them you mean"))
+    node.store.catalog.set_petname(publisher, name)
     return NameResult(format_record(publisher), request.name)
 
 

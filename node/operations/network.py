@@ -12,6 +12,8 @@ import trio
 from samara.node.inference.engine import XllamaCpp
 from samara.node.operations.base import Notice, Operation, Report
 from samara.node.operations.limits import InForce, in_force
+from samara.node.operations.queries import revoked_because
+from samara.node.operations.trusting import floor_row, show_trust
 from samara.node.store.files import free_bytes
 from samara.protocol.errors import SamaraError
 
@@ -68,6 +70,7 @@ class StatusResult:
         saved: Bytes of chunks that were not sent, since chunks went encoded.
         fetches: How many are under way.
         limits: What it takes of the line now.
+        revoked: Names and versions of what is held here and was taken back, with the reason.
     """
 
     peer: str
@@ -84,6 +87,7 @@ class StatusResult:
     saved: int
     fetches: int
     limits: InForce
+    revoked: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +137,18 @@ async def _status(node: Node, request: StatusRequest, report: Report) -> StatusR
         node.store.encoder.saved,
         node.fetches.running(),
         in_force(node.allowance),
+        await trio.to_thread.run_sync(_revoked, node),
     )
+
+
+def _revoked(node: Node) -> tuple[str, ...]:
+    found = ((held, revoked_because(node.store, held)) for held in node.store.catalog.releases())
+    return tuple(f"{held.name} {held.version}: {why}" for held, why in found if why)
 
 
 async def _doctor(node: Node, request: DoctorRequest, report: Report) -> Diagnosis:
     checks = []
-    for look in (_home, _engine, _listening, _reachability):
+    for look in (_home, _time, _trust, _engine, _listening, _reachability):
         report(Notice(f"looking at the {look.__name__.strip('_')}"))
         checks.append(await _guarded(look, node))
     return Diagnosis(all(check.ok for check in checks), tuple(checks))
@@ -157,6 +167,28 @@ async def _home(node: Node) -> Check:
         hint = "Free some room, or lower store.floor in config.toml."
         return Check("home", ok=False, message=f"{node.home.root}: the floor of free space is reached", hint=hint)
     return Check("home", ok=True, message=f"{node.home.root}: {free:,} bytes may be used")
+
+
+async def _time(node: Node) -> Check:
+    found = await trio.to_thread.run_sync(floor_row, node.store)
+    said = f"it is at least {found.floor}, by {found.source}; the clock shows {found.clock}"
+    if found.believed == "believed":
+        return Check("time", ok=True, message=said)
+    hint = "Set the clock. If it is right, say so: samara trust reset-clock"
+    return Check("time", ok=False, message=f"{said}, which is {found.believed} and not believed", hint=hint)
+
+
+async def _trust(node: Node) -> Check:
+    shown = await trio.to_thread.run_sync(show_trust, node.store)
+    frozen = [fork.publisher for fork in shown.forks if fork.freezes]
+    if frozen:
+        message = f"{', '.join(sorted(set(frozen)))}: frozen, since two things were signed for one place"
+        return Check("trust", ok=False, message=message, hint="See samara trust show.")
+    rules = sum(1 for rule in shown.rules if rule.number)
+    what = (
+        f"{rules} rule{'s' * (rules != 1)} in {shown.file}" if rules else "no rules: strangers are taken at first sight"
+    )
+    return Check("trust", ok=True, message=what)
 
 
 async def _engine(node: Node) -> Check:

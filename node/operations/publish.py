@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from samara.node.operations.refs import (
     OwnPublisher,
     find_release,
     link_of,
+    next_place,
     now_text,
     own_publisher,
     signing,
@@ -45,10 +47,9 @@ from samara.protocol.records import (
     Release,
     VerifiedRelease,
     Visibility,
+    format_time,
     make_head,
     make_release,
-    verify_head,
-    verify_release,
 )
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class PublishRequest:
         visibility: public, unlisted or private.
         allow: Peer ids that may have a private release.
         bases: REFs of what it was made from.
+        insist: Names of releases that are passed on although they were taken back.
     """
 
     path: str
@@ -87,6 +89,7 @@ class PublishRequest:
     visibility: str = "public"
     allow: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
+    insist: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ def publish(
         OperationError: It has to be signed, and too few keys are here.
         UsageError: A name, version, kind or visibility is malformed.
         StoreError: A file changed while it was read.
+        RevokedError: These bytes were published before, and taken back.
     """
     name, kind, visibility = _checked(request, files)
     _refuse_the_home(store, files)
@@ -189,6 +193,8 @@ def publish(
         )
         with signing:
             found = _earlier(store, wanted, any_version=not request.version)
+            if found is not None and store.trust.check(found, insisted=name in request.insist).stops:
+                store.trust.seed(found.id)
             version = _version(store, wanted, request.version)
             release = found or _sign(store, replace(wanted, version=version), published)
         store.catalog.pin(release.id, pinned=True)
@@ -324,7 +330,7 @@ def _earlier(store: Store, wanted: Release, *, any_version: bool) -> VerifiedRel
         records = store.catalog.records(held.id)
         if records is None:
             continue
-        release = verify_release(records, expected=held.id)
+        release = store.verify_records(records, expected=held.id)
         same = replace(wanted, version=release.release.version) if any_version else wanted
         if same.says_the_same(release.release):
             return release
@@ -336,27 +342,30 @@ def _version(store: Store, wanted: Release, asked: str) -> str:
     if asked:
         return asked
     held = store.catalog.releases(publisher=wanted.publisher, name=wanted.name)
-    head = store.catalog.newest_head(wanted.publisher, wanted.name)
+    with store.ledgers.asking(wanted.publisher) as ledger:
+        heads = len(ledger.history(wanted.name)) if ledger is not None else 0
     numbers = [int(release.version) for release in held if re.fullmatch(r"[0-9]{1,9}", release.version)]
-    return str(1 + max(len(held), head[1] if head is not None else 0, *numbers))
+    return str(1 + max(len(held), heads, *numbers))
 
 
 def _sign(store: Store, wanted: Release, published: Published) -> VerifiedRelease:
     own = own_publisher(store)
     keys = signing_keys(store, own)
     release = make_release(wanted, published.encoded, own.chain, keys)
-    store.catalog.add_release(release, Records(own.chain.envelopes, release.envelope), own=True)
-    if wanted.visibility is Visibility.PUBLIC:
-        before = store.catalog.newest_head(own.publisher, wanted.name)
-        head = make_head(
-            own.chain,
-            name=wanted.name,
-            release=release.payload,
-            previous=verify_head(before[3], own.chain) if before else None,
-            issued=wanted.issued,
-            keys=keys,
-        )
-        store.catalog.add_head(head)
+    with store.ledgers.asking(own.publisher) as ledger:
+        head = None
+        if wanted.visibility is Visibility.PUBLIC:
+            head = make_head(
+                own.chain,
+                name=wanted.name,
+                release=release.payload,
+                previous=ledger.head(wanted.name) if ledger is not None else None,
+                issued=wanted.issued,
+                keys=keys,
+                place=next_place(ledger),
+                expires=format_time(int(time.time()) + limits.HEAD_LIFETIME),
+            ).envelope
+        store.add_release(release, Records(own.chain.envelopes, release.envelope, head), own=True)
     return release
 
 

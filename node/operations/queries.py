@@ -7,12 +7,13 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from samara.node.operations.base import Query
+from samara.node.operations.judging import judge_held
 from samara.node.operations.refs import find_release, link_of, own_publisher
 from samara.node.operations.roots import old_heads
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol.ids import PublisherId, ReleaseId, format_content, format_record
-from samara.protocol.records import verify_release
+from samara.protocol.records import parse_time
 
 __all__ = [
     "KEY_SHOW",
@@ -20,11 +21,13 @@ __all__ = [
     "QUEUE",
     "SEARCH",
     "SHOW",
+    "AttestationRow",
     "KeyShown",
     "Listed",
     "Queued",
     "ReleaseRow",
     "Shown",
+    "revoked_because",
 ]
 
 
@@ -46,6 +49,7 @@ class ReleaseRow:
         pinned: gc leaves it.
         state: complete, partial, away, edited or condemned.
         path: Where it lies, or empty.
+        revoked: Why its publisher took it back; empty when that is not known.
     """
 
     release: str
@@ -61,6 +65,7 @@ class ReleaseRow:
     pinned: bool
     state: str
     path: str
+    revoked: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +89,50 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class ShowRequest:
-    """One release."""
+    """One release.
+
+    Attributes:
+        ref: Which.
+        said_by: Petnames or ids: attestations of nobody else are shown; empty: of all.
+        trusted: Only attestations of those who have a name here, and of this home.
+    """
 
     ref: str
+    said_by: tuple[str, ...] = ()
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttestationRow:
+    """What somebody says of a release.
+
+    Attributes:
+        record: Its id.
+        publisher: Who says it: petname or id.
+        publisher_id: Who says it.
+        trusted: They have a name here, or are this home.
+        claim: reviewed, evaluated, reproduced or harmful.
+        suite: What it was evaluated with; may be empty.
+        score: What came out; may be empty.
+        results: BLAKE3 of a file of results; may be empty.
+        text: In words; may be empty.
+        issued: When it was signed.
+        expires: After which time they stand for it no more; empty: never.
+        expired: That time has come.
+    """
+
+    record: str
+    publisher: str
+    publisher_id: str
+    trusted: bool
+    claim: str
+    suite: str
+    score: str
+    results: str
+    text: str
+    issued: str
+    expires: str
+    expired: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +160,12 @@ class Shown(ReleaseRow):
         file_list: Its files; empty when only the records are here.
         format: Facts about the model's format, as the publisher states them.
         places: Folders in which it lies.
+        verdict: GOOD, STALE, REVOKED, UNTRUSTED or DAMAGED; its bytes were not hashed for that.
+        reasons: Why; empty when all is well.
+        notes: What else a person should know.
+        newer: The release that the name stands for now, when it is another; else empty.
+        replacement: What its publisher says to use in its place; may be empty.
+        attestations: What is said of it.
     """
 
     publisher_id: str
@@ -124,6 +176,12 @@ class Shown(ReleaseRow):
     file_list: tuple[ShownFile, ...]
     format: dict[str, str | int]
     places: tuple[str, ...]
+    verdict: str
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    newer: str
+    replacement: str
+    attestations: tuple[AttestationRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +267,46 @@ def _row(store: Store, held: HeldRelease, pins: Container[ReleaseId], names: Map
         held.id in pins,
         "condemned" if held.condemned else state,
         path,
+        revoked_because(store, held),
     )
+
+
+def revoked_because(store: Store, held: HeldRelease) -> str:
+    """Return why a publisher took a release back, or nothing."""
+    found = store.ledgers.revocation(held.publisher, held.id)
+    if found is None:
+        return ""
+    return found.said.reason.value + (f": {found.said.text}" if found.said.text else "")
+
+
+def _attestations(store: Store, held: HeldRelease, request: ShowRequest) -> tuple[AttestationRow, ...]:
+    now = store.times.moment().now
+    rows: list[AttestationRow] = []
+    for entry in store.ledgers.attestations(held.id):
+        said, publisher = entry.said, entry.said.origin.publisher
+        name = store.trust.name(publisher)
+        if (request.trusted and name is None) or (
+            request.said_by and not {name, format_record(publisher)} & set(request.said_by)
+        ):
+            continue
+        rows.append(
+            AttestationRow(
+                record=format_record(entry.id),
+                publisher=name or format_record(publisher),
+                publisher_id=format_record(publisher),
+                trusted=name is not None,
+                claim=said.claim.value,
+                suite=said.suite or "",
+                score=said.score or "",
+                results=said.results.blake3.hex() if said.results is not None else "",
+                text=said.text or "",
+                issued=said.origin.issued,
+                expires=said.expires or "",
+                expired=said.expires is not None and now > parse_time(said.expires),
+            )
+        )
+    # Those whom one trusts first, and of them what was said last.
+    return tuple(sorted(sorted(rows, key=lambda row: row.issued, reverse=True), key=lambda row: not row.trusted))
 
 
 def _standing(store: Store, held: HeldRelease) -> tuple[str, int, str]:
@@ -246,6 +343,7 @@ def _show(store: Store, request: ShowRequest) -> Shown:
                     entry.path, entry.size, entry.blake3.hex(), entry.sha256.hex(), format_content(entry.root), state
                 )
             )
+    judged = judge_held(store, held)
     return Shown(
         **asdict(next(_rows(store, [held]))),
         publisher_id=format_record(held.publisher),
@@ -256,14 +354,17 @@ def _show(store: Store, request: ShowRequest) -> Shown:
         file_list=tuple(files),
         format=_format_facts(store, held),
         places=tuple(str(place.root) for place in places),
+        verdict=judged.verdict.value,
+        reasons=judged.reasons,
+        notes=judged.notes,
+        newer=format_record(judged.newer) if judged.newer is not None else "",
+        replacement=format_record(judged.replacement) if judged.replacement is not None else "",
+        attestations=_attestations(store, held, request),
     )
 
 
 def _format_facts(store: Store, held: HeldRelease) -> dict[str, str | int]:
-    records = store.catalog.records(held.id)
-    if records is None:
-        return {}
-    facts = asdict(verify_release(records, expected=held.id).release.format)
+    facts = asdict(store.verified(held.id).release.format)
     return {name: value for name, value in facts.items() if value is not None}
 
 

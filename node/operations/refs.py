@@ -14,6 +14,7 @@ from samara.node.store.store import Store
 from samara.protocol import limits
 from samara.protocol.dsse import SigningKey
 from samara.protocol.errors import (
+    ForkError,
     LinkError,
     NotFoundError,
     OperationError,
@@ -24,7 +25,9 @@ from samara.protocol.errors import (
 from samara.protocol.ids import PublisherId, format_record, parse_record
 from samara.protocol.links import Address, Link, LinkRef, NameRef, ReleaseRef, parse_ref
 from samara.protocol.records import Kind, PublisherChain, format_time, make_genesis
+from samara.protocol.records import Place as PlaceInLog
 from samara.protocol.rootfile import genesis_id
+from samara.protocol.trust import Ledger
 
 __all__ = [
     "OwnPublisher",
@@ -32,6 +35,7 @@ __all__ = [
     "enough_keys",
     "find_release",
     "link_of",
+    "next_place",
     "now_text",
     "own_publisher",
     "publisher_named",
@@ -88,7 +92,7 @@ def own_publisher(store: Store) -> OwnPublisher:
     if known:
         chain = chain.join(PublisherChain.verify(known, expected=chain.publisher))
     if len(chain.roots) > len(known) and store.writable:
-        store.catalog.add_roots(chain.publisher, chain.envelopes)
+        store.ledgers.take(chain.envelopes, (), own=True)
     return OwnPublisher(present.did, chain)
 
 
@@ -133,6 +137,23 @@ def enough_keys(own: OwnPublisher, keys: list[SigningKey]) -> list[SigningKey]:
             hint="Propose a lower threshold (samara key threshold 1), and let the other devices sign that.",
         )
     return keys
+
+
+def next_place(ledger: Ledger | None) -> PlaceInLog:
+    """Return the place of what this home's publisher signs next.
+
+    Raises:
+        ForkError: The publisher is frozen: whatever it signs now, nobody believes.
+    """
+    if ledger is None:
+        return PlaceInLog.first()
+    if ledger.fork is not None:
+        raise ForkError(
+            f"this home's own publisher is frozen: {ledger.fork.what} are signed",
+            hint="Was this home restored from an old copy, or does another device sign with its keys?"
+            " Replace the key, which ends the fork: samara key rotate.",
+        )
+    return ledger.next_place
 
 
 def link_of(held: HeldRelease, addresses: Sequence[str] = ()) -> str:
@@ -253,8 +274,9 @@ def _by_name(store: Store, ref: NameRef) -> HeldRelease:
     found = store.catalog.releases(publisher=publisher, name=ref.name)
     if ref.version is not None:
         found = [held for held in found if held.version == ref.version]
-    elif (head := store.catalog.newest_head(publisher, ref.name)) is not None:
-        found = [held for held in found if held.id == head[2]] or found
+    else:
+        head = store.ledgers.head(publisher, ref.name)
+        found = [held for held in found if head is not None and held.id == head.head.release] or found
     if not found:
         raise NotFoundError(f"no release {ref.name!r} of that publisher is known here", hint="See samara ls.")
     return found[0]

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from samara.node.operations.base import Operation, Query, Report
-from samara.node.operations.refs import OwnPublisher, enough_keys, own_publisher, signing
+from samara.node.operations.refs import OwnPublisher, enough_keys, next_place, own_publisher, signing
 from samara.node.store.store import Store
 from samara.protocol.dsse import Envelope, SigningKey
 from samara.protocol.errors import OperationError, StatementError, UsageError
 from samara.protocol.ids import format_record, parse_did_key
-from samara.protocol.records import PublisherChain, VerifiedHead, make_head, verify_head
+from samara.protocol.records import PublisherChain, VerifiedHead, make_head
 from samara.protocol.rootfile import RootFile, countersign, propose
 
 if TYPE_CHECKING:
@@ -161,18 +161,18 @@ def old_heads(store: Store, own: OwnPublisher) -> Iterator[VerifiedHead]:
     """Yield this publisher's newest heads that are not signed under its current root, by name."""
     if own.chain.current.version == 1:
         return
-    for name in sorted({held.name for held in store.catalog.releases(publisher=own.publisher)}):
-        found = store.catalog.newest_head(own.publisher, name)
-        if found is not None:
-            head = verify_head(found[3], own.chain)
-            if head.head.root < own.chain.current.version:
-                yield head
+    with store.ledgers.asking(own.publisher) as ledger:
+        for name in sorted({held.name for held in store.catalog.releases(publisher=own.publisher)}):
+            known = ledger.history(name) if ledger is not None else ()
+            if known and known[-1].head.root < own.chain.current.version:
+                yield known[-1]
 
 
 def _renew(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> tuple[str, ...]:
     """Sign old heads anew; return their names.
 
-    `issued` stays, and names come in order, so that devices that know the same heads write the same records: no fork.
+    `issued` and `expires` stay, and names come in order, so that devices that know the same log write the same records:
+    no fork.
     """
     renewed = []
     for before in list(old_heads(store, own)):
@@ -181,8 +181,12 @@ def _renew(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> tuple
             continue  # the release was removed here: its payload is needed, and nobody is led to it from here
         release = Envelope.decode(records.release).payload
         said = before.head
-        head = make_head(own.chain, name=said.name, release=release, previous=before, issued=said.issued, keys=keys)
-        store.catalog.add_head(head)
+        with store.ledgers.asking(own.publisher) as ledger:
+            head = make_head(
+                own.chain, name=said.name, release=release, previous=before, issued=said.issued, keys=keys,
+                place=next_place(ledger), expires=said.expires,
+            )  # fmt: skip
+            store.ledgers.take_own(own.chain.envelopes, head.envelope)
         renewed.append(said.name)
     return tuple(renewed)
 
@@ -314,7 +318,7 @@ def _may_keep(store: Store, own: OwnPublisher, chain: PublisherChain, become: st
 
 def _keep(store: Store, chain: PublisherChain, passphrase: str, *, renew: bool) -> int:
     store.keys.keep_roots(RootFile(chain))  # from here on it is so, wherever this ends
-    store.catalog.add_roots(chain.publisher, chain.envelopes)
+    store.ledgers.take(chain.envelopes, (), own=True)
     store.keys.promote(chain.current.keys)
     store.keys.lock()  # what was opened may be a key that is no more
     _forget_overtaken(store, chain)

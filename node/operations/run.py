@@ -10,8 +10,10 @@ import trio
 
 from samara.node.inference.generation import Generate, Loaded, Token
 from samara.node.inference.run import run_model
-from samara.node.operations.base import Operation, Progress, Report, Text
+from samara.node.operations.base import Notice, Operation, Progress, Report, Text
+from samara.node.operations.judging import check_held, check_path, notices
 from samara.node.operations.refs import find_release
+from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol.errors import NotFoundError, UsageError, VerificationError
 
@@ -37,6 +39,7 @@ class RunRequest:
         seed: Makes the choice repeatable; None for a new one.
         context: Tokens of prompt and answer; None chooses.
         force: Load it also when it seems not to fit into memory.
+        insist: Names of releases that are run although they were taken back, or are not believed.
     """
 
     target: str
@@ -50,6 +53,7 @@ class RunRequest:
     seed: int | None = None
     context: int | None = None
     force: bool = False
+    insist: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,13 @@ class RunResult:
 async def _run(node: Node, request: RunRequest, report: Report) -> RunResult:
     if request.is_path:
         path = Path(request.target)
+        judged = await trio.to_thread.run_sync(check_path, node.store, path, request.insist)
     else:
-        path = await trio.to_thread.run_sync(_model_of, node.store, request.target, request.file)
+        held = await trio.to_thread.run_sync(find_release, node.store, request.target)
+        judged = await trio.to_thread.run_sync(check_held, node.store, held, request.insist)
+        path = await trio.to_thread.run_sync(_model_of, node.store, held, request.file)
+    for notice in notices(judged):
+        report(Notice(notice))
 
     async def emit(event: Loaded | Token) -> None:
         if isinstance(event, Token):
@@ -104,9 +113,8 @@ async def _run(node: Node, request: RunRequest, report: Report) -> RunResult:
     )
 
 
-def _model_of(store: Store, ref: str, file: str) -> Path:
+def _model_of(store: Store, held: HeldRelease, file: str) -> Path:
     """Return the path of the file to run of a held release."""
-    held = find_release(store, ref)
     if held.condemned:
         raise VerificationError(f"{held.name} is condemned: {held.condemned}", hint="Fetch another release.")
     if not store.contents.has(held.content):

@@ -10,9 +10,8 @@ from samara import __version__
 from samara.node.operations.base import Query
 from samara.node.operations.refs import find_release
 from samara.node.store.store import Store
-from samara.protocol.errors import NotFoundError, UsageError
+from samara.protocol.errors import UsageError
 from samara.protocol.ids import format_record
-from samara.protocol.records import verify_release
 from samara.protocol.sbom import cyclonedx, spdx
 
 __all__ = ["FORMATS", "SBOM", "Sbom", "SbomRequest"]
@@ -54,10 +53,7 @@ def _sbom(store: Store, request: SbomRequest) -> Sbom:
     if request.format not in FORMATS:
         raise UsageError(f"{request.format!r} is no format", hint=f"One of: {', '.join(FORMATS)}.")
     held = find_release(store, request.ref)
-    records = store.catalog.records(held.id)
-    if records is None:
-        raise NotFoundError("the records of this release are gone", hint="Fetch it again.")
-    verified = verify_release(records, expected=held.id)
+    verified = store.verified(held.id)
     files = list(store.contents.table(held.content)) if store.contents.has(held.content) else []
     document = FORMATS[request.format](verified, files, version=__version__)
     return Sbom(format_record(held.id), request.format, len(files), json.dumps(document, indent=2) + "\n")

@@ -166,8 +166,10 @@ async def _one(
     try:
         if dry_run:
             return await _cost(node, row, _fetch_of(store, held, found, request), report)
-        store.catalog.add_roots(held.publisher, found.chain.envelopes)
-        store.catalog.add_head(found.head)  # what was seen once is never older again
+        # What was seen once is never older again.
+        taken = await trio.to_thread.run_sync(store.ledgers.take, found.chain.envelopes, [found.head.envelope])
+        if taken.errors:
+            raise taken.errors[0]
         return await _fetch(node, row, held, _fetch_of(store, held, found, request), report)
     except SamaraError as error:
         return _failed(replace(row, version=_version(store, found.head.head.release)), error)

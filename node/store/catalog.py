@@ -14,7 +14,7 @@ from samara.protocol import limits
 from samara.protocol.errors import NotFoundError
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId
 from samara.protocol.ports import Records
-from samara.protocol.records import Standing, VerifiedHead, VerifiedRelease
+from samara.protocol.records import VerifiedHead, VerifiedRelease
 
 __all__ = ["Catalog", "HeldRelease", "QueuedFetch"]
 
@@ -99,7 +99,7 @@ class Catalog:
     # Releases
 
     def add_release(self, verified: VerifiedRelease, records: Records, *, own: bool) -> None:
-        """Keep a verified release with its roots and, if there is one, its head."""
+        """Keep a verified release with its roots. Its head is for the ledger (`Store.add_release`)."""
         release = verified.release
         row = (
             verified.id, release.publisher, release.name, release.version, release.issued, release.kind.value,
@@ -117,9 +117,6 @@ class Catalog:
                 "INSERT OR IGNORE INTO root (publisher, version, envelope) VALUES (?,?,?)",
                 [(release.publisher, number, root) for number, root in enumerate(records.roots, 1)],
             )
-            head = verified.head
-            if head is not None and head.signers.standing is Standing.CURRENT:  # a retired key moves no name
-                self.add_head(head)
 
     def release(self, release: ReleaseId) -> HeldRelease | None:
         """Return a release that is known here."""
@@ -194,22 +191,13 @@ class Catalog:
     # Heads
 
     def add_head(self, head: VerifiedHead) -> None:
-        """Keep a verified head."""
+        """Keep a head that its publisher's ledger has admitted: who is given its release, is given it too."""
         said = head.head
         with self._index.write() as db:
             db.execute(
                 "INSERT OR IGNORE INTO head (id, publisher, name, sequence, release, envelope) VALUES (?,?,?,?,?,?)",
                 (head.id, said.publisher, said.name, said.sequence, said.release, head.envelope),
             )
-
-    def newest_head(self, publisher: PublisherId, name: str) -> tuple[bytes, int, ReleaseId, bytes] | None:
-        """Return (id, sequence, release, envelope) of the head with the highest sequence number."""
-        row = self._index.read.execute(
-            "SELECT id, sequence, release, envelope FROM head WHERE publisher = ? AND name = ?"
-            " ORDER BY sequence DESC LIMIT 1",
-            (publisher, name),
-        ).fetchone()
-        return (row[0], row[1], ReleaseId(row[2]), row[3]) if row else None
 
     # Pins, petnames, peers
 

@@ -118,6 +118,7 @@ class Deltas:
         contents: Its contents.
         reader: Where their files lie.
         verify: Verifies records against what is known of their publisher here.
+        add: Keeps a release that was verified, and its records.
     """
 
     def __init__(
@@ -126,11 +127,13 @@ class Deltas:
         contents: Contents,
         reader: Reader,
         verify: Callable[[Records], VerifiedRelease],
+        add: Callable[[VerifiedRelease, Records], None],
     ) -> None:
         self._catalog = catalog
         self._contents = contents
         self._reader = reader
         self._verify = verify
+        self._add = add
         self._useless: set[ContentId] = set()
         self._known: Recent[ContentId, HeldPack] = Recent(_KEPT_ENTRIES, lambda pack: len(pack.entries) + 64)
 
@@ -201,7 +204,7 @@ class Deltas:
         """
         seen = self._look_at(content)
         target = seen.pack.target
-        self._catalog.add_release(seen.verified, seen.head.records, own=False)
+        self._add(seen.verified, seen.head.records)
         self._contents.add(target, seen.table, list_table(seen.head.table).nodes)
         self._contents.add_lists(target, seen.lists)
         return seen.verified

@@ -68,6 +68,11 @@ class Home:
         return self.root / "config.toml"
 
     @property
+    def trust(self) -> Path:
+        """The rules by which publishers are believed; absent means the default."""
+        return self.root / "trust.toml"
+
+    @property
     def lock(self) -> Path:
         """The lock file."""
         return self.root / "lock"

@@ -66,10 +66,27 @@ CREATE TABLE allow (release BLOB, peer TEXT, PRIMARY KEY (release, peer)) WITHOU
 """
 
 
-_UNCHECKED: Final = (
-    "CREATE INDEX IF NOT EXISTS file_unchecked ON file (place, stream) WHERE state = 'complete' AND NOT checked"
-)
-"""So that who looks every few seconds finds that there is none at once. Came after the first indexes were made."""
+_LATER: Final = """
+CREATE INDEX IF NOT EXISTS file_unchecked ON file (place, stream) WHERE state = 'complete' AND NOT checked;
+CREATE TABLE IF NOT EXISTS entry (
+    no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, publisher BLOB NOT NULL, kind TEXT NOT NULL, position INTEGER NOT
+    NULL, about BLOB, envelope BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS entry_publisher ON entry (publisher, no);
+CREATE INDEX IF NOT EXISTS entry_about ON entry (about) WHERE about IS NOT NULL;
+CREATE TABLE IF NOT EXISTS log (
+    publisher BLOB PRIMARY KEY, own INTEGER NOT NULL, position INTEGER NOT NULL, records INTEGER NOT NULL, bytes INTEGER
+    NOT NULL, trimmed INTEGER NOT NULL, seen REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS fork (
+    id BLOB PRIMARY KEY, publisher BLOB NOT NULL, proof BLOB NOT NULL, added REAL NOT NULL, lifted INTEGER NOT NULL
+    DEFAULT 0);
+CREATE INDEX IF NOT EXISTS fork_publisher ON fork (publisher);
+CREATE TABLE IF NOT EXISTS floor (
+    no INTEGER PRIMARY KEY CHECK (no = 1), seconds INTEGER NOT NULL, anchor INTEGER NOT NULL, source TEXT NOT NULL);
+"""
+"""What came after the first indexes were made, which grow it when they are opened.
+
+`file_unchecked` lets who looks every few seconds find at once that there is none.
+"""
 
 
 class Index:
@@ -101,7 +118,7 @@ class Index:
             self._check_version()
             if writable:
                 self._check_writable()
-                self._writer.execute(_UNCHECKED)
+                self._grow()
         except sqlite3.Error as error:
             self.close()
             if isinstance(typed := _typed(error, path), DiskFullError | ReadOnlyError):
@@ -170,6 +187,11 @@ class Index:
             self._local.own = own
         return own.reader
 
+    def has(self, table: str) -> bool:
+        """Whether a table is there that came after the first indexes: one that is only read may be as it was."""
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        return self.writable or self.read.execute(query, (table,)).fetchone() is not None
+
     def _let_go(self, reader: _Reader) -> None:
         with self._lock:
             if reader in self._readers:
@@ -202,6 +224,10 @@ class Index:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _grow(self) -> None:
+        for statement in _LATER.split(";"):
+            self._writer.execute(statement)
 
     def _version(self) -> int:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()

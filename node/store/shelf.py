@@ -1,12 +1,13 @@
 """What a peer may have: the sharing rules in front of the reader (implements `samara.protocol.ports.Shelf`).
 
-A content is shared when a release of it is: its publisher answered that it may be passed on, it is not condemned, and
-it is public, unlisted, or private with this peer on the list. Everything else looks the same from outside: not found.
+A content is shared when a release of it is: its publisher answered that it may be passed on and did not take it back,
+it is not condemned, and it is public, unlisted, or private with this peer on the list. Everything else looks the same
+from outside: not found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +16,7 @@ from samara.node.store.catalog import Catalog, HeldRelease
 from samara.node.store.contents import Contents
 from samara.node.store.deltas import Deltas, HeldPack
 from samara.node.store.encoder import Encoder
+from samara.node.store.ledgers import Ledgers
 from samara.node.store.reader import Reader
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
 from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Piece, Records, Run
@@ -25,12 +27,23 @@ __all__ = ["PeerShelf"]
 class PeerShelf:
     """Answers peers from the store."""
 
-    def __init__(self, catalog: Catalog, contents: Contents, reader: Reader, encoder: Encoder, deltas: Deltas) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        ledgers: Ledgers,
+        contents: Contents,
+        reader: Reader,
+        encoder: Encoder,
+        deltas: Deltas,
+        serves: Callable[[HeldRelease], bool],
+    ) -> None:
         self._catalog = catalog
+        self._ledgers = ledgers
         self._contents = contents
         self._reader = reader
         self._encoder = encoder
         self._deltas = deltas
+        self._serves = serves
 
     def records(self, release: ReleaseId, peer: str) -> Records | None:
         """Return the records of a release that this peer may know."""
@@ -42,9 +55,9 @@ class PeerShelf:
         held = self._catalog.releases(publisher=publisher, name=name)
         # Unlisted releases are given to who names their id; a name alone is no link.
         listed = [r.id for r in held if r.visibility != "unlisted" and self._may(r, peer)]
-        head = self._catalog.newest_head(publisher, name)
-        if head is not None and head[2] in listed:
-            return self._catalog.records(head[2])
+        head = self._ledgers.head(publisher, name)
+        if head is not None and head.head.release in listed:
+            return self._catalog.records(head.head.release)
         return self._catalog.records(listed[0]) if listed else None
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
@@ -121,4 +134,4 @@ class PeerShelf:
         return any(self._may(held, peer) for held in self._catalog.releases(content=content))
 
     def _may(self, held: HeldRelease, peer: str) -> bool:
-        return held.shared and (held.visibility != "private" or self._catalog.allowed(held.id, peer))
+        return self._serves(held) and (held.visibility != "private" or self._catalog.allowed(held.id, peer))

@@ -22,14 +22,17 @@ from samara.node.store.files import remove_folder
 from samara.node.store.home import Home
 from samara.node.store.index import Index
 from samara.node.store.intake import Parts, StoreIntake
+from samara.node.store.ledgers import Ledgers
 from samara.node.store.publisherkeys import PublisherKeys
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.room import Room
 from samara.node.store.shelf import PeerShelf
 from samara.node.store.tensors import TensorMaps
+from samara.node.store.times import Times
+from samara.node.store.trust import Trust
 from samara.protocol.chunklist import ListVerifier, verify_list
-from samara.protocol.errors import NotFoundError, SamaraError, StoreError, VerificationError
-from samara.protocol.ids import ContentId, ReleaseId, format_content
+from samara.protocol.errors import ForkError, NotFoundError, SamaraError, StoreError, VerificationError
+from samara.protocol.ids import ContentId, PublisherId, ReleaseId, format_content
 from samara.protocol.ports import Intake, Records
 from samara.protocol.records import Kind, PublisherChain, VerifiedRelease, verify_release
 from samara.protocol.table import FileTable, check_table
@@ -91,12 +94,21 @@ class Store:
         self._settings = settings
         self._index = Index(home.index, writable=writable)
         self.catalog = Catalog(self._index)
+        self.ledgers = Ledgers(self._index, self.catalog)
+        self.times = Times(self._index)
+        self.trust = Trust(home.trust, self.catalog, self.ledgers, self.times)
+        self.ledgers.witnesses = self.trust.witnesses
+        if writable:
+            self.ledgers.told = self.trust.see
+            self.times.see_clock()
         self.contents = Contents(self._index, home.content)
         self.reader = Reader(self.contents)
         self.tensors = TensorMaps(self.contents, self.reader)
         self.encoder = Encoder(self.contents, self.reader, self.tensors)
-        self.deltas = Deltas(self.catalog, self.contents, self.reader, self._verify)
-        self.shelf = PeerShelf(self.catalog, self.contents, self.reader, self.encoder, self.deltas)
+        self.deltas = Deltas(self.catalog, self.contents, self.reader, self._verify, self.add_release)
+        self.shelf = PeerShelf(
+            self.catalog, self.ledgers, self.contents, self.reader, self.encoder, self.deltas, self.serves
+        )
         self._changing = threading.RLock()  # what is in flight does not change while something is deleted
         self._intakes: dict[_Key, StoreIntake] = {}
         self._opening: set[_Key] = set()
@@ -145,6 +157,7 @@ class Store:
         *,
         parts: Parts | None = None,
         cancelled: Callable[[], bool] | None = None,
+        insisted: bool = False,
     ) -> StoreIntake:
         """Begin, or go on with, the intake of a release.
 
@@ -156,15 +169,18 @@ class Store:
             to: The folder to put the files into; None is the home's own.
             parts: Which chunks of files are wanted; None for all (`StoreIntake`).
             cancelled: Is asked now and then while files that lie there already are hashed.
+            insisted: The user named it, and wants it although it was taken back, or is not believed.
 
         Raises:
             VerificationError: Records or table are wrong, contradict the publisher's roots known here, or are
                 condemned.
+            UntrustedError: It was taken back, or a rule that is enforced does not believe it.
             PlaceBusyError: Another intake takes the same content to the same place.
             StoreError: A different file is in the way.
             StoppedError: `cancelled` said so.
         """
         verified = self._verify(records)
+        self.trust.check(verified, insisted=insisted)
         release = verified.release
         verified.check_table(table.encode())
         check_table(table, release.content)
@@ -173,7 +189,7 @@ class Store:
         root = (to or self.home.content / format_content(release.content)).absolute()
         streams = range(1, len(table) + 1) if wanted is None else wanted
         with self._reserved((os.path.realpath(root), release.content), verified.id) as key:
-            self.catalog.add_release(verified, records, own=False)
+            self.add_release(verified, records)
             self.contents.add(release.content, table, table_nodes)
             doubted = any(p.state == "edited" for p in self.contents.places(release.content) if p.root == root)
             place = self.contents.add_place(release.content, "to" if to else "home", root)
@@ -207,10 +223,78 @@ class Store:
         """Whether the intake that was in the way of a `PlaceBusyError` is still open."""
         return place in self._intakes or place in self._opening
 
+    def add_release(self, verified: VerifiedRelease, records: Records, *, own: bool = False) -> None:
+        """Keep a verified release; its head counts, or contradicts what is known, as the ledger says.
+
+        Args:
+            verified: The release.
+            records: Its records.
+            own: It is signed here: both are kept, or nothing of it.
+
+        Raises:
+            ForkError: It is signed here, and the publisher is frozen.
+        """
+        if not own:
+            self.catalog.add_release(verified, records, own=False)
+            self.ledgers.take(records.roots, [records.head] if records.head is not None else ())
+            return
+        try:
+            # The ledgers' lock first, as everywhere: a transaction never waits for a ledger.
+            with self.ledgers.lock, self._index.write():
+                self.catalog.add_release(verified, records, own=True)
+                if records.head is not None:
+                    self.ledgers.take_own(records.roots, records.head)
+        except BaseException:
+            self.ledgers.forget(verified.release.publisher)
+            raise
+
+    def verify_records(
+        self, records: Records, *, expected: ReleaseId | None = None, publisher: PublisherId | None = None
+    ) -> VerifiedRelease:
+        """Verify a release with its roots and head, held against all that is known here of its publisher.
+
+        Args:
+            records: The envelopes as received.
+            expected: The release that was asked for, or None.
+            publisher: The publisher that was asked for, or None.
+
+        Raises:
+            RecordError: They are wrong, or contradict the roots that are known: then the publisher is frozen.
+        """
+        chain = PublisherChain.verify(records.roots, expected=publisher)
+        with self.ledgers.asking(chain.publisher) as ledger:
+            if ledger is None:
+                return verify_release(records, expected=expected, publisher=publisher)
+            try:
+                return verify_release(
+                    records,
+                    expected=expected,
+                    publisher=publisher,
+                    known=ledger.chain,
+                    delegations=ledger.delegations,
+                )
+            except ForkError:
+                if self.writable:
+                    self.ledgers.take(records.roots, ())  # two roots of one version are the proof
+                raise
+
+    def verified(self, release: ReleaseId) -> VerifiedRelease:
+        """Return a release that is known here, verified by all that is known of its publisher.
+
+        Raises:
+            NotFoundError: Its records are gone.
+        """
+        records = self.catalog.records(release)
+        if records is None:
+            raise NotFoundError("the records of this release are gone", hint="Fetch it again.")
+        return self.verify_records(records, expected=release)
+
+    def serves(self, held: HeldRelease) -> bool:
+        """Whether a release may be passed on: its publisher allows it, and did not take it back."""
+        return held.shared and not self.trust.is_withdrawn(held.publisher, held.id)
+
     def _verify(self, records: Records) -> VerifiedRelease:
-        chain = PublisherChain.verify(records.roots)
-        known = self.catalog.roots(chain.publisher)
-        verified = verify_release(records, expected=None, known=PublisherChain.verify(known) if known else None)
+        verified = self.verify_records(records)
         for held in self.catalog.releases(content=verified.release.content):
             if held.condemned:
                 raise VerificationError(f"this release is condemned: {held.condemned}", hint="Use another release.")

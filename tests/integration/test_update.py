@@ -138,9 +138,9 @@ async def test_a_dry_run_says_what_would_come_and_writes_nothing(tmp_path: Path)
         assert 0.9 * SIZE < row.received <= row.bytes
         assert bob.store.catalog.pins() == {old.release}
         assert bob.store.catalog.release(new.release) is None
-        head = bob.store.catalog.newest_head(own_publisher(alice.node.store).publisher, "model")
+        head = bob.store.ledgers.head(own_publisher(alice.node.store).publisher, "model")
         assert head is not None
-        assert head[2] == old.release
+        assert head.head.release == old.release
 
 
 @in_time
@@ -303,12 +303,14 @@ async def test_a_fork_of_the_publisher_is_refused(tmp_path: Path) -> None:
         async with up(tmp_path / "b") as bob:
             await fetch(bob, new.release, [alice.node])
             (row,) = await update(bob, [twin.node])
-            assert (row.state, row.error) == ("failed", "StatementError")
-            assert "two heads" in row.message
+            assert (row.state, row.error) == ("failed", "ForkError")
+            assert row.message.startswith("two ")
+            assert [freezes for _, _, freezes, _ in bob.store.ledgers.forks()] == [True]
             assert bob.store.catalog.pins() == {old.release, new.release}
         async with up(tmp_path / "c") as carol:
             (row,) = await update(carol, [alice.node, twin.node])
-            assert (row.state, row.error) == ("failed", "StatementError")
+            assert (row.state, row.error) == ("failed", "ForkError")
+            assert [freezes for _, _, freezes, _ in carol.store.ledgers.forks()] == [True]
             assert carol.store.catalog.pins() == {old.release}
 
 
@@ -451,6 +453,6 @@ async def test_the_dht_knows_the_head_when_its_publisher_is_away(tmp_path: Path)
             (row,) = await update(bob, [], patience=2)
             assert (row.state, row.error, row.release) == ("unreachable", "NotFoundError", format_record(new.release))
             assert bob.store.catalog.pins() == {old.release}
-            known = bob.store.catalog.newest_head(publisher, "model")
+            known = bob.store.ledgers.head(publisher, "model")
             assert known is not None
-            assert known[1] == 2  # what was seen once is never forgotten
+            assert known.head.sequence == 2  # what was seen once is never forgotten

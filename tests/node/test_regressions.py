@@ -38,6 +38,7 @@ from samara.node.network.transport import PeerAddress
 from samara.node.operations import library
 from samara.node.operations.library import VERIFY, VerifyRequest, verify_held
 from samara.node.operations.publish import PUBLISH, PublishRequest
+from samara.node.operations.refs import find_release
 from samara.node.operations.run import _model_of
 from samara.node.settings import Settings, StoreSettings
 from samara.node.store import publish as store_publish
@@ -439,9 +440,9 @@ def test_a_part_that_was_fetched_verifies_and_runs(tmp_path: Path) -> None:
         assert (found.ok, found.files, found.bad) == (True, 1, ())
         assert [place.state for place in target.contents.places()] == ["online"]
         with pytest.raises(NotFoundError, match="not here whole"):
-            _model_of(target, ref, "")
+            _model_of(target, find_release(target, ref), "")
         part_of(made, source, target, [2])
-        assert _model_of(target, ref, "").name == "m-00001-of-00002.gguf"
+        assert _model_of(target, find_release(target, ref), "").name == "m-00001-of-00002.gguf"
 
 
 def test_one_unreadable_file_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,11 +332,11 @@ def test_renewing_twice_makes_the_same_head_and_no_fork(tmp_path: Path) -> None:
         published(store, tmp_path)
         roots._rotate(store, RotateRequest())
         own = own_publisher(store)
-        head = store.catalog.newest_head(own.publisher, "model")
+        head = store.ledgers.head(own.publisher, "model")
         assert roots._renew_all(store, roots.RenewRequest()).names == ()
-        assert store.catalog.newest_head(own.publisher, "model") == head
+        assert store.ledgers.head(own.publisher, "model") == head
         assert head is not None
-        assert head[1] == 2
+        assert head.head.sequence == 2
 
 
 # Several devices

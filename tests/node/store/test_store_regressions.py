@@ -393,9 +393,9 @@ def test_a_removed_release_leaves_its_head_so_that_the_next_is_no_fork(tmp_path:
         assert _shared(store) == (set(), {})
         (tmp_path / "model/w.bin").write_bytes(b"new")
         second = Source.publish(store, tmp_path / "model")
-        head = store.catalog.newest_head(publisher, "model")
+        head = store.ledgers.head(publisher, "model")
         assert head is not None
-        assert (head[1], head[2]) == (2, second.release)
+        assert (head.head.sequence, head.head.release) == (2, second.release)
         assert store.catalog.releases()[0].version == "2"
 
 

@@ -1,0 +1,129 @@
+"""What is thought of a release that is here, before it is used and wherever it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from samara.node.operations.refs import publisher_text
+from samara.node.store.catalog import HeldRelease
+from samara.node.store.store import Store
+from samara.protocol.errors import UntrustedError
+from samara.protocol.ids import format_record
+from samara.protocol.trust import Judgement, Verdict
+
+__all__ = [
+    "JudgedRow",
+    "check_held",
+    "check_path",
+    "judge_held",
+    "judged_row",
+    "notices",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRow:
+    """A verdict, as doors show it.
+
+    Attributes:
+        verdict: GOOD, STALE, REVOKED, UNTRUSTED or DAMAGED.
+        reasons: Why, the word's first; empty when all is well.
+        notes: What else a person should know.
+        publisher: Petname or id.
+        publisher_id: Id.
+        issued: When the release was signed.
+        age_days: How old the newest is that is known here of this name.
+        rule: The rule that decided, in words.
+        ground: Why it is believed, or not.
+        newer: The release that the name stands for now, when it is another; else empty.
+        replacement: What its publisher says to use in its place; may be empty.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    publisher: str
+    publisher_id: str
+    issued: str
+    age_days: int
+    rule: str
+    ground: str
+    newer: str
+    replacement: str
+
+
+def judge_held(store: Store, held: HeldRelease, damaged: Sequence[str] = ()) -> Judgement:
+    """Return the verdict on a release that is known here.
+
+    Args:
+        store: The home's.
+        held: The release.
+        damaged: Paths whose bytes are wrong.
+    """
+    lies = (held.condemned,) if held.condemned else ()
+    return store.trust.judge(store.verified(held.id), damaged=(*damaged, *lies))
+
+
+def judged_row(store: Store, held: HeldRelease, found: Judgement) -> JudgedRow:
+    """Return a verdict as doors show it."""
+    return JudgedRow(
+        found.verdict.value,
+        found.reasons,
+        found.notes,
+        publisher_text(store, held.publisher) if held.publisher in store.catalog.petnames() else _whose(store, held),
+        format_record(held.publisher),
+        found.issued,
+        found.age_days,
+        str(found.decision.rule),
+        found.decision.ground.value,
+        format_record(found.newer) if found.newer is not None else "",
+        format_record(found.replacement) if found.replacement is not None else "",
+    )
+
+
+def check_held(store: Store, held: HeldRelease, insist: Sequence[str]) -> Judgement:
+    """Judge a release that is about to be used; return the verdict.
+
+    Raises:
+        RevokedError: It was taken back, and is not in `insist` by its name.
+        UntrustedError: A rule that is enforced does not believe it, and it is not in `insist`.
+    """
+    return store.trust.check(store.verified(held.id), insisted=held.name in insist)
+
+
+def check_path(store: Store, path: Path, insist: Sequence[str]) -> Judgement | None:
+    """Judge the release of which a file is, if it lies where one does; None when it is nobody's.
+
+    Of several releases of the same bytes one that may be used is enough.
+
+    Raises:
+        UntrustedError: As `check_held`.
+    """
+    refused: UntrustedError | None = None
+    for place in store.contents.places():
+        if not path.is_relative_to(place.root) or not store.contents.has(place.content):
+            continue
+        inside = path.relative_to(place.root).as_posix()
+        if store.contents.table(place.content).find(inside) is None:
+            continue
+        for held in store.catalog.releases(content=place.content):
+            try:
+                return check_held(store, held, insist)
+            except UntrustedError as error:
+                refused = error
+    if refused is not None:
+        raise refused
+    return None
+
+
+def notices(found: Judgement | None) -> list[str]:
+    """Return what is to be said of a release that is used all the same; nothing when all is well."""
+    if found is None or found.verdict is Verdict.GOOD:
+        return []
+    return [f"{found.verdict.value}: {reason}" for reason in found.reasons]
+
+
+def _whose(store: Store, held: HeldRelease) -> str:
+    return store.trust.name(held.publisher) or format_record(held.publisher)
