@@ -21,6 +21,7 @@ __all__ = [
     "Availability",
     "Intake",
     "Library",
+    "LogPage",
     "Piece",
     "Records",
     "Run",
@@ -43,6 +44,30 @@ class Records:
     roots: tuple[bytes, ...]
     release: bytes
     head: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """What is passed on of a publisher: envelopes, of which nothing is believed because of where they stand.
+
+    Attributes:
+        roots: Roots beyond those that are known already, in order.
+        forks: Proofs of forks: two envelopes each.
+        revocations: Revocations that are not among the entries: they travel before all else.
+        entries: Records of the log by ascending position.
+        newest: Position of the newest record that whoever passes them on has; 0 when there is none.
+    """
+
+    roots: tuple[bytes, ...] = ()
+    forks: tuple[tuple[bytes, bytes], ...] = ()
+    revocations: tuple[bytes, ...] = ()
+    entries: tuple[bytes, ...] = ()
+    newest: int = 0
+
+    @property
+    def envelopes(self) -> tuple[bytes, ...]:
+        """All of them, in the order in which they travel."""
+        return (*self.roots, *(side for pair in self.forks for side in pair), *self.revocations, *self.entries)
 
 
 @dataclass(frozen=True, slots=True)
