@@ -154,6 +154,17 @@ class Shelf(Protocol):
         """Return the records of the publisher's head for `name`, or of its newest release of that name."""
         ...
 
+    def log(self, publisher: PublisherId, root: int, first: int, peer: str) -> LogPage | None:
+        """Return a page of a publisher's log, if this peer may know that it is here.
+
+        Args:
+            publisher: Whose.
+            root: The version of the newest root that the peer knows.
+            first: The first position that it wants.
+            peer: Who asks.
+        """
+        ...
+
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         """Return a chunk-list node that belongs to a shared content."""
         ...
