@@ -22,6 +22,7 @@ from support.waiting import in_time
 from samara.node.app import Node
 from samara.node.fetch.finder import parse_peer
 from samara.node.operations.records import RECORDS_SYNC, RecordsSyncRequest, SyncedRecords
+from samara.node.operations.update import UPDATE, Updated, UpdateRequest
 from samara.node.store.store import Store
 from samara.protocol import limits
 from samara.protocol.errors import NotFoundError
@@ -111,6 +112,29 @@ async def test_who_holds_a_release_hears_by_asking_and_passes_it_on(revoked: Wor
         once_more = await sync(c, b)
         assert once_more.records == 0
         assert once_more.bytes < 2 * KB, "who knows all of it is told the checkpoint, and nothing else"
+
+
+@in_time
+async def test_an_update_brings_what_its_publisher_has_said(revoked: World, tmp_path: Path) -> None:
+    async with knowing(revoked, tmp_path / "b") as node, up(revoked.home) as seeder:
+        request = UpdateRequest((format_record(revoked.made.release),), peers=(address(seeder),))
+        done: Updated = await node.run(UPDATE, request, Heard())
+        assert [row.state for row in done.updates] == ["current"]
+        assert is_revoked(node.store, revoked.id, revoked.gone)
+
+
+@in_time
+async def test_a_node_that_runs_asks_by_itself(revoked: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samara.protocol.limits.LOGS_FIRST", 0.5)
+    monkeypatch.setattr("samara.protocol.limits.LOGS_EVERY", 0.5)
+    monkeypatch.setattr("samara.node.fetch.rounds._LOOK", 0.1)
+    async with up(revoked.home, dht="server") as seeder, up(tmp_path / "b", dht="server") as node:
+        node.store.catalog.set_petname(revoked.id, "anna")
+        service = await node.network()
+        async with service.connect(parse_peer(address(seeder))):
+            pass
+        while not is_revoked(node.store, revoked.id, revoked.gone):  # noqa: ASYNC110 - the ledger tells nobody
+            await trio.sleep(0.1)
 
 
 @in_time
@@ -349,3 +373,10 @@ async def test_a_node_that_was_away_for_a_year_catches_up_in_one_pass(revoked: W
             assert [entry.envelope for entry in ledger.log()] == publisher.said
             assert all(ledger.revocation(one) is not None for one in taken_back)
             assert not ledger.missing()
+
+
+def test_the_table_in_the_spec_names_every_attack_here() -> None:
+    spec = (Path(__file__).parents[2] / "specs" / "network.md").read_text("utf-8")
+    here = {name.removeprefix("test_attack_") for name in globals() if name.startswith("test_attack_")}
+    assert here
+    assert {name for name in here if f"`{name}`" not in spec} == set()
