@@ -50,6 +50,7 @@ _COMMANDS: Final = {
     "doctor": ("network", "Look for what is wrong, and say what to do."),
     "export": ("stick", "Write releases to a folder, as on a USB stick."),
     "import": ("stick", "Take releases from a folder, verifying every byte."),
+    "records": ("records", "Carry what publishers have said: as a file, or by asking."),
     "key": ("key", "This home's key: protect, back up, replace; name and compare publishers."),
     "demo": ("demo", "Do the whole main job on this machine, with a real model."),
 }

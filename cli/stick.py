@@ -7,8 +7,8 @@ through and only one thing failed, that error is the operation's own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,6 +16,7 @@ import trio
 
 from samara.node.operations.base import Notice, Operation, Progress, Report
 from samara.node.operations.judging import check_held, judge_held
+from samara.node.operations.records import RecordIntake
 from samara.node.operations.refs import find_release, publisher_text, use_of_delta
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
@@ -27,11 +28,13 @@ from samara.protocol.errors import (
     VerificationError,
     name_of,
 )
-from samara.protocol.ids import format_record
-from samara.protocol.ports import Intake, Records
+from samara.protocol.ids import PublisherId, format_record
+from samara.protocol.ports import Intake, LogPage, Records
 from samara.protocol.table import FileTable
+from samara.protocol.trust.passing import whole_log
 from samara.sneakernet.exporting import export_release
 from samara.sneakernet.importing import Entry, import_release, list_releases
+from samara.sneakernet.logs import Damage, export_logs, read_logs
 from samara.sneakernet.steps import Cancelled, Step, Watch
 
 if TYPE_CHECKING:
@@ -51,6 +54,9 @@ __all__ = [
 
 _TELL_EVERY: Final = 0.1
 """Seconds between two progress events: a hundred thousand small files need no event each."""
+
+_RECORDS: Final = "records"
+"""Stands for a release's name where what publishers said could not be carried."""
 
 Done = TypeVar("Done")
 
@@ -133,10 +139,17 @@ class SkippedRow:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What an export or an import did."""
+    """What an export or an import did (specs/cli.md).
+
+    Attributes:
+        releases: What was carried.
+        skipped: What could not be.
+        records: Records of their publishers that lie on the stick now, or that came from it and were not known.
+    """
 
     releases: tuple[CarriedRow, ...]
     skipped: tuple[SkippedRow, ...]
+    records: int = 0
 
 
 def export_all(
@@ -164,7 +177,16 @@ def export_all(
         done = export_release(store, held.id, Path(request.folder), yes=yes, on_progress=watch, cancelled=cancelled)
         return _row(store, held, str(done.path), done.written)
 
-    return _all(((held.name, held) for held in found.values()), carry, [])
+    done = _all(((held.name, held) for held in found.values()), carry, [])
+    carried = {format_record(held.id): held.publisher for held in found.values()}
+    publishers = {carried[row.release] for row in done.releases}
+    try:
+        records = export_logs(Path(request.folder), _logs(store, publishers), cancelled=cancelled)
+    except StoppedError:
+        raise
+    except SamaraError as error:
+        return replace(done, skipped=(*done.skipped, _skipped(_RECORDS, error)))
+    return replace(done, records=records)
 
 
 def import_all(
@@ -198,8 +220,39 @@ def import_all(
             raise StoreError(f"{entry.name} went away while it came in", hint="Run the same command again.")
         return _row(store, held, here, moved)
 
+    # Records first: what was taken back since is known before it comes in. What they say of publishers of whom nothing
+    # is held is kept as far as strangers' is; so they are taken once more when the releases are here.
+    before = _take_logs(store, Path(request.folder), cancelled)
     skipped = [(skip.label, skip.error) for skip in listing.skipped]
-    return _all(((entry.name, entry) for entry in listing.entries), carry, skipped)
+    done = _all(((entry.name, entry) for entry in listing.entries), carry, skipped)
+    after = _take_logs(store, Path(request.folder), cancelled)
+    lost = tuple(SkippedRow(_RECORDS, skip.error, skip.message, skip.hint) for skip in after.skipped)
+    return replace(done, records=before.new + after.new, skipped=(*done.skipped, *lost))
+
+
+def _logs(store: Store, publishers: Iterable[PublisherId]) -> Iterator[tuple[PublisherId, LogPage]]:
+    for publisher in sorted(publishers):
+        with store.ledgers.asking(publisher) as ledger:
+            log = None if ledger is None else whole_log(ledger)
+        if log is not None:
+            yield publisher, log
+
+
+def _take_logs(store: Store, folder: Path, cancelled: Cancelled | None) -> RecordIntake:
+    intake = RecordIntake(store.ledgers)
+    try:
+        for found in read_logs(folder, cancelled=cancelled):
+            if isinstance(found, Damage):
+                intake.end()
+                intake.skip(found.publisher, found.error)
+            else:
+                intake.add([found])
+    except StoppedError:
+        raise
+    except SamaraError as error:
+        intake.skip(None, error)
+    intake.end()
+    return intake
 
 
 def _all(
@@ -215,7 +268,11 @@ def _all(
             skipped.append((name, error))
     if not rows and len(skipped) == 1:
         raise skipped[0][1]
-    return Carried(tuple(rows), tuple(SkippedRow(name, name_of(e), e.message, e.hint) for name, e in skipped))
+    return Carried(tuple(rows), tuple(_skipped(name, error) for name, error in skipped))
+
+
+def _skipped(name: str, error: SamaraError) -> SkippedRow:
+    return SkippedRow(name, name_of(error), error.message, error.hint)
 
 
 def _whole_here(store: Store, entry: Entry) -> str | None:

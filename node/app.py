@@ -8,6 +8,7 @@ The task tree, from the root nursery down:
     ├─ digests              checks the whole-file digests of what was fetched
     ├─ fetches              the queue: a task a fetch, below it a task a peer
     ├─ limits               follows the schedule of the caps
+    ├─ logs                 asks now and then what publishers have said since
     └─ network              started by the first operation that needs it
        ├─ host              connections: a task a connection, a task a stream
        ├─ announce          keeps what is shared announced
@@ -28,7 +29,9 @@ import trio
 
 from samara.node.digests import check_digests
 from samara.node.doors.local import open_door, serve_door
+from samara.node.fetch.logs import LogKeeper
 from samara.node.fetch.queue import FetchQueue
+from samara.node.fetch.rounds import LogRounds
 from samara.node.network.allowance import Allowance
 from samara.node.network.service import NetworkService, run_network
 from samara.node.operations.base import AnyOperation, Operation, Report
@@ -68,6 +71,7 @@ class Node:
         self.settings = settings
         self.store = store
         self.allowance = Allowance(settings.network)
+        self.logs = LogKeeper(store.ledgers)
         self.fetches = FetchQueue(self)
         self.started = trio.current_time()
         self._operations = {operation.name: operation for operation in operations}
@@ -162,6 +166,7 @@ async def open_node(home: Home, settings: Settings, operations: Iterable[AnyOper
                 node.start_soon("digests", lambda: check_digests(node.store))
                 node.start_soon("fetches", node.fetches.run)
                 node.start_soon("limits", node.allowance.run)
+                node.start_soon("logs", LogRounds(node).run)
                 try:
                     yield node
                 finally:

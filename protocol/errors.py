@@ -40,6 +40,7 @@ __all__ = [
     "ProtocolError",
     "ReadOnlyError",
     "RecordError",
+    "RecordFileError",
     "RemoteProtocolError",
     "RevokedError",
     "RollbackError",
@@ -171,6 +172,10 @@ class ForkError(StatementError):
     def __init__(self, message: str, *, pair: tuple[bytes, bytes] | None = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.pair = pair
+
+
+class RecordFileError(RecordError):
+    """A file of records is cut off, damaged, or not laid out as it must be (specs/records.md §16)."""
 
 
 class CriticalError(RecordError):

@@ -101,6 +101,12 @@ MAX_BOUND_KEY: Final = 91
 MAX_FORK_PROOF: Final = 2 * MIB + 8
 """Bytes of a fork proof: two envelopes with their lengths."""
 
+MAX_RECORD_FILE: Final = 256 * MIB
+"""Bytes of a file of records: a quarter of a million of the usual size."""
+
+MAX_FILE_PUBLISHERS: Final = 4096
+"""Publishers in one file of records, as many as releases on a stick."""
+
 MAX_TRUST_FILE: Final = 256 * KIB
 """Bytes of `trust.toml`: a thousand rules with keys."""
 
@@ -196,6 +202,18 @@ MAX_BITS_PAGE: Final = 1 << 20
 
 MAX_RECORDS: Final = 4 * MIB
 """Bytes of all envelopes of one answer: a release, a head, and 256 roots of a few KB."""
+
+MAX_LOG_FORKS: Final = 16
+"""Proofs of forks in one answer: each freezes a publisher alone, and takes up to two envelopes."""
+
+MAX_LOG_REVOCATIONS: Final = 256
+"""Revocations that one answer brings ahead of their places in the log; what is more comes in its place."""
+
+MAX_LOG_ENTRIES: Final = 4096
+"""Records of a log in one answer: so many of the usual kilobyte fill `MAX_RECORDS`, and cost a second to verify."""
+
+MAX_LOG_PAGES: Final = 64
+"""Questions to one peer about one log in one go: a hundred thousand records in a row, or as many gaps."""
 
 MAX_AGENT: Final = 64
 """Bytes of what a peer says it runs."""
@@ -418,6 +436,27 @@ MATES_SPACING: Final = 2.0
 MATES_AGAIN: Final = 30.0
 """Seconds between two questions to one peer, once the first ones are over: in so many, some come and some go."""
 
+MAX_LOGS_BYTES: Final = 32 * MIB
+"""Bytes of records that one peer may send in one go: some thirty thousand, more than one publisher is kept of."""
+
+MAX_LOGS_OF_A_PEER: Final = 256
+"""Publishers whose logs one peer is asked for in one go: each costs a round trip, and more than people follow."""
+
+MAX_LOGS_PEERS: Final = 32
+"""Peers that are asked in one round: as many as one fetch asks."""
+
+LOGS_TIME: Final = 120.0
+"""Seconds that one peer has to tell what it knows; the rest is asked for in the next round."""
+
+LOGS_GRACE: Final = 3.0
+"""Seconds for which a fetch that has all its bytes waits for records: a slow peer must not hold it up for longer."""
+
+LOGS_FIRST: Final = 20.0
+"""Seconds from the start of the network to the first round: by then peers nearby are found, and the DHT is joined."""
+
+LOGS_EVERY: Final = 3600.0
+"""Seconds between two rounds: a revocation reaches whoever is connected within hours, and asking costs a kilobyte."""
+
 MAX_CREDITS_KEPT: Final = 4096
 """Peers of which is remembered how much they gave: as many as come by in days, in half a megabyte."""
 
@@ -514,6 +553,9 @@ MAX_STICK_PART: Final = (1 << 32) - 1
 
 MAX_STICK_PARTS: Final = 4096
 """Parts of one file: 16 TiB in parts of 4,095 MiB, four times what the longest chunk list holds."""
+
+MAX_STICK_LOG: Final = 80 * MIB
+"""Bytes of the records of one publisher on a stick: what a home keeps of one, with roots and proofs of forks."""
 
 # Model signing (specs/oms.md)
 

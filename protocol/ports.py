@@ -21,6 +21,7 @@ __all__ = [
     "Availability",
     "Intake",
     "Library",
+    "LogPage",
     "Piece",
     "Records",
     "Run",
@@ -43,6 +44,30 @@ class Records:
     roots: tuple[bytes, ...]
     release: bytes
     head: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """What is passed on of a publisher: envelopes, of which nothing is believed because of where they stand.
+
+    Attributes:
+        roots: Roots beyond those that are known already, in order.
+        forks: Proofs of forks: two envelopes each.
+        revocations: Revocations that are not among the entries: they travel before all else.
+        entries: Records of the log by ascending position.
+        newest: Position of the newest record that whoever passes them on has; 0 when there is none.
+    """
+
+    roots: tuple[bytes, ...] = ()
+    forks: tuple[tuple[bytes, bytes], ...] = ()
+    revocations: tuple[bytes, ...] = ()
+    entries: tuple[bytes, ...] = ()
+    newest: int = 0
+
+    @property
+    def envelopes(self) -> tuple[bytes, ...]:
+        """All of them, in the order in which they travel."""
+        return (*self.roots, *(side for pair in self.forks for side in pair), *self.revocations, *self.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +152,17 @@ class Shelf(Protocol):
 
     def latest(self, publisher: PublisherId, name: str, peer: str) -> Records | None:
         """Return the records of the publisher's head for `name`, or of its newest release of that name."""
+        ...
+
+    def log(self, publisher: PublisherId, root: int, first: int, peer: str) -> LogPage | None:
+        """Return a page of a publisher's log, if this peer may know that it is here.
+
+        Args:
+            publisher: Whose.
+            root: The version of the newest root that the peer knows.
+            first: The first position that it wants.
+            peer: Who asks.
+        """
         ...
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 __all__ = ["Kind", "head_key", "routing_key"]
 
-Kind = Literal["content", "release", "head"]
+Kind = Literal["content", "release", "log", "head"]
 
 _CONTEXT: Final = "samara 2026-11 routing key: "
 """BLAKE3's key-derivation context, before the kind. It is part of the format: it never changes."""
@@ -26,7 +26,8 @@ def routing_key(kind: Kind, id: bytes) -> bytes:  # noqa: A002 - the word that t
 
     Args:
         kind: What the id names.
-        id: The raw id: 32 bytes of a content or release id; of a head, the publisher id and then its name in UTF-8.
+        id: The raw id: 32 bytes of a content, release or publisher id; of a head, the publisher id and then its name
+            in UTF-8.
 
     Source: specs/network.md, "Keys".
     """

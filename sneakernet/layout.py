@@ -19,6 +19,7 @@ from samara.protocol.records import VerifiedRelease
 from samara.protocol.table import FileEntry, FileTable
 
 __all__ = [
+    "LOGS",
     "MARK",
     "README",
     "README_TEXT",
@@ -40,6 +41,7 @@ TOP: Final = "samara"
 MARK: Final = f"{TOP}/stick.json"
 README: Final = f"{TOP}/README.txt"
 RELEASES: Final = f"{TOP}/releases"
+LOGS: Final = f"{TOP}/records"
 
 _MARK_FORMAT: Final = "samara-stick"
 _COMMIT_FORMAT: Final = "samara-release"

@@ -31,7 +31,7 @@ def export_command(folder: str, refs: tuple[str, ...], yes: bool, insist: tuple[
     """  # noqa: D301 - click wants the character
     with show_events(quiet=as_json) as report:
         carried = call(EXPORT, ExportRequest(absolute(folder), refs, yes, insist), report)
-    _finish(carried, as_json, "written and read back", "written now")
+    _finish(carried, as_json, "written and read back", "written now", "on it now")
 
 
 @click.command("import")
@@ -51,19 +51,19 @@ def import_command(folder: str, to: str, insist: tuple[str, ...], as_json: bool)
     """  # noqa: D301 - click wants the character
     with show_events(quiet=as_json) as report:
         carried = call(IMPORT, ImportRequest(absolute(folder), absolute(to) if to else "", insist), report)
-    _finish(carried, as_json, "every byte verified", "read from there")
+    _finish(carried, as_json, "every byte verified", "read from there", "new here")
 
 
-def _finish(carried: Carried, as_json: bool, done: str, moved: str) -> None:
+def _finish(carried: Carried, as_json: bool, done: str, moved: str, recorded: str) -> None:
     if as_json:
         emit_json(carried)
     else:
-        _print(carried, done, moved)
+        _print(carried, done, moved, recorded)
     if code := _exit_code(carried):
         raise SystemExit(code)
 
 
-def _print(carried: Carried, done: str, moved: str) -> None:
+def _print(carried: Carried, done: str, moved: str, recorded: str) -> None:
     for row in carried.releases:
         say(f"{row.name} {row.version}, {human_bytes(row.bytes)}, {done}")
         say(f"  path     {row.path}")
@@ -72,6 +72,8 @@ def _print(carried: Carried, done: str, moved: str) -> None:
             say(f"  {row.verdict}: samara verify says why")
         if row.moved < row.bytes:
             say(f"  {human_bytes(row.moved)} {moved}; the rest was there already")
+    if carried.records:
+        say(f"{carried.records} records of what the publishers have said, {recorded}")
     for skip in carried.skipped:
         say(f"SKIPPED {skip.name}: {skip.message}")
         if skip.hint:

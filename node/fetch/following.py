@@ -5,7 +5,8 @@
     each peer's answer ───┘
 
 Nobody can prove that there is nothing newer. So the question ends when whoever could be asked has answered, and nothing
-new came for a moment; only who offers what counts, and nothing older, has answered. Nothing is written.
+new came for a moment; only who offers what counts, and nothing older, has answered. Nothing is written but,
+where it shall be heard, what the publisher's log has more than is known here.
 
 Source: specs/records.md §6; specs/cli.md, "Updates".
 """
@@ -75,10 +76,18 @@ class Following:
         peers: Peers that are asked first.
         report: Is told whom it leaves out.
         patience: Seconds with nobody who knows until it is given up.
+        hears: Whether all else that the publisher has said is heard and kept, too.
     """
 
     def __init__(
-        self, node: Node, held: HeldRelease, peers: Sequence[PeerAddress], report: Report, *, patience: float
+        self,
+        node: Node,
+        held: HeldRelease,
+        peers: Sequence[PeerAddress],
+        report: Report,
+        *,
+        patience: float,
+        hears: bool,
     ) -> None:
         goal = Goal(held.id, held.publisher, None, None, tuple(peers), (), None)
         self._node = node
@@ -88,6 +97,7 @@ class Following:
         self._meeting = Meeting(node, self._by_name if held.condemned else goal, self, report, patience=patience)
         self._chain = PublisherChain.verify(node.store.catalog.roots(held.publisher), expected=held.publisher)
         self._best = _known_head(node.store, held, self._chain)
+        self._hears = hears
         self._confirmed = False
         self._answered: set[str] = set()
         self._dht_asked = False
@@ -132,6 +142,8 @@ class Following:
             _log.info("%s: %s", client.peer, error.message)
         if (verified := learning.verified) is not None and verified.head is not None:
             self._take(verified.publisher, verified.head)
+        if self._hears:
+            await self._node.logs.hear(client, [self._held.publisher])
         self._answered.add(client.peer)
         await trio.sleep_forever()  # what it knows, it has said
 

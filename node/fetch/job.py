@@ -108,6 +108,8 @@ class FetchJob:
         self._elsewhere: Elsewhere | None = None
         self._copied: Generator[int, None, None] | None = None  # of the files that are in hand
         self._unlisted = 0
+        self._heard: set[str] = set()  # peers that were asked for the publisher's log
+        self._hearing = 0  # those of them that are still telling
         self._reused = 0
         self._total = 0
         self._wanted_bytes = 0
@@ -193,6 +195,7 @@ class FetchJob:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lists.fetch_from, client)
+                nursery.start_soon(self._hear_log, client)
                 await swarm.fetch_from(client, own=network.host.peer, wrong_before=wrong)
         except BaseExceptionGroup as group:
             raise _first(group) from None
@@ -206,6 +209,27 @@ class FetchJob:
         if self._swarm is None or self._lists is None or self._copying or self._is_complete():
             return True
         return self._lists.hopeful or not (self._swarm.done or self._swarm.stuck)
+
+    # --- the log ---
+
+    async def _hear_log(self, client: ExchangeClient) -> None:
+        """Hear what a peer knows of the publisher, once: what it withholds, another may tell."""
+        verified = self._learning.verified
+        if verified is None or client.peer in self._heard:
+            return
+        self._heard.add(client.peer)
+        self._hearing += 1
+        try:
+            await self._node.logs.hear(client, [verified.release.publisher])
+        finally:
+            self._hearing -= 1
+            self._has_kept()
+
+    async def _hear_out(self) -> None:
+        """Let peers say the rest of what they know, for a while: all bytes are here."""
+        with trio.move_on_after(limits.LOGS_GRACE):
+            while self._hearing:
+                await self._kept.wait()
 
     # --- the table ---
 
@@ -390,6 +414,7 @@ class FetchJob:
         while self._intake is not None and self._swarm is not None:
             if self._is_complete():
                 await self._commit()
+                await self._hear_out()
                 self._meeting.end()
                 return
             with trio.move_on_after(_COMMIT_EVERY if self._intake.pending_bytes else _IDLE):

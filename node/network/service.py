@@ -178,6 +178,8 @@ def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
     packed = store.deltas.targets()
     for held in store.catalog.releases():
         online = any(place.state == "online" for place in store.contents.places(held.content)) or held.content in packed
+        if held.visibility == "public" and (held.redistribute or held.own):
+            keys.add(routing_key("log", held.publisher))  # also of what was taken back: that must get about
         if not store.serves(held) or held.visibility != "public" or not online:
             continue
         keys |= {routing_key("release", held.id), routing_key("content", held.content)}

@@ -130,7 +130,7 @@ async def _each(node: Node, request: UpdateRequest, report: Report, *, dry_run: 
 
     async def look(held: HeldRelease) -> None:
         async with limiter:
-            found[held.id] = await _newest(node, held, request, report)
+            found[held.id] = await _newest(node, held, request, report, hears=not dry_run)
             report(Progress("looking", 0, None, note=f"for what is newer: {len(found)} of {len(followed)}"))
 
     async with trio.open_nursery() as nursery:
@@ -140,11 +140,13 @@ async def _each(node: Node, request: UpdateRequest, report: Report, *, dry_run: 
     return Updated(tuple(rows))
 
 
-async def _newest(node: Node, held: HeldRelease, request: UpdateRequest, report: Report) -> Newest | SamaraError:
+async def _newest(
+    node: Node, held: HeldRelease, request: UpdateRequest, report: Report, *, hears: bool
+) -> Newest | SamaraError:
     """Return the newest head of a name, or why it is not known."""
     peers = [parse_peer(peer) for peer in _peers(node.store, held, request)]
     try:
-        return await Following(node, held, peers, report, patience=request.patience).newest()
+        return await Following(node, held, peers, report, patience=request.patience, hears=hears).newest()
     except SamaraError as error:
         return error
 

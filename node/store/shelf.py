@@ -19,7 +19,8 @@ from samara.node.store.encoder import Encoder
 from samara.node.store.ledgers import Ledgers
 from samara.node.store.reader import Reader
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Piece, Records, Run
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, LogPage, Piece, Records, Run
+from samara.protocol.trust.passing import page_of
 
 __all__ = ["PeerShelf"]
 
@@ -59,6 +60,21 @@ class PeerShelf:
         if head is not None and head.head.release in listed:
             return self._catalog.records(head.head.release)
         return self._catalog.records(listed[0]) if listed else None
+
+    def log(self, publisher: PublisherId, root: int, first: int, peer: str) -> LogPage | None:
+        """Return a page of a publisher's log, when a release of it is no secret to this peer.
+
+        Whether the files are passed on does not matter: that they are to be used no more must get about, too.
+        """
+        shown = any(
+            (held.redistribute or held.own)
+            and (held.visibility == "public" or (held.visibility == "private" and self._catalog.allowed(held.id, peer)))
+            for held in self._catalog.releases(publisher=publisher)
+        )
+        if not shown:
+            return None
+        with self._ledgers.asking(publisher) as ledger:
+            return None if ledger is None else page_of(ledger, root, first)
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         """Return a chunk-list node of a shared content."""

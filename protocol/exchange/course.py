@@ -13,10 +13,12 @@ from samara.protocol.exchange.messages import (
     Answer,
     Busy,
     Chunk,
+    GetLog,
     GetNodes,
     GetRecords,
     Have,
     HaveRequest,
+    LogPart,
     Node,
     NotFound,
     RecordsPart,
@@ -25,7 +27,7 @@ from samara.protocol.exchange.messages import (
     Unknown,
     Want,
 )
-from samara.protocol.limits import MAX_RECORDS
+from samara.protocol.limits import MAX_RECORDS, MAX_ROOT_CHAIN
 
 __all__ = ["Astray", "Course"]
 
@@ -52,7 +54,7 @@ class Course:
         self.ended = False
         self._done = 0  # answers, or envelopes
         self._bytes = 0
-        self._parts: tuple[int, bool] | None = None
+        self._parts: tuple[int, ...] | None = None
 
     def walk(self, answer: Answer, payload_length: int) -> None:
         """Take the next answer; `ended` says afterwards whether it was the last.
@@ -73,7 +75,11 @@ class Course:
                 self._in_order(have.first, first, "first bit")
                 self.ended = True
             case GetRecords(), RecordsPart() as part:
-                self._records(part, payload_length)
+                self._records(part, (part.roots, part.head), payload_length)
+            case GetLog(root=root), LogPart() as part:
+                if part.roots > MAX_ROOT_CHAIN - root:
+                    raise Astray(f"{part.roots} roots after {root}: there are at most {MAX_ROOT_CHAIN}")
+                self._records(part, part.counts, payload_length)
             case _:
                 asked, said = type(self.request).__name__, type(answer).__name__
                 raise Astray(f"{said} answers {asked} {answer.id}, which has no such answer")
@@ -89,10 +95,10 @@ class Course:
         self._done += chunk.count
         self.ended = self._done == want.count
 
-    def _records(self, part: RecordsPart, payload_length: int) -> None:
-        if self._parts not in (None, (part.roots, part.head)):
-            raise Astray("RECORDS changed its mind about how many envelopes there are")
-        self._parts = part.roots, part.head
+    def _records(self, part: RecordsPart | LogPart, said: tuple[int, ...], payload_length: int) -> None:
+        if self._parts not in (None, said):
+            raise Astray(f"{type(part).__name__} changed its mind about how many envelopes there are")
+        self._parts = said
         self._in_order(part.index, self._done, "envelope")
         self._done += len(part.sizes)
         self._bytes += payload_length

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'samara/protocol/exchange/exchange.proto\x12\x12samara.exchange.v1\"\x9b\x05\n\x06Header\x12\x16\n\x0epayload_length\x18\x01 \x01(\x04\x12\n\n\x02id\x18\x02 \x01(\x04\x12*\n\x05hello\x18\x03 \x01(\x0b\x32\x19.samara.exchange.v1.HelloH\x00\x12\x35\n\x0bget_records\x18\x04 \x01(\x0b\x32\x1e.samara.exchange.v1.GetRecordsH\x00\x12\x31\n\tget_nodes\x18\x05 \x01(\x0b\x32\x1c.samara.exchange.v1.GetNodesH\x00\x12\x37\n\x0chave_request\x18\x06 \x01(\x0b\x32\x1f.samara.exchange.v1.HaveRequestH\x00\x12(\n\x04want\x18\x07 \x01(\x0b\x32\x18.samara.exchange.v1.WantH\x00\x12,\n\x06\x63\x61ncel\x18\x08 \x01(\x0b\x32\x1a.samara.exchange.v1.CancelH\x00\x12.\n\x07records\x18\x10 \x01(\x0b\x32\x1b.samara.exchange.v1.RecordsH\x00\x12(\n\x04node\x18\x11 \x01(\x0b\x32\x18.samara.exchange.v1.NodeH\x00\x12(\n\x04have\x18\x12 \x01(\x0b\x32\x18.samara.exchange.v1.HaveH\x00\x12*\n\x05\x63hunk\x18\x13 \x01(\x0b\x32\x19.samara.exchange.v1.ChunkH\x00\x12\x31\n\tnot_found\x18\x14 \x01(\x0b\x32\x1c.samara.exchange.v1.NotFoundH\x00\x12(\n\x04\x62usy\x18\x15 \x01(\x0b\x32\x18.samara.exchange.v1.BusyH\x00\x12.\n\x07refused\x18\x16 \x01(\x0b\x32\x1b.samara.exchange.v1.RefusedH\x00\x42\t\n\x07message\"{\n\x05Hello\x12\x10\n\x08versions\x18\x01 \x03(\x04\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x13\n\x0bmax_payload\x18\x03 \x01(\x04\x12\x17\n\x0fmax_outstanding\x18\x04 \x01(\x04\x12\x11\n\tencodings\x18\x05 \x03(\x04\x12\r\n\x05\x61gent\x18\x06 \x01(\t\">\n\nGetRecords\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x11\n\tpublisher\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\"D\n\x07Records\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05roots\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x08\x12\r\n\x05sizes\x18\x04 \x03(\x04\"+\n\x08GetNodes\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0e\n\x06hashes\x18\x02 \x03(\x0c\"\x15\n\x04Node\x12\r\n\x05index\x18\x01 \x01(\x04\"j\n\x0bHaveRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0f\n\x05\x66iles\x18\x02 \x01(\x08H\x00\x12\x10\n\x06stream\x18\x03 \x01(\x04H\x00\x12\r\n\x05\x66irst\x18\x04 \x01(\x04\x12\r\n\x05\x62\x61ses\x18\x05 \x03(\x0c\x42\t\n\x07subject\"3\n\x04Have\x12\r\n\x05total\x18\x01 \x01(\x04\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\r\n\x05whole\x18\x03 \x01(\x08\"g\n\x04Want\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0e\n\x06stream\x18\x02 \x01(\x04\x12\r\n\x05\x66irst\x18\x03 \x01(\x04\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x11\n\tencodings\x18\x05 \x03(\x04\x12\r\n\x05\x62\x61ses\x18\x06 \x03(\x0c\"n\n\x05\x43hunk\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x10\n\x08\x65ncoding\x18\x02 \x01(\x04\x12\x0c\n\x04\x62\x61se\x18\x03 \x01(\x0c\x12\x14\n\x0cpayload_hash\x18\x04 \x01(\x0c\x12\r\n\x05\x63ount\x18\x05 \x01(\x04\x12\x11\n\tpassed_on\x18\x06 \x01(\x08\"\n\n\x08NotFound\"\x08\n\x06\x43\x61ncel\"\x18\n\x04\x42usy\x12\x10\n\x08retry_ms\x18\x01 \x01(\x04\"\x17\n\x07Refused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'samara/protocol/exchange/exchange.proto\x12\x12samara.exchange.v1\"\xf2\x05\n\x06Header\x12\x16\n\x0epayload_length\x18\x01 \x01(\x04\x12\n\n\x02id\x18\x02 \x01(\x04\x12*\n\x05hello\x18\x03 \x01(\x0b\x32\x19.samara.exchange.v1.HelloH\x00\x12\x35\n\x0bget_records\x18\x04 \x01(\x0b\x32\x1e.samara.exchange.v1.GetRecordsH\x00\x12\x31\n\tget_nodes\x18\x05 \x01(\x0b\x32\x1c.samara.exchange.v1.GetNodesH\x00\x12\x37\n\x0chave_request\x18\x06 \x01(\x0b\x32\x1f.samara.exchange.v1.HaveRequestH\x00\x12(\n\x04want\x18\x07 \x01(\x0b\x32\x18.samara.exchange.v1.WantH\x00\x12,\n\x06\x63\x61ncel\x18\x08 \x01(\x0b\x32\x1a.samara.exchange.v1.CancelH\x00\x12-\n\x07get_log\x18\t \x01(\x0b\x32\x1a.samara.exchange.v1.GetLogH\x00\x12.\n\x07records\x18\x10 \x01(\x0b\x32\x1b.samara.exchange.v1.RecordsH\x00\x12(\n\x04node\x18\x11 \x01(\x0b\x32\x18.samara.exchange.v1.NodeH\x00\x12(\n\x04have\x18\x12 \x01(\x0b\x32\x18.samara.exchange.v1.HaveH\x00\x12*\n\x05\x63hunk\x18\x13 \x01(\x0b\x32\x19.samara.exchange.v1.ChunkH\x00\x12\x31\n\tnot_found\x18\x14 \x01(\x0b\x32\x1c.samara.exchange.v1.NotFoundH\x00\x12(\n\x04\x62usy\x18\x15 \x01(\x0b\x32\x18.samara.exchange.v1.BusyH\x00\x12.\n\x07refused\x18\x16 \x01(\x0b\x32\x1b.samara.exchange.v1.RefusedH\x00\x12&\n\x03log\x18\x17 \x01(\x0b\x32\x17.samara.exchange.v1.LogH\x00\x42\t\n\x07message\"{\n\x05Hello\x12\x10\n\x08versions\x18\x01 \x03(\x04\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x13\n\x0bmax_payload\x18\x03 \x01(\x04\x12\x17\n\x0fmax_outstanding\x18\x04 \x01(\x04\x12\x11\n\tencodings\x18\x05 \x03(\x04\x12\r\n\x05\x61gent\x18\x06 \x01(\t\">\n\nGetRecords\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x11\n\tpublisher\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\"D\n\x07Records\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05roots\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x08\x12\r\n\x05sizes\x18\x04 \x03(\x04\"8\n\x06GetLog\x12\x11\n\tpublisher\x18\x01 \x01(\x0c\x12\x0c\n\x04root\x18\x02 \x01(\x04\x12\r\n\x05\x66irst\x18\x03 \x01(\x04\"w\n\x03Log\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05roots\x18\x02 \x01(\x04\x12\r\n\x05\x66orks\x18\x03 \x01(\x04\x12\x13\n\x0brevocations\x18\x04 \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x05 \x01(\x04\x12\x0e\n\x06newest\x18\x06 \x01(\x04\x12\r\n\x05sizes\x18\x07 \x03(\x04\"+\n\x08GetNodes\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0e\n\x06hashes\x18\x02 \x03(\x0c\"\x15\n\x04Node\x12\r\n\x05index\x18\x01 \x01(\x04\"j\n\x0bHaveRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0f\n\x05\x66iles\x18\x02 \x01(\x08H\x00\x12\x10\n\x06stream\x18\x03 \x01(\x04H\x00\x12\r\n\x05\x66irst\x18\x04 \x01(\x04\x12\r\n\x05\x62\x61ses\x18\x05 \x03(\x0c\x42\t\n\x07subject\"3\n\x04Have\x12\r\n\x05total\x18\x01 \x01(\x04\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\r\n\x05whole\x18\x03 \x01(\x08\"g\n\x04Want\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0e\n\x06stream\x18\x02 \x01(\x04\x12\r\n\x05\x66irst\x18\x03 \x01(\x04\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x11\n\tencodings\x18\x05 \x03(\x04\x12\r\n\x05\x62\x61ses\x18\x06 \x03(\x0c\"n\n\x05\x43hunk\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x10\n\x08\x65ncoding\x18\x02 \x01(\x04\x12\x0c\n\x04\x62\x61se\x18\x03 \x01(\x0c\x12\x14\n\x0cpayload_hash\x18\x04 \x01(\x0c\x12\r\n\x05\x63ount\x18\x05 \x01(\x04\x12\x11\n\tpassed_on\x18\x06 \x01(\x08\"\n\n\x08NotFound\"\x08\n\x06\x43\x61ncel\"\x18\n\x04\x42usy\x12\x10\n\x08retry_ms\x18\x01 \x01(\x04\"\x17\n\x07Refused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,31 +32,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'samara.protocol.exchange.ex
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HEADER']._serialized_start=64
-  _globals['_HEADER']._serialized_end=731
-  _globals['_HELLO']._serialized_start=733
-  _globals['_HELLO']._serialized_end=856
-  _globals['_GETRECORDS']._serialized_start=858
-  _globals['_GETRECORDS']._serialized_end=920
-  _globals['_RECORDS']._serialized_start=922
-  _globals['_RECORDS']._serialized_end=990
-  _globals['_GETNODES']._serialized_start=992
-  _globals['_GETNODES']._serialized_end=1035
-  _globals['_NODE']._serialized_start=1037
-  _globals['_NODE']._serialized_end=1058
-  _globals['_HAVEREQUEST']._serialized_start=1060
-  _globals['_HAVEREQUEST']._serialized_end=1166
-  _globals['_HAVE']._serialized_start=1168
-  _globals['_HAVE']._serialized_end=1219
-  _globals['_WANT']._serialized_start=1221
-  _globals['_WANT']._serialized_end=1324
-  _globals['_CHUNK']._serialized_start=1326
-  _globals['_CHUNK']._serialized_end=1436
-  _globals['_NOTFOUND']._serialized_start=1438
-  _globals['_NOTFOUND']._serialized_end=1448
-  _globals['_CANCEL']._serialized_start=1450
-  _globals['_CANCEL']._serialized_end=1458
-  _globals['_BUSY']._serialized_start=1460
-  _globals['_BUSY']._serialized_end=1484
-  _globals['_REFUSED']._serialized_start=1486
-  _globals['_REFUSED']._serialized_end=1509
+  _globals['_HEADER']._serialized_end=818
+  _globals['_HELLO']._serialized_start=820
+  _globals['_HELLO']._serialized_end=943
+  _globals['_GETRECORDS']._serialized_start=945
+  _globals['_GETRECORDS']._serialized_end=1007
+  _globals['_RECORDS']._serialized_start=1009
+  _globals['_RECORDS']._serialized_end=1077
+  _globals['_GETLOG']._serialized_start=1079
+  _globals['_GETLOG']._serialized_end=1135
+  _globals['_LOG']._serialized_start=1137
+  _globals['_LOG']._serialized_end=1256
+  _globals['_GETNODES']._serialized_start=1258
+  _globals['_GETNODES']._serialized_end=1301
+  _globals['_NODE']._serialized_start=1303
+  _globals['_NODE']._serialized_end=1324
+  _globals['_HAVEREQUEST']._serialized_start=1326
+  _globals['_HAVEREQUEST']._serialized_end=1432
+  _globals['_HAVE']._serialized_start=1434
+  _globals['_HAVE']._serialized_end=1485
+  _globals['_WANT']._serialized_start=1487
+  _globals['_WANT']._serialized_end=1590
+  _globals['_CHUNK']._serialized_start=1592
+  _globals['_CHUNK']._serialized_end=1702
+  _globals['_NOTFOUND']._serialized_start=1704
+  _globals['_NOTFOUND']._serialized_end=1714
+  _globals['_CANCEL']._serialized_start=1716
+  _globals['_CANCEL']._serialized_end=1724
+  _globals['_BUSY']._serialized_start=1726
+  _globals['_BUSY']._serialized_end=1750
+  _globals['_REFUSED']._serialized_start=1752
+  _globals['_REFUSED']._serialized_end=1775
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Header(_message.Message):
-    __slots__ = ("payload_length", "id", "hello", "get_records", "get_nodes", "have_request", "want", "cancel", "records", "node", "have", "chunk", "not_found", "busy", "refused")
+    __slots__ = ("payload_length", "id", "hello", "get_records", "get_nodes", "have_request", "want", "cancel", "get_log", "records", "node", "have", "chunk", "not_found", "busy", "refused", "log")
     PAYLOAD_LENGTH_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class Header(_message.Message):
     HAVE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     WANT_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
+    GET_LOG_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     HAVE_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +25,7 @@ class Header(_message.Message):
     NOT_FOUND_FIELD_NUMBER: _ClassVar[int]
     BUSY_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
     payload_length: int
     id: int
     hello: Hello
@@ -32,6 +34,7 @@ class Header(_message.Message):
     have_request: HaveRequest
     want: Want
     cancel: Cancel
+    get_log: GetLog
     records: Records
     node: Node
     have: Have
@@ -39,7 +42,8 @@ class Header(_message.Message):
     not_found: NotFound
     busy: Busy
     refused: Refused
-    def __init__(self, payload_length: _Optional[int] = ..., id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., get_records: _Optional[_Union[GetRecords, _Mapping]] = ..., get_nodes: _Optional[_Union[GetNodes, _Mapping]] = ..., have_request: _Optional[_Union[HaveRequest, _Mapping]] = ..., want: _Optional[_Union[Want, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., node: _Optional[_Union[Node, _Mapping]] = ..., have: _Optional[_Union[Have, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., not_found: _Optional[_Union[NotFound, _Mapping]] = ..., busy: _Optional[_Union[Busy, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ...) -> None: ...
+    log: Log
+    def __init__(self, payload_length: _Optional[int] = ..., id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., get_records: _Optional[_Union[GetRecords, _Mapping]] = ..., get_nodes: _Optional[_Union[GetNodes, _Mapping]] = ..., have_request: _Optional[_Union[HaveRequest, _Mapping]] = ..., want: _Optional[_Union[Want, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., get_log: _Optional[_Union[GetLog, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., node: _Optional[_Union[Node, _Mapping]] = ..., have: _Optional[_Union[Have, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., not_found: _Optional[_Union[NotFound, _Mapping]] = ..., busy: _Optional[_Union[Busy, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("versions", "features", "max_payload", "max_outstanding", "encodings", "agent")
@@ -78,6 +82,34 @@ class Records(_message.Message):
     head: bool
     sizes: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, index: _Optional[int] = ..., roots: _Optional[int] = ..., head: _Optional[bool] = ..., sizes: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class GetLog(_message.Message):
+    __slots__ = ("publisher", "root", "first")
+    PUBLISHER_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    publisher: bytes
+    root: int
+    first: int
+    def __init__(self, publisher: _Optional[bytes] = ..., root: _Optional[int] = ..., first: _Optional[int] = ...) -> None: ...
+
+class Log(_message.Message):
+    __slots__ = ("index", "roots", "forks", "revocations", "entries", "newest", "sizes")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ROOTS_FIELD_NUMBER: _ClassVar[int]
+    FORKS_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    roots: int
+    forks: int
+    revocations: int
+    entries: int
+    newest: int
+    sizes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, index: _Optional[int] = ..., roots: _Optional[int] = ..., forks: _Optional[int] = ..., revocations: _Optional[int] = ..., entries: _Optional[int] = ..., newest: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GetNodes(_message.Message):
     __slots__ = ("content", "hashes")

@@ -18,11 +18,13 @@ from samara.protocol.exchange.messages import (
     Busy,
     Cancel,
     Chunk,
+    GetLog,
     GetNodes,
     GetRecords,
     Have,
     HaveRequest,
     Hello,
+    LogPart,
     Message,
     Node,
     NotFound,
@@ -37,6 +39,9 @@ from samara.protocol.limits import (
     MAX_BASES,
     MAX_ENCODINGS,
     MAX_FEATURES,
+    MAX_LOG_ENTRIES,
+    MAX_LOG_FORKS,
+    MAX_LOG_REVOCATIONS,
     MAX_NODE_HASHES,
     MAX_ROOT_CHAIN,
     MAX_VERSIONS,
@@ -111,6 +116,8 @@ def _fill(header: pb.Header, message: Message) -> None:
             header.get_nodes.CopyFrom(pb.GetNodes(content=content, hashes=hashes))
         case GetRecords(release=release, publisher=publisher, name=name):
             header.get_records.CopyFrom(pb.GetRecords(release=release or b"", publisher=publisher or b"", name=name))
+        case GetLog(publisher=publisher, root=root, first=first):
+            header.get_log.CopyFrom(pb.GetLog(publisher=publisher, root=root, first=first))
         case Hello():
             header.hello.CopyFrom(
                 pb.Hello(
@@ -124,6 +131,18 @@ def _fill(header: pb.Header, message: Message) -> None:
             )
         case RecordsPart(index=index, roots=roots, head=head, sizes=sizes):
             header.records.CopyFrom(pb.Records(index=index, roots=roots, head=head, sizes=sizes))
+        case LogPart():
+            header.log.CopyFrom(
+                pb.Log(
+                    index=message.index,
+                    roots=message.roots,
+                    forks=message.forks,
+                    revocations=message.revocations,
+                    entries=message.entries,
+                    newest=message.newest,
+                    sizes=message.sizes,
+                )
+            )
         case Node(index=index):
             header.node.SetInParent()
             header.node.index = index
@@ -167,6 +186,9 @@ def _message(header: pb.Header) -> Message:
                 None if publisher is None else PublisherId(publisher),
                 asked.name,
             )
+        case "get_log":
+            wanted = header.get_log
+            return GetLog(id, PublisherId(hash32(wanted.publisher)), wanted.root, wanted.first)
         case "cancel":
             return Cancel(id)
         case "hello":
@@ -175,6 +197,8 @@ def _message(header: pb.Header) -> Message:
             part = header.records
             at_most(len(part.sizes), MAX_ROOT_CHAIN + 2, "envelopes")
             return RecordsPart(id, part.index, part.roots, part.head, tuple(part.sizes))
+        case "log":
+            return _log(id, header.log)
         case "node":
             return Node(id, header.node.index)
         case "have":
@@ -208,6 +232,12 @@ def _have_request(id: int, asked: pb.HaveRequest) -> HaveRequest:  # noqa: A002
         raise WrongMessage("HAVE_REQUEST names neither the files nor a stream")
     stream = asked.stream if subject == "stream" else None
     return HaveRequest(id, ContentId(hash32(asked.content)), stream, asked.first, _bases(asked.bases))
+
+
+def _log(id: int, log: pb.Log) -> LogPart:  # noqa: A002
+    most = MAX_ROOT_CHAIN + 2 * MAX_LOG_FORKS + MAX_LOG_REVOCATIONS + MAX_LOG_ENTRIES
+    at_most(len(log.sizes), most, "envelopes")
+    return LogPart(id, log.index, log.roots, log.forks, log.revocations, log.entries, log.newest, tuple(log.sizes))
 
 
 def _bases(bases: Sequence[bytes]) -> tuple[ContentId, ...]:

@@ -24,11 +24,13 @@ __all__ = [
     "Busy",
     "Cancel",
     "Chunk",
+    "GetLog",
     "GetNodes",
     "GetRecords",
     "Have",
     "HaveRequest",
     "Hello",
+    "LogPart",
     "Message",
     "Node",
     "NotFound",
@@ -89,6 +91,16 @@ class GetRecords:
     release: ReleaseId | None = None
     publisher: PublisherId | None = None
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GetLog:
+    """Asks for a publisher's roots beyond version `root` (0: all), and its log from the position `first` on."""
+
+    id: int
+    publisher: PublisherId
+    root: int
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +181,41 @@ class RecordsPart:
 
 
 @dataclass(frozen=True, slots=True)
+class LogPart:
+    """Envelopes of an answer to `GetLog`, whole, one after another in the payload.
+
+    Attributes:
+        id: The request.
+        index: Number of the first envelope of this part within the answer.
+        roots: Roots of the whole answer; they come first.
+        forks: Proofs of forks that follow, two envelopes each.
+        revocations: Revocations that follow, which are not among the entries.
+        entries: Records of the log that follow, by position.
+        newest: Position of the newest record that the peer has; 0 when it has none.
+        sizes: Bytes of each envelope of this part.
+    """
+
+    id: int
+    index: int
+    roots: int
+    forks: int
+    revocations: int
+    entries: int
+    newest: int
+    sizes: tuple[int, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """What every part of an answer says alike."""
+        return self.roots, self.forks, self.revocations, self.entries, self.newest
+
+    @property
+    def total(self) -> int:
+        """Envelopes of the whole answer."""
+        return self.roots + 2 * self.forks + self.revocations + self.entries
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """The payload is node number `index` of those that `GetNodes` named."""
 
@@ -232,6 +279,6 @@ class Refused:
     code: int
 
 
-Request: TypeAlias = GetRecords | GetNodes | HaveRequest | Want
-Answer: TypeAlias = RecordsPart | Node | Have | Chunk | NotFound | Busy | Refused
+Request: TypeAlias = GetRecords | GetLog | GetNodes | HaveRequest | Want
+Answer: TypeAlias = RecordsPart | LogPart | Node | Have | Chunk | NotFound | Busy | Refused
 Message: TypeAlias = Hello | Request | Cancel | Unknown | Answer

@@ -19,11 +19,13 @@ from samara.protocol.exchange.messages import (
     Busy,
     Cancel,
     Chunk,
+    GetLog,
     GetNodes,
     GetRecords,
     Have,
     HaveRequest,
     Hello,
+    LogPart,
     Message,
     Node,
     NotFound,
@@ -42,9 +44,13 @@ from samara.protocol.limits import (
     MAX_ENVELOPE,
     MAX_FEATURES,
     MAX_FILES,
+    MAX_LOG_ENTRIES,
+    MAX_LOG_FORKS,
+    MAX_LOG_REVOCATIONS,
     MAX_NODE_ENTRIES,
     MAX_NODE_HASHES,
     MAX_PAYLOAD,
+    MAX_POSITION,
     MAX_RETRY_MS,
     MAX_ROOT_CHAIN,
     MAX_RUN,
@@ -75,7 +81,7 @@ def payload_bounds(message: Message) -> tuple[int, int]:
             return count, min(count * MAX_CHUNK, MAX_PAYLOAD) if encoding == RAW else MAX_PAYLOAD
         case Node():
             return _NODE_BYTES
-        case RecordsPart(sizes=sizes):
+        case RecordsPart(sizes=sizes) | LogPart(sizes=sizes):
             return sum(sizes), sum(sizes)
         case Have(whole=False, total=total, first=first):
             page = (min(total - first, MAX_BITS_PAGE) + 7) // 8
@@ -106,10 +112,16 @@ def check(message: Message, payload_length: int) -> None:
                 hash32(value)
         case GetRecords():
             _check_get_records(message)
+        case GetLog(publisher=publisher, root=root, first=first):
+            hash32(publisher)
+            within(root, 0, MAX_ROOT_CHAIN, "the root of GET_LOG")
+            within(first, 1, MAX_POSITION, "the first position of GET_LOG")
         case Hello():
             _check_hello(message)
         case RecordsPart():
             _check_records(message)
+        case LogPart():
+            _check_log(message)
         case Node(index=index):
             within(index, 0, MAX_NODE_HASHES - 1, "the index of a NODE")
         case Have():
@@ -178,9 +190,24 @@ def _check_records(part: RecordsPart) -> None:
     within(part.roots, 1, MAX_ROOT_CHAIN, "the roots of RECORDS")
     within(part.index, 0, part.total - 1, "the index of RECORDS")
     within(len(part.sizes), 1, part.total - part.index, "the envelopes of RECORDS")
-    for size in part.sizes:
+    _check_sizes(part.sizes)
+
+
+def _check_log(part: LogPart) -> None:
+    at_most(part.roots, MAX_ROOT_CHAIN, "the roots of LOG")
+    at_most(part.forks, MAX_LOG_FORKS, "the proofs of LOG")
+    at_most(part.revocations, MAX_LOG_REVOCATIONS, "the revocations of LOG")
+    at_most(part.newest, MAX_POSITION, "the newest position of LOG")
+    within(part.entries, min(part.newest, 1), min(part.newest, MAX_LOG_ENTRIES), "the entries of LOG")
+    within(part.index, 0, max(part.total - 1, 0), "the index of LOG")
+    within(len(part.sizes), min(part.total, 1), part.total - part.index, "the envelopes of LOG")
+    _check_sizes(part.sizes)
+
+
+def _check_sizes(sizes: Sequence[int]) -> None:
+    for size in sizes:
         within(size, 1, MAX_ENVELOPE, "bytes of an envelope")
-    at_most(sum(part.sizes), MAX_PAYLOAD, "bytes of envelopes in one RECORDS")
+    at_most(sum(sizes), MAX_PAYLOAD, "bytes of envelopes in one payload")
 
 
 def _check_have(have: Have) -> None:

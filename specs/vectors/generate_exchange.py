@@ -51,6 +51,7 @@ WANT = say(1, want=pb.Want(content=A, stream=1, first=4, count=2, encodings=[0])
 NODES = say(1, get_nodes=pb.GetNodes(content=A, hashes=[B, C]))
 HAVE = say(1, have_request=pb.HaveRequest(content=A, stream=1))
 RECORDS = say(1, get_records=pb.GetRecords(release=A))
+LOG = say(1, get_log=pb.GetLog(publisher=A, root=2, first=5))
 
 
 def chunk(index: int, length: int, id: int = 1, **fields: Any) -> str:  # noqa: A002, ANN401
@@ -96,6 +97,16 @@ def messages() -> list[dict[str, Any]]:
             release=None,
             publisher=b,
             name="tiny-model",
+        ),
+        row("a log", LOG, "GetLog", id=1, publisher=a, root=2, first=5),
+        row(
+            "a log from its beginning, of a publisher that is not known",
+            say(1, get_log=pb.GetLog(publisher=B, first=1)),
+            "GetLog",
+            id=1,
+            publisher=b,
+            root=0,
+            first=1,
         ),
         row("nodes", NODES, "GetNodes", id=1, content=a, hashes=[b, c]),
         row("have, of a stream", HAVE, "HaveRequest", id=1, content=a, stream=1, first=0, bases=[]),
@@ -153,6 +164,33 @@ def messages() -> list[dict[str, Any]]:
             roots=1,
             head=True,
             sizes=[10, 20, 30],
+        ),
+        row(
+            "a page of a log with all there is",
+            say(1, 28, log=pb.Log(index=0, roots=1, forks=1, revocations=1, entries=3, newest=9, sizes=range(1, 8))),
+            "LogPart",
+            28,
+            id=1,
+            index=0,
+            roots=1,
+            forks=1,
+            revocations=1,
+            entries=3,
+            newest=9,
+            sizes=[1, 2, 3, 4, 5, 6, 7],
+        ),
+        row(
+            "a log of which there is nothing",
+            say(1, log=pb.Log()),
+            "LogPart",
+            id=1,
+            index=0,
+            roots=0,
+            forks=0,
+            revocations=0,
+            entries=0,
+            newest=0,
+            sizes=[],
         ),
         row("the largest node", say(1, 327_704, node=pb.Node(index=63)), "Node", 327_704, id=1, index=63),
         row("have, nine bits", say(1, 2, have=pb.Have(total=9)), "Have", 2, id=1, total=9, first=0, whole=False),
@@ -212,7 +250,7 @@ def messages() -> list[dict[str, Any]]:
         row("not found", say(1, not_found=pb.NotFound()), "NotFound", id=1),
         row("busy", say(1, busy=pb.Busy(retry_ms=3_600_000)), "Busy", id=1, retry_ms=3_600_000),
         row("refused", say(1, refused=pb.Refused(code=3)), "Refused", id=1, code=3),
-        row("a request of a later version", frame(header(5) + bytes.fromhex("4a021801")), "Unknown", id=5),
+        row("a request of a later version", frame(header(5) + bytes.fromhex("52021801")), "Unknown", id=5),
         row("an unknown field", frame(header(1, cancel=pb.Cancel()) + bytes.fromhex("f80701")), "Cancel", id=1),
     ]
 
@@ -238,6 +276,9 @@ def violations() -> list[dict[str, Any]]:
 
     def page(index: int, sizes: list[int], roots: int = 1) -> str:
         return say(1, sum(sizes), records=pb.Records(index=index, roots=roots, sizes=sizes))
+
+    def log(index: int, sizes: list[int], **counts: int) -> str:
+        return say(1, sum(sizes), log=pb.Log(index=index, sizes=sizes, **counts))
 
     of_base = pb.HaveRequest(content=A, stream=1, bases=[A[1:]])
     many = [say(i, have_request=pb.HaveRequest(content=A, files=True)) for i in range(1, 34)]
@@ -276,7 +317,7 @@ def violations() -> list[dict[str, Any]]:
         acceptor("an id twice", HELLO, WANT, WANT),
         acceptor("more requests than are served", HELLO, *many),
         acceptor("a request with a payload", HELLO, say(1, 1, get_records=pb.GetRecords(release=A))),
-        acceptor("an unknown request with a payload", HELLO, frame(header(1, 1) + bytes.fromhex("4a00"))),
+        acceptor("an unknown request with a payload", HELLO, frame(header(1, 1) + bytes.fromhex("5200"))),
         acceptor("an answer from the opener", HELLO, chunk(0, 1)),
         acceptor("CANCEL of what was never asked", HELLO, say(1, cancel=pb.Cancel())),
         acceptor("CANCEL twice", HELLO, WANT, say(1, cancel=pb.Cancel()), say(1, cancel=pb.Cancel())),
@@ -295,6 +336,11 @@ def violations() -> list[dict[str, Any]]:
         acceptor("a release and a name", HELLO, say(1, get_records=pb.GetRecords(release=A, name="n"))),
         acceptor("neither release nor publisher", HELLO, say(1, get_records=pb.GetRecords())),
         acceptor("a name that no release can have", HELLO, say(1, get_records=pb.GetRecords(publisher=B, name="-n"))),
+        acceptor("a log of a publisher of 31 bytes", HELLO, say(1, get_log=pb.GetLog(publisher=A[1:], first=1))),
+        acceptor("a log from position 0", HELLO, say(1, get_log=pb.GetLog(publisher=A))),
+        acceptor("a log from a position beyond 2^53", HELLO, say(1, get_log=pb.GetLog(publisher=A, first=1 << 53))),
+        acceptor("a log after root 257", HELLO, say(1, get_log=pb.GetLog(publisher=A, root=257, first=1))),
+        acceptor("LOG from the opener", HELLO, log(0, [])),
         acceptor("17 bases of have", HELLO, say(1, have_request=pb.HaveRequest(content=A, stream=1, bases=[A] * 17))),
         acceptor("a base of have of 31 bytes", HELLO, say(1, have_request=of_base)),
         acceptor("have of nothing", HELLO, say(1, have_request=pb.HaveRequest(content=A))),
@@ -321,7 +367,7 @@ def violations() -> list[dict[str, Any]]:
         opener("two chunks of more than a payload", WANT, chunk(0, (1 << 20) + 1, count=2)),
         opener("two chunks in one encoded payload", WANT, chunk(0, 2, count=2, encoding=1, payload_hash=B)),
         opener("a node for a want", WANT, say(1, 60, node=pb.Node())),
-        opener("an unknown answer", WANT, frame(header(1) + bytes.fromhex("ba0100"))),
+        opener("an unknown answer", WANT, frame(header(1) + bytes.fromhex("c20100"))),
         opener("nodes out of order", NODES, say(1, 60, node=pb.Node(index=1))),
         opener("a node that is too short", NODES, say(1, 59, node=pb.Node())),
         opener("a node that is too long", NODES, say(1, 327_705, node=pb.Node())),
@@ -342,6 +388,31 @@ def violations() -> list[dict[str, Any]]:
         opener("records above 4 MiB", RECORDS,
                *(part for i in range(4) for part in (page(i, [1 << 20], roots=9), ["00", 1 << 20])),
                page(4, [1], roots=9)),
+        opener("records for a log", LOG, page(0, [9])),
+        opener("a log for records", RECORDS, log(0, [9], entries=1, newest=1)),
+        opener("255 roots after root 2", LOG, log(0, [9], roots=255)),
+        opener("17 proofs of forks", LOG, log(0, [9], forks=17)),
+        opener("257 revocations", LOG, log(0, [9], revocations=257)),
+        opener("4097 entries", LOG, log(0, [9], entries=4097, newest=4097)),
+        opener("more entries than the log has", LOG, log(0, [9], entries=2, newest=1)),
+        opener("a newest record, and no entry", LOG, log(0, [9], roots=1, newest=1)),
+        opener("a newest position beyond 2^53", LOG, log(0, [9], entries=1, newest=1 << 53)),
+        opener("a log that skips an envelope", LOG, log(1, [9], entries=2, newest=2)),
+        opener("a log with an empty envelope", LOG, log(0, [0], entries=1, newest=1)),
+        opener("a log with an envelope above 1 MiB", LOG, log(0, [(1 << 20) + 1], entries=1, newest=1)),
+        opener("a log without the envelopes that it has", LOG, log(0, [], entries=1, newest=1)),
+        opener("a log with an envelope that it has not", LOG, log(0, [9])),
+        opener("more envelopes of a log than there are", LOG, log(0, [9, 9], entries=1, newest=1)),
+        opener("sizes of a log that do not add up",
+               LOG, say(1, 17, log=pb.Log(entries=2, newest=2, sizes=[9, 9]))),
+        opener("a log that changes its mind",
+               LOG, log(0, [9], entries=2, newest=2), ["00", 9], log(1, [9], entries=2, newest=3)),
+        opener("a log after its end",
+               LOG, log(0, [9], entries=1, newest=1), ["00", 9], log(1, [9], entries=2, newest=2)),
+        opener("a log after it was empty", LOG, log(0, []), log(0, [])),
+        opener("a log above 4 MiB", LOG,
+               *(part for i in range(4) for part in (log(i, [1 << 20], entries=5, newest=5), ["00", 1 << 20])),
+               log(4, [1], entries=5, newest=5)),
         opener("busy for more than an hour", WANT, say(1, busy=pb.Busy(retry_ms=3_600_001))),
         opener("refused without a code", WANT, say(1, refused=pb.Refused())),
     ]  # fmt: skip

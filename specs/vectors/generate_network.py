@@ -36,7 +36,7 @@ def routing() -> list[Vector]:
     ids = {"zero": bytes(32), "content": blake3(b"samara vector content").digest()}
     vectors = [
         {"name": f"{kind} of {name}", "kind": kind, "id": value.hex(), "key": routing_key(kind, value).hex()}
-        for kind in ("content", "release")
+        for kind in ("content", "release", "log")
         for name, value in ids.items()
     ]
     for name in ("tiny", "llama-3.2", "a" * 96):

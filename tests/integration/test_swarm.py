@@ -345,7 +345,11 @@ async def test_an_unlisted_release_goes_to_who_has_the_link(tmp_path: Path, anno
         listed = Source.publish(a.store, tmp_path / "files")  # the same bytes, said to be public this time
         a.library_changed()
         await until(lambda: announced.now, "something is announced")
-        assert announced.ever == {routing_key("release", listed.release), routing_key("content", listed.content)}
+        assert announced.ever == {
+            routing_key("release", listed.release),
+            routing_key("content", listed.content),
+            routing_key("log", publisher),
+        }
         got = await fetch(b, f"{format_record(publisher)}/files", [a])
         assert got.release == format_record(listed.release)
 

@@ -15,7 +15,9 @@ from samara.node.network.caps import Pauses
 from samara.node.network.transport import PeerAddress
 from samara.protocol.errors import NetworkError
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Piece, Records, Run
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, LogPage, Piece, Records, Run
+from samara.protocol.trust import Ledger
+from samara.protocol.trust.passing import page_of
 
 T = TypeVar("T")
 
@@ -161,6 +163,7 @@ class MemoryShelf:
     nodes: dict[Digest, bytes] = field(default_factory=dict)
     release: tuple[ReleaseId, Records] | None = None
     heads: dict[tuple[PublisherId, str], Records] = field(default_factory=dict)
+    ledgers: dict[PublisherId, Ledger] = field(default_factory=dict)
     stranger: str = ""
     before_read: Callable[[int], None] = lambda first: None
     reads: list[tuple[int, int, int]] = field(default_factory=list)
@@ -180,6 +183,10 @@ class MemoryShelf:
 
     def latest(self, publisher: PublisherId, name: str, peer: str) -> Records | None:
         return None if peer == self.stranger else self.heads.get((publisher, name))
+
+    def log(self, publisher: PublisherId, root: int, first: int, peer: str) -> LogPage | None:
+        ledger = self.ledgers.get(publisher)
+        return None if ledger is None or peer == self.stranger else page_of(ledger, root, first)
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         return self.nodes.get(node) if self._shows(content, peer) else None

@@ -36,6 +36,7 @@ from samara.protocol.exchange.messages import (
     SPOKEN,
     Busy,
     Chunk,
+    GetLog,
     GetNodes,
     GetRecords,
     Have,
@@ -45,6 +46,8 @@ from samara.protocol.exchange.messages import (
     Node,
     NotFound,
     RecordsPart,
+    Refusal,
+    Refused,
     Want,
 )
 from samara.protocol.ids import Digest, digest
@@ -124,6 +127,8 @@ class Plain:
                 await self.have(message)
             case Want():
                 await self.want(message)
+            case GetLog():
+                await self.log(message)
             case _:
                 pass
 
@@ -143,6 +148,10 @@ class Plain:
         sizes = tuple(map(len, envelopes))
         part = RecordsPart(asked.id, 0, len(found.roots), found.head is not None, sizes)
         await self.say(part, b"".join(envelopes))
+
+    async def log(self, asked: GetLog) -> None:
+        """Answer as a peer does that is older than this question."""
+        await self.say(Refused(asked.id, Refusal.UNKNOWN))
 
     async def nodes(self, asked: GetNodes) -> None:
         for index, name in enumerate(asked.hashes):

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import final
 
 import trio
@@ -41,11 +42,13 @@ from samara.protocol.exchange.messages import (
     SPOKEN,
     Busy,
     Chunk,
+    GetLog,
     GetNodes,
     GetRecords,
     Have,
     HaveRequest,
     Hello,
+    LogPart,
     NotFound,
     RecordsPart,
     Refused,
@@ -55,7 +58,7 @@ from samara.protocol.exchange.messages import (
 from samara.protocol.exchange.session import Answered, Ended, Finished, Opened, Opener, OpenerEvent, Payload
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, MAX_BITS_PAGE, MAX_NODE_HASHES, PROGRESS_RATE, PROGRESS_WINDOW
-from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Records
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, LogPage, Records
 
 __all__ = ["Deliver", "ExchangeClient"]
 
@@ -191,6 +194,26 @@ class ExchangeClient:
         """
         return await self._records(lambda number: GetRecords(number, publisher=publisher, name=name))
 
+    async def log(self, publisher: PublisherId, root: int, first: int) -> LogPage:
+        """Return a page of what the peer knows of a publisher; nothing in it is verified.
+
+        Args:
+            publisher: Whose.
+            root: The version of the newest root that is known here; 0 when none is.
+            first: The first position of the log that is wanted, ≥ 1.
+
+        Raises:
+            PeerRefusedError: No; with code 1 the peer is older than this question.
+            SamaraError: As `records`.
+        """
+        envelopes, part = await self._envelopes(lambda number: GetLog(number, publisher, root, first))
+        assert isinstance(part, LogPart)  # noqa: S101 - the machine saw to it
+        rest = iter(envelopes)
+        roots = tuple(islice(rest, part.roots))
+        forks = tuple((next(rest), next(rest)) for _ in range(part.forks))
+        revocations = tuple(islice(rest, part.revocations))
+        return LogPage(roots, forks, revocations, tuple(rest), part.newest)
+
     async def nodes(self, content: ContentId, hashes: Sequence[Digest]) -> list[bytes]:
         """Return chunk-list nodes of a content, each with the hash that was asked, in the order of `hashes`.
 
@@ -271,20 +294,26 @@ class ExchangeClient:
     # --- requests ---
 
     async def _records(self, build: _BUILD) -> Records:
+        envelopes, part = await self._envelopes(build)
+        assert isinstance(part, RecordsPart)  # noqa: S101 - the machine saw to it
+        roots = tuple(envelopes[: part.roots])
+        return Records(roots, envelopes[part.roots], envelopes[-1] if part.head else None)
+
+    async def _envelopes(self, build: _BUILD) -> tuple[list[bytes], RecordsPart | LogPart]:
+        """Return the envelopes of an answer, and what its parts say that they are."""
         envelopes: list[bytes] = []
         asked = await self._ask(build)
         try:
             while True:
                 answered = await self._next(asked)
                 part = answered.answer
-                assert isinstance(part, RecordsPart)  # noqa: S101 - the machine saw to it
+                assert isinstance(part, RecordsPart | LogPart)  # noqa: S101 - the machine saw to it
                 start = 0
                 for size in part.sizes:
                     envelopes.append(bytes(answered.payload[start : start + size]))
                     start += size
                 if answered.last:
-                    roots = tuple(envelopes[: part.roots])
-                    return Records(roots, envelopes[part.roots], envelopes[-1] if part.head else None)
+                    return envelopes, part
         finally:
             self._drop(asked)
 

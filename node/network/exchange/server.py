@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol, TypeVar, final
@@ -38,11 +38,13 @@ from samara.protocol.exchange.messages import (
     Answer,
     Busy,
     Chunk,
+    GetLog,
     GetNodes,
     GetRecords,
     Have,
     HaveRequest,
     Hello,
+    LogPart,
     Node,
     NotFound,
     RecordsPart,
@@ -68,7 +70,7 @@ from samara.protocol.limits import (
     PROGRESS_RATE,
     PROGRESS_WINDOW,
 )
-from samara.protocol.ports import Accepts, Piece, Records, Shelf
+from samara.protocol.ports import Accepts, LogPage, Piece, Records, Shelf
 
 __all__ = ["Blocking", "Service", "WorkerThreads", "serve_stream"]
 
@@ -253,7 +255,7 @@ class _ServerSession:
                     return True
                 case Opened():
                     self._idle_since = trio.current_time()
-                case GetRecords() | GetNodes() | HaveRequest() | Want() | Unknown():
+                case GetRecords() | GetLog() | GetNodes() | HaveRequest() | Want() | Unknown():
                     self._to_fetch.send_nowait(event)
                 case _:
                     pass  # CANCEL: the machine knows, and fetcher and writer ask it
@@ -294,6 +296,8 @@ class _ServerSession:
                     await self._answer_nodes(request)
                 case GetRecords():
                     await self._answer_records(request)
+                case GetLog():
+                    await self._answer_log(request)
                 case Unknown():
                     await self._emit((Refused(request.id, Refusal.UNKNOWN), b""))
         except _ShelfFailed:
@@ -404,6 +408,13 @@ class _ServerSession:
             return await self._emit((NotFound(asked.id), b""))
         return await self._emit(*_records_answers(asked.id, records))
 
+    async def _answer_log(self, asked: GetLog) -> None:
+        peer = self._stream.peer
+        page = await self._ask_shelf(lambda: self._shelf.log(asked.publisher, asked.root, asked.first, peer))
+        if page is None:
+            return await self._emit((NotFound(asked.id), b""))
+        return await self._emit(*_log_answers(asked, page))
+
     # --- writer ---
 
     async def _write(self) -> None:
@@ -499,18 +510,41 @@ def _records_answers(id: int, records: Records) -> list[tuple[Answer, bytes]]:  
     """Return the envelopes of `records` in as few parts as can be."""
     head = () if records.head is None else (records.head,)
     envelopes: Sequence[bytes] = (*records.roots, records.release, *head)
-    sizes = [len(envelope) for envelope in envelopes]
     roots = len(records.roots)
-    if not 1 <= roots <= MAX_ROOT_CHAIN or sum(sizes) > MAX_RECORDS or not 0 < min(sizes) <= max(sizes) <= MAX_ENVELOPE:
+    if not 1 <= roots <= MAX_ROOT_CHAIN or not _fit(envelopes):
         return [(Refused(id, Refusal.LIMIT), b"")]
-    answers: list[tuple[Answer, bytes]] = []
+    return [
+        (RecordsPart(id, start, roots, records.head is not None, sizes), payload)
+        for start, sizes, payload in _parts(envelopes)
+    ]
+
+
+def _log_answers(asked: GetLog, page: LogPage) -> list[tuple[Answer, bytes]]:
+    """Return the envelopes of a page in as few parts as can be."""
+    counts = len(page.roots), len(page.forks), len(page.revocations), len(page.entries)
+    envelopes = page.envelopes
+    if not envelopes:
+        return [(LogPart(asked.id, 0, 0, 0, 0, 0, page.newest, ()), b"")]
+    if not _fit(envelopes):  # a root chain that alone is nearly as long as an answer
+        return [(Refused(asked.id, Refusal.LIMIT), b"")]
+    return [
+        (LogPart(asked.id, start, *counts, page.newest, sizes), payload) for start, sizes, payload in _parts(envelopes)
+    ]
+
+
+def _fit(envelopes: Sequence[bytes]) -> bool:
+    sizes = [len(envelope) for envelope in envelopes]
+    return sum(sizes) <= MAX_RECORDS and 0 < min(sizes) <= max(sizes) <= MAX_ENVELOPE
+
+
+def _parts(envelopes: Sequence[bytes]) -> Iterator[tuple[int, tuple[int, ...], bytes]]:
+    """Yield the number of the first envelope of each part, the sizes of those in it, and its payload."""
     start = 0
-    while start < len(sizes):
-        end, length = start + 1, sizes[start]
-        while end < len(sizes) and length + sizes[end] <= MAX_PAYLOAD:
-            length += sizes[end]
+    while start < len(envelopes):
+        end, length = start + 1, len(envelopes[start])
+        while end < len(envelopes) and length + len(envelopes[end]) <= MAX_PAYLOAD:
+            length += len(envelopes[end])
             end += 1
-        part = RecordsPart(id, start, roots, records.head is not None, tuple(sizes[start:end]))
-        answers.append((part, b"".join(envelopes[start:end])))
+        part = envelopes[start:end]
+        yield start, tuple(map(len, part)), b"".join(part)
         start = end
-    return answers

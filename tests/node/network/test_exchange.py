@@ -10,6 +10,7 @@ import pytest
 import trio
 from blake3 import blake3
 from support.exchange import CappedStream, InPlaceStream, MemoryShelf, MemoryStream, OneStream, at_once, stream_pair
+from support.publishers import Publisher
 from trio.testing import MockClock
 
 from samara.node.network.background import open_background
@@ -49,7 +50,7 @@ from samara.protocol.exchange.messages import (
 )
 from samara.protocol.exchange.session import Acceptor, Answered, Ended, Opener, OpenerEvent
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import Availability, Records
+from samara.protocol.ports import Availability, LogPage, Records
 
 CONTENT = ContentId(b"c" * 32)
 RELEASE = ReleaseId(b"r" * 32)
@@ -180,6 +181,53 @@ async def test_records_that_no_peer_would_take_are_refused(records: Records) -> 
         assert await client.latest(PUBLISHER, "tiny") == RECORDS
 
 
+async def test_a_log_arrives_and_what_is_beyond_it_is_its_checkpoint() -> None:
+    anna = Publisher.of("anna")
+    for version in range(3):
+        anna.publish(str(version))
+    publisher = anna.chain.publisher
+    async with connected(shelf(ledgers={publisher: anna.ledger()})) as (client, _, _):
+        everything = LogPage(roots=anna.chain.envelopes, entries=tuple(anna.said), newest=3)
+        assert await client.log(publisher, 0, 1) == everything
+        assert await client.log(publisher, 1, 4) == LogPage(entries=(anna.said[2],), newest=3)
+        with pytest.raises(NotFoundError):
+            await client.log(PUBLISHER, 0, 1)
+
+
+async def test_a_log_with_all_parts_comes_in_pages_and_their_parts_in_order() -> None:
+    page = LogPage(
+        roots=(b"root 2", b"root 3"),
+        forks=((b"one side", b"the other"),),
+        revocations=(b"gone" * 1000,),
+        entries=tuple(blob(n, 500_000) for n in range(5)),
+        newest=(1 << 53) - 1,
+    )
+    held = shelf()
+    held.log = lambda publisher, root, first, peer: page  # type: ignore[method-assign]
+    async with connected(held) as (client, _, _):
+        assert await client.log(PUBLISHER, 1, 7) == page
+
+
+async def test_a_log_of_which_there_is_nothing_is_no_error() -> None:
+    anna = Publisher.of("anna")
+    async with connected(shelf(ledgers={anna.chain.publisher: anna.ledger()})) as (client, _, _):
+        assert await client.log(anna.chain.publisher, 1, 1) == LogPage()
+
+
+@pytest.mark.parametrize(
+    "roots",
+    [(b"x" * (limits.MAX_ENVELOPE + 1),), (b"x" * limits.MAX_ENVELOPE,) * 5, (b"",)],
+    ids=["an envelope that is too long", "too many bytes", "an empty envelope"],
+)
+async def test_a_log_that_no_peer_would_take_is_refused(roots: tuple[bytes, ...]) -> None:
+    held = shelf()
+    held.log = lambda publisher, root, first, peer: LogPage(roots=roots)  # type: ignore[method-assign]
+    async with connected(held) as (client, _, _):
+        with pytest.raises(PeerRefusedError) as refused:
+            await client.log(PUBLISHER, 0, 1)
+        assert refused.value.code == Refusal.LIMIT
+
+
 async def test_nodes_arrive_in_order() -> None:
     held = shelf()
     hashes = [held.add_node(blob(i, 60 + i)) for i in range(150)]
@@ -217,12 +265,15 @@ async def test_availability_above_one_page_comes_in_pages() -> None:
 
 
 async def test_what_a_stranger_may_not_see_looks_like_nothing() -> None:
+    anna = Publisher.of("anna")
+
     async def answers(held: MemoryShelf, content: ContentId, release: ReleaseId) -> list[tuple[type[Exception], str]]:
         node = held.add_node(blob(1, 60))
         async with connected(held) as (client, _, _):
             asks: Sequence[Callable[[], Awaitable[object]]] = (
                 lambda: client.records(release),
                 lambda: client.nodes(content, [node]),
+                lambda: client.log(anna.chain.publisher, 0, 1),
                 lambda: client.files_bits(content),
                 lambda: client.availability(content, 1),
                 lambda: client.chunks(content, 1, 0, 2, lambda chunk, data: None),
@@ -234,7 +285,7 @@ async def test_what_a_stranger_may_not_see_looks_like_nothing() -> None:
                 errors.append((error.type, error.value.message))
             return errors
 
-    private = await answers(shelf(stranger="client"), CONTENT, RELEASE)
+    private = await answers(shelf(stranger="client", ledgers={anna.chain.publisher: anna.ledger()}), CONTENT, RELEASE)
     assert private == await answers(shelf(), ContentId(b"x" * 32), ReleaseId(b"x" * 32))
 
 

@@ -19,11 +19,13 @@ from samara.protocol.exchange.messages import (
     Busy,
     Cancel,
     Chunk,
+    GetLog,
     GetNodes,
     GetRecords,
     Have,
     HaveRequest,
     Hello,
+    LogPart,
     Node,
     NotFound,
     RecordsPart,
@@ -52,15 +54,18 @@ from samara.protocol.limits import MAX_OUTSTANDING
 CONTENT = ContentId(b"c" * 32)
 HASHES = (Digest(b"1" * 32), Digest(b"2" * 32))
 NODE = bytes(60)
+PUBLISHER = PublisherId(b"p" * 32)
 
 REQUESTS: list[Request] = [
     GetRecords(1, release=ReleaseId(b"r" * 32)),
-    GetRecords(2, publisher=PublisherId(b"p" * 32), name="tiny"),
+    GetRecords(2, publisher=PUBLISHER, name="tiny"),
     GetNodes(3, CONTENT, HASHES),
     HaveRequest(4, CONTENT, None),
     HaveRequest(5, CONTENT, 1),
     Want(6, CONTENT, 1, 10, 2),
     Want(7, CONTENT, 0, 0, 1),
+    GetLog(8, PUBLISHER, 1, 5),
+    GetLog(9, PUBLISHER, 0, 1),
 ]
 ANSWERS: list[tuple[Answer, bytes, bool]] = [
     (RecordsPart(1, 0, 2, True, (3, 4)), b"gengrow", False),
@@ -69,7 +74,11 @@ ANSWERS: list[tuple[Answer, bytes, bool]] = [
     (Node(3, 0), NODE, False),
     (Chunk(6, 0), b"x" * 300, False),  # answers of different requests may be interleaved
     (Node(3, 1), NODE, True),
+    (LogPart(8, 0, 1, 1, 1, 2, 9, (1, 2, 3, 4)), b"root" + b"proofs", False),
     (Have(4, 16, 0, whole=False), b"\xff\x03", True),
+    (LogPart(8, 4, 1, 1, 1, 2, 9, (2,)), b"e1", False),
+    (LogPart(8, 5, 1, 1, 1, 2, 9, (2,)), b"e2", True),
+    (LogPart(9, 0, 0, 0, 0, 0, 0, ()), b"", True),
     (Have(5, 9, 0, whole=True), b"", True),
     (Busy(6, 1500), b"", True),
     (Chunk(7, 0), b"y", True),
@@ -91,15 +100,15 @@ def split(whole: bytes, data: st.DataObject) -> list[bytes]:
 @settings(max_examples=60)
 @given(st.data())
 def test_any_split_of_both_directions_gives_the_same_events(data: st.DataObject) -> None:
-    opener, acceptor = Opener(Hello(agent="o")), Acceptor(Hello(agent="a", max_outstanding=9))
+    opener, acceptor = Opener(Hello(agent="o")), Acceptor(Hello(agent="a", max_outstanding=12))
     said, hello = opener.hello(), acceptor.hello()
-    assert opener.receive(hello) == [Opened(1, (), 9, (0,), Hello(agent="a", max_outstanding=9))]
+    assert opener.receive(hello) == [Opened(1, (), 12, (0,), Hello(agent="a", max_outstanding=12))]
     said += b"".join(opener.ask(request) for request in REQUESTS) + opener.cancel(7)
 
     heard: list[AcceptorEvent] = []
     for piece in [*split(said, data), b""]:
         heard += acceptor.receive(piece)
-    assert heard == [Opened(1, (), 9, (0,), Hello(agent="o")), *REQUESTS, Cancel(7), Finished()]
+    assert heard == [Opened(1, (), 12, (0,), Hello(agent="o")), *REQUESTS, Cancel(7), Finished()]
 
     answers = b"".join(acceptor.answer(answer, len(payload)) + payload for answer, payload, _ in ANSWERS)
     got: list[OpenerEvent] = []
@@ -303,6 +312,10 @@ def test_an_unknown_request_waits_for_a_refusal() -> None:
         pytest.param(GetNodes(1, CONTENT, HASHES), Node(1, 1), 60, id="node out of order"),
         pytest.param(HaveRequest(1, CONTENT, 1, 8), Have(1, 16, 0, whole=False), 2, id="another page"),
         pytest.param(GetRecords(1, release=ReleaseId(bytes(32))), RecordsPart(1, 1, 1, False, (1,)), 1, id="skipped"),
+        pytest.param(GetLog(1, PUBLISHER, 0, 1), LogPart(1, 1, 0, 0, 0, 2, 2, (1,)), 1, id="a log that skips"),
+        pytest.param(GetLog(1, PUBLISHER, 200, 1), LogPart(1, 0, 57, 0, 0, 0, 0, (1,)), 1, id="more roots than can be"),
+        pytest.param(GetLog(1, PUBLISHER, 0, 1), LogPart(1, 0, 1, 0, 0, 0, 1, (1,)), 1, id="no newest record"),
+        pytest.param(GetLog(1, PUBLISHER, 0, 1), RecordsPart(1, 0, 1, False, (1,)), 1, id="records for a log"),
     ],
 )
 def test_a_wrong_answer_of_ours_is_our_bug(request_: Request, answer: Answer, length: int) -> None:

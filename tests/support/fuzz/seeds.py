@@ -285,6 +285,11 @@ def _encodings(encoding: int) -> Iterable[bytes]:
         yield bytes([1, kind + 32, kind]) + b"\1\1\x10" * 20 + b"\1\1\x11" * 20
 
 
+def _record_file() -> Iterable[bytes]:
+    for row in vectors("record-file.json")["vectors"]:
+        yield bytes([3, 1, 7, 30]) + bytes.fromhex(row["hex"])
+
+
 def _delta_pack() -> Iterable[bytes]:
     for row in vectors("deltas.json")["vectors"]:
         if len(row["head"]) < 1 << 13:
@@ -334,6 +339,7 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "records-of-a-log": _log,
     "fork-proof": _fork_proof,
     "trust-toml": _trust_toml,
+    "record-file": _record_file,
     "announced-head": _announced_head,
     "chunk-list": _chunk_list,
     "file-table": _file_table,

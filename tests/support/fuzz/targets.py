@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from samara.protocol.errors import (
     NodeError,
     PathError,
     RecordError,
+    RecordFileError,
     RemoteProtocolError,
     SamaraError,
     StickError,
@@ -55,7 +57,7 @@ from samara.protocol.exchange.session import Opener as ExchangeOpener
 from samara.protocol.formats.facts import read_facts
 from samara.protocol.formats.parquet import Cut, how_cut, read_parquet
 from samara.protocol.identify import decode_identify, encode_identify
-from samara.protocol.ids import ContentId, Digest, ReleaseId, digest
+from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
 from samara.protocol.kad import messages as kad
 from samara.protocol.keyfile import MAX_KEY_FILE, SealedKey, decode_key_file
 from samara.protocol.licenses import judge, license_of_card, license_of_text, normalise
@@ -73,6 +75,7 @@ from samara.protocol.noise import Opener as RecordOpener
 from samara.protocol.noise.identity import verify_payload
 from samara.protocol.oms import Bundle, Manifest, OmsKey, OmsPublicKey, compare
 from samara.protocol.peers import format_peer_id, parse_peer_id
+from samara.protocol.ports import LogPage
 from samara.protocol.reach import decode_answer, decode_request, encode_answer, encode_request, to_dial
 from samara.protocol.records.announced import decode_announced_head
 from samara.protocol.records.entry import Place
@@ -83,6 +86,8 @@ from samara.protocol.records.root import PublisherChain, make_genesis
 from samara.protocol.rootfile import RootFile
 from samara.protocol.table import FileTable
 from samara.protocol.trust import ForkProof, Ledger, Policy, verify_fork
+from samara.protocol.trust.recordfile import Item, RecordFileReader, RecordFileWriter
+from samara.protocol.trust.recordfile import Kind as ItemKind
 from samara.protocol.yamux import Session
 from samara.sneakernet.layout import Commit, is_mark
 
@@ -337,6 +342,7 @@ def _asked() -> list[Request]:
         say.GetNodes(id=2, content=content, hashes=(_A, _B)),
         say.HaveRequest(id=3, content=content, stream=1),
         say.GetRecords(id=4, release=ReleaseId(_A)),
+        say.GetLog(id=5, publisher=PublisherId(_A), root=1, first=5),
     ]
 
 
@@ -353,7 +359,7 @@ def _exchange_opener(data: bytes) -> None:
             for request in _asked():
                 side.ask(request)
             if mode & 2:
-                side.cancel(1 + (mode >> 2) % 4)
+                side.cancel(1 + (mode >> 2) % 5)
 
         def hear(part: memoryview) -> list[Any]:
             events: list[Any] = []
@@ -604,6 +610,46 @@ def _trust_toml(data: bytes) -> None:
     decided = policy.rule_for("b" * 61, "anna", "tiny")
     assert not (decided.tofu and decided.keys)
     assert 0 <= decided.threshold <= len(decided.keys)
+
+
+@_target(RecordError)
+def _record_file(data: bytes) -> None:
+    sizes, rest = _cut(data)
+
+    def read(parts: Iterator[memoryview]) -> tuple[list[Item], bool]:
+        reader, items = RecordFileReader(), list[Item]()
+        try:
+            for part in parts:
+                items += reader.receive(part)
+            reader.finish()
+        except RecordFileError:
+            return items, False
+        return items, True
+
+    items, whole = read(_pieces([len(rest) or 1], rest))
+    # Whole or in pieces, the same is refused, and what came before the place where it is wrong stands.
+    assert read(_pieces(sizes, rest)) == (items, whole)
+    if whole:
+        assert _written(items) == rest
+    for item in items:
+        if item.kind is ItemKind.FORK:
+            ForkProof.decode(item.data)
+
+
+def _written(items: list[Item]) -> bytes:
+    """Write anew what was read."""
+    writer = RecordFileWriter()
+    data = writer.begin()
+    for publisher, group in itertools.groupby(items, lambda item: item.publisher):
+        of = {kind: [item.data for item in given] for kind, given in itertools.groupby(group, lambda item: item.kind)}
+        proofs = [ForkProof.decode(proof) for proof in of.get(ItemKind.FORK, [])]
+        log = LogPage(
+            roots=tuple(of[ItemKind.ROOT]),
+            forks=tuple((proof.first, proof.second) for proof in proofs),
+            entries=tuple(of.get(ItemKind.RECORD, [])),
+        )
+        data += writer.publisher(publisher, log)
+    return data + writer.end()
 
 
 @_target(VerificationError)
