@@ -14,6 +14,7 @@ A fetch counts from the request until the bytes are verified, written and synced
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -178,10 +179,17 @@ def absent(*programs: str) -> str:
     return ", ".join(program for program in programs if shutil.which(program) is None)
 
 
+_PORTS = itertools.count(20_000 + os.getpid() % 10_000)
+"""Ports of programs that take none by themselves: below those that Linux gives to who asks for any (from 32,768), since
+in another network namespace somebody may have been given just the one that is free here."""
+
+
 def free_port() -> int:
-    """Return a TCP port that nobody has on loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
+    """Return a TCP port that nobody has on loopback, each time another."""
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("counting has ended")
 
 
 def until(true: Callable[[], object], what: str, within: float = 60.0) -> None:
