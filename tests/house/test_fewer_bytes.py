@@ -77,10 +77,10 @@ def test_moving_everything_breaks_every_goal_of_bytes() -> None:
     assert held == {"lists", "tuned", "wide"}
 
 
-@pytest.mark.parametrize(("took", "expected"), [(1.0, True), (1.01, False)])
-def test_a_fine_tune_is_five_times_as_fast_as_the_best_other(took: float, expected: bool) -> None:
+@pytest.mark.parametrize(("took", "expected"), [(1.2, True), (1.21, False)])
+def test_a_fine_tune_is_five_times_as_fast_as_the_best_rival(took: float, expected: bool) -> None:
     held = {each.goal.row: each.holds for each in byte_verdicts(report(seconds=took))}
-    # restic's 60 MiB need 5.03 s on the line, and rsync took 6.
+    # rsync took 6 s; restic, whose 60 MiB need 5.03 s on the line, is no rival of a fetch.
     assert held["tuned"] is held["wide"] is expected
 
 
