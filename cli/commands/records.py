@@ -48,8 +48,9 @@ def export_records_command(file: str, of: tuple[str, ...], as_json: bool) -> Non
     if as_json:
         emit_json(done)
         return
-    plural = "publisher" if len(done.publishers) == 1 else "publishers"
-    say(f"{done.path}, {human_bytes(done.bytes)}: {done.records} records of {len(done.publishers)} {plural}")
+    records = f"{done.records} record{'s' * (done.records != 1)}"
+    publishers = f"{len(done.publishers)} publisher{'s' * (len(done.publishers) != 1)}"
+    say(f"{done.path}, {human_bytes(done.bytes)}: {records} of {publishers}")
     for publisher in done.publishers:
         say(f"  {publisher}")
 
