@@ -222,14 +222,23 @@ class Contents:
             self._lists.put((content, stream), found)
         return found
 
+    def list_nodes(self, content: ContentId, stream: int) -> tuple[bytes, ...] | None:
+        """Return the nodes of a stream's list, root first; None when they are not all held."""
+        filled = self._filled(content, stream)
+        return None if filled is None else filled.nodes()
+
     def _list(self, content: ContentId, stream: int) -> ChunkList | None:
+        filled = self._filled(content, stream)
+        return None if filled is None else filled.chunks()
+
+    def _filled(self, content: ContentId, stream: int) -> ListVerifier | None:
         verifier = self.verifier(content, stream)
         while wanted := verifier.wanted():
             for name in wanted:
                 if (node := self.any_node(name)) is None:
                     return None
                 verifier.add(node)
-        return verifier.chunks()
+        return verifier
 
     def verifier(self, content: ContentId, stream: int) -> ListVerifier:
         """Return a verifier that has seen no node yet, for a stream of a held content."""

@@ -143,14 +143,7 @@ class Packer:
     def _nodes(self, content: ContentId) -> list[bytes]:
         found: dict[bytes, None] = {}
         for stream, _ in self._lists(content):
-            verifier = self._contents.verifier(content, stream)
-            while wanted := verifier.wanted():
-                for name in wanted:
-                    node = self._contents.any_node(name)
-                    if node is None:
-                        raise StoreError("a node of a chunk list is not here", hint="Fetch it whole first.")
-                    verifier.add(node)
-            found.update(dict.fromkeys(verifier.nodes()))
+            found.update(dict.fromkeys(self._contents.list_nodes(content, stream) or ()))
         return list(found)
 
     def _piece(self, target: ContentId, stream: int, index: int, base: ContentId) -> Piece:

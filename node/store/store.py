@@ -135,13 +135,7 @@ class Store:
 
     def nodes(self, content: ContentId, stream: int) -> Sequence[bytes] | None:
         """Return all chunk-list nodes of a stream, root first; None when they are not complete."""
-        verifier = self.contents.verifier(content, stream)
-        while wanted := verifier.wanted():
-            for name in wanted:
-                if (node := self.contents.any_node(name)) is None:
-                    return None
-                verifier.add(node)
-        return verifier.nodes()
+        return self.contents.list_nodes(content, stream)
 
     def read(self, content: ContentId, stream: int, first: int, count: int) -> Sequence[memoryview] | None:
         """Return verified chunks from `first` on; at least one, perhaps fewer than `count`; None when none."""
