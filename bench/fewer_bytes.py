@@ -79,12 +79,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "rows": {},
         "lists": {} if arguments.only else list_shares(),
     }
+    named = report["machine"]
     with tempfile.TemporaryDirectory(prefix="samara-", dir=arguments.folder) as folder:
         for change in changes:
             print(change.title, file=sys.stderr, flush=True)
             found, note = _run(change, source, Path(folder) / change.name, arguments.runs)
             facts = {"title": change.title, "programs": [each.name for each in PROGRAMS], "note": note}
             report["rows"][change.name] = facts | told(found)
+            report["machine"] = f"{named}, {os.getloadavg()[2]:.1f} over the last 15 minutes at the end"
             if arguments.json:  # after each row: a long run that is cut off is not lost
                 arguments.json.write_text(json.dumps(report, indent=1))
     return report
