@@ -234,7 +234,7 @@ async def test_a_metered_node_announces_nothing_until_it_is_no_more(tmp_path: Pa
         await trio.sleep(0.3)  # it has looked at what is shared
         assert not announcer._keys
         await limit(a, metered=False)
-        await until(lambda: len(announcer._keys) == 2)  # the release and the content
+        await until(lambda: len(announcer._keys) == 3)  # the release, the content, and the publisher's log
         await limit(a, metered=True)
         await until(lambda: not announcer._keys)
 

@@ -483,7 +483,8 @@ async def test_a_file_that_changes_while_it_is_seeded(
             spoil(files / "model.bin", change)
         assert errors
         assert a.store.contents.places(made.content)[0].state == "edited"
-        await until(lambda: not announced.now, "it is announced no more")
+        logs = {routing_key("log", held.publisher) for held in a.store.catalog.releases()}
+        await until(lambda: announced.now <= logs, "it is announced no more")
         verified: Verified = await a.run(VERIFY, VerifyRequest(format_record(made.release)), Heard())
         assert (verified.ok, verified.bad) == (False, ("model.bin",))
         # What came before is right, and all that is believed.

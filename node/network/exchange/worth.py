@@ -20,8 +20,9 @@ _LASTS: Final = 0.1
 _CODEC: Final = 4e8
 """Bytes a second that the codec is taken for until it was measured."""
 
-_LARGE: Final = 1 << 15
-"""Bytes of a chunk that is encoded although nobody knows the line yet: it costs little for each byte."""
+_LARGE: Final = 1 << 12
+"""Bytes of a chunk that is encoded although nobody knows the line yet: smaller ones come in thousands, and cost more
+for each byte."""
 
 _SMOOTH: Final = 0.3
 """Weight of a new sample."""

@@ -71,7 +71,7 @@ def test_what_the_user_says_holds(encode: Encode, pays: bool) -> None:
 def test_large_chunks_are_encoded_before_the_line_is_known_but_not_on_one_machine() -> None:
     assert Worth(Encode.AUTO, near=True).least is None
     far = Worth(Encode.AUTO, near=False)
-    assert far.least == 1 << 15
+    assert far.least == 1 << 12
     far.sent(8 * MB, 0.001)
     assert far.least is None
     far = Worth(Encode.AUTO, near=False)
