@@ -18,6 +18,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ def test_step(*, fast: bool, arguments: Sequence[str]) -> Step:
     """Return the tests. Part of them says nothing about coverage, so it is measured only when all run."""
     whole = () if fast or arguments else COVERAGE
     chosen = ["-m", FAST] if fast else []
-    beside = () if arguments else SIDE_BY_SIDE
+    # Sockets lie below it, whose paths may have 108 bytes.
+    beside = () if arguments else (*SIDE_BY_SIDE, f"--basetemp={Path(tempfile.gettempdir(), f'samara-{os.getpid()}')}")
     return Step("tests", (Path(sys.executable).name, "-m", "pytest", *beside, *whole, *chosen, *arguments))
 
 

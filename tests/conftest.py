@@ -22,6 +22,7 @@ _ONE_BY_ONE = ("model", "network", "js")
 """Marks whose tests share something that lies outside of them: what is fetched once, or the machine's network."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before what looks for the groups
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Let the tests of a file run in one process, and so those that share something."""
     for item in items:

@@ -335,11 +335,9 @@ def judge(store: Store, signature: Path, files: Iterable[FileEntry], key_file: s
 
     Source: specs/oms.md §5.
     """
+    named = OmsPublicKey.from_pem(_read(Path(key_file), MAX_OMS_KEY)) if key_file else None
     bundle = Bundle.decode(_read(signature, MAX_OMS_SIGNATURE))
-    if key_file:
-        key, signer = OmsPublicKey.from_pem(_read(Path(key_file), MAX_OMS_KEY)), ""
-    else:
-        key, signer = _signer(store, bundle, signature)
+    key, signer = (named, "") if named is not None else _signer(store, bundle, signature)
     manifest = bundle.open(key)
     compared = compare(manifest, {file.path: file.sha256 for file in files})
     return OmsFound(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +49,7 @@ from samara.protocol.records import (
     format_time,
     make_head,
     make_release,
+    parse_time,
 )
 
 if TYPE_CHECKING:
@@ -363,7 +363,7 @@ def _sign(store: Store, wanted: Release, published: Published) -> VerifiedReleas
                 issued=wanted.issued,
                 keys=keys,
                 place=next_place(ledger),
-                expires=format_time(int(time.time()) + limits.HEAD_LIFETIME),
+                expires=format_time(parse_time(wanted.issued) + limits.HEAD_LIFETIME),
             ).envelope
         store.add_release(release, Records(own.chain.envelopes, release.envelope, head), own=True)
     return release

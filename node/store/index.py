@@ -226,8 +226,9 @@ class Index:
                 db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _grow(self) -> None:
-        for statement in _LATER.split(";"):
-            self._writer.execute(statement)
+        with self.write() as db:  # at the same time another process may be doing the same
+            for statement in _LATER.split(";"):
+                db.execute(statement)
 
     def _version(self) -> int:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()

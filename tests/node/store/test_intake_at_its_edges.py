@@ -312,6 +312,7 @@ def test_a_key_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
+        patched.setattr(os, "fdatasync", full, raising=False)
         with pytest.raises(DiskFullError):
             home.key("node")
     assert list(tmp_path.iterdir()) == []

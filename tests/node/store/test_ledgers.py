@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sqlite3
@@ -357,7 +358,7 @@ def test_a_damaged_record_in_the_index_is_told_and_the_others_count(
         store.ledgers.take(signer.chain.envelopes, signer.said)
         with store._index.write() as db:
             db.execute("UPDATE entry SET envelope = substr(envelope, 2) WHERE position = 2")
-    with give_home(tmp_path / "a") as store:
+    with give_home(tmp_path / "a") as store, caplog.at_level(logging.WARNING, logger="samara"):
         assert said(store.ledgers, signer) == (4, 3, True)
         assert "of no use" in caplog.text
         assert store.ledgers.missing(signer.chain.publisher) == ((2, 2),)
