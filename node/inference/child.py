@@ -34,6 +34,9 @@ from samara.protocol.errors import EngineError
 
 __all__ = ["main"]
 
+_LOG_TAKES: Final = 0.2
+"""Seconds in which a thread of the engine writes its log: who ends at once on a busy machine takes the reason along."""
+
 _STDIN: Final = 0
 _STDOUT: Final = 1
 _STDERR: Final = 2
@@ -146,6 +149,7 @@ def _load(order: Order) -> Any:  # noqa: ANN401 - the engine's classes have no t
     try:
         return xllamacpp.Server(_parameters(xllamacpp, order))
     except RuntimeError:  # it says only that something failed; the reason is in its log, which the node has
+        time.sleep(_LOG_TAKES)
         raise EngineError("the engine could not load the model") from None
 
 
