@@ -71,12 +71,12 @@ def lint_steps(*, fix: bool) -> list[Step]:
     ]
 
 
-def test_step(*, fast: bool, arguments: Sequence[str]) -> Step:
+def test_step(*, fast: bool, arguments: Sequence[str], scratch: str) -> Step:
     """Return the tests. Part of them says nothing about coverage, so it is measured only when all run."""
     whole = () if fast or arguments else COVERAGE
     chosen = ["-m", FAST] if fast else []
     # Sockets lie below it, whose paths may have 108 bytes.
-    beside = () if arguments else (*SIDE_BY_SIDE, f"--basetemp={Path(tempfile.gettempdir(), f'samara-{os.getpid()}')}")
+    beside = () if arguments else (*SIDE_BY_SIDE, f"--basetemp={scratch}")
     return Step("tests", (Path(sys.executable).name, "-m", "pytest", *beside, *whole, *chosen, *arguments))
 
 
@@ -95,12 +95,13 @@ def main() -> int:
     if asked.setup:
         return 0
     steps = [] if asked.tests else lint_steps(fix=asked.fix)
-    if not asked.lint:
-        steps.append(test_step(fast=asked.fast, arguments=rest))
-    try:
-        failed = [step.name for step in steps if not step.run()]
-    except KeyboardInterrupt:
-        return 130
+    with tempfile.TemporaryDirectory(prefix="samara-", ignore_cleanup_errors=True) as scratch:
+        if not asked.lint:
+            steps.append(test_step(fast=asked.fast, arguments=rest, scratch=scratch))
+        try:
+            failed = [step.name for step in steps if not step.run()]
+        except KeyboardInterrupt:
+            return 130
     if failed:
         print(f"check: failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
