@@ -1,6 +1,6 @@
 """A swarm that comes and goes for a while: scripts/soak.py, shorter than by hand.
 
-`SAMARA_SOAK_MINUTES` says how long (2 by hand, 4 in CI; for an hour run the script itself), and `SAMARA_SOAK_SEED` what
+`SAMARA_SOAK_MINUTES` says how long (2 by hand, 5 in CI; for an hour run the script itself), and `SAMARA_SOAK_SEED` what
 is drawn.
 """
 
