@@ -451,6 +451,9 @@ LOGS_TIME: Final = 120.0
 LOGS_GRACE: Final = 3.0
 """Seconds for which a fetch that has all its bytes waits for records: a slow peer must not hold it up for longer."""
 
+LOGS_DHT_GRACE: Final = 1.0
+"""Seconds for which the same fetch waits for the DHT: a look-up of peers that answer takes less."""
+
 LOGS_FIRST: Final = 20.0
 """Seconds from the start of the network to the first round: by then peers nearby are found, and the DHT is joined."""
 
@@ -479,7 +482,10 @@ MAX_KAD_KEY: Final = 128
 """Bytes of a DHT key."""
 
 MAX_KAD_VALUE: Final = 128 * KIB
-"""Bytes of a DHT value: a head with its release and some 50 roots."""
+"""Bytes of a DHT value: a head and some 100 roots, or a log's roots, revocations and newest record."""
+
+MAX_ANNOUNCED_LOG: Final = 64
+"""Records in the DHT's value of a log: revocations of years, which a server verifies in 10 ms."""
 
 MAX_KAD_VALUES: Final = 64 * MIB
 """Bytes of all values that one node keeps for others."""

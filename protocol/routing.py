@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from blake3 import blake3
 
-__all__ = ["Kind", "head_key", "routing_key"]
+__all__ = ["Kind", "head_key", "log_key", "routing_key"]
 
 Kind = Literal["content", "release", "log", "head"]
 
@@ -42,3 +42,12 @@ def head_key(publisher: bytes, name: str) -> str:
         name: The name of the releases that the head leads.
     """
     return "/head/" + routing_key("head", publisher + name.encode()).hex()
+
+
+def log_key(publisher: bytes) -> str:
+    """Return the text key of the value that tells of a publisher's log: `/log/` and 64 hexadecimal digits.
+
+    Args:
+        publisher: The publisher id, 32 bytes.
+    """
+    return "/log/" + routing_key("log", publisher).hex()

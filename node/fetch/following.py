@@ -169,6 +169,8 @@ class Following:
                 except RecordError as fork:  # a value that is wrong in itself does not come through the DHT's rules
                     self._meeting.end(fork)
         self._dht_asked = True
+        if routing is not None and self._hears:
+            await self._node.logs.look_up(routing, self._held.publisher)
 
     async def _settle(self) -> None:
         while True:

@@ -110,6 +110,7 @@ class FetchJob:
         self._unlisted = 0
         self._heard: set[str] = set()  # peers that were asked for the publisher's log
         self._hearing = 0  # those of them that are still telling
+        self._looking = False  # whether the DHT is asked for it
         self._reused = 0
         self._total = 0
         self._wanted_bytes = 0
@@ -128,6 +129,7 @@ class FetchJob:
             if not self._is_complete():
                 await self._meeting.run(
                     self._begin_as_listed,
+                    self._look_log_up,
                     self._keep_chunks,
                     self._keep_time,
                     self._commit_now_and_then,
@@ -225,9 +227,25 @@ class FetchJob:
             self._hearing -= 1
             self._has_kept()
 
+    async def _look_log_up(self) -> None:
+        """Look up in the DHT what must be known of the publisher: who gives the bytes may not tell it."""
+        await self._is_open.wait()
+        verified, routing = self._learning.verified, (await self._node.network()).routing
+        if verified is None or not self._learning.public or routing is None:
+            return
+        self._looking = True
+        try:
+            await self._node.logs.look_up(routing, verified.release.publisher)
+        finally:
+            self._looking = False
+            self._has_kept()
+
     async def _hear_out(self) -> None:
-        """Let peers say the rest of what they know, for a while: all bytes are here."""
+        """Let peers and the DHT say the rest of what they know, for a while: all bytes are here."""
         with trio.move_on_after(limits.LOGS_GRACE):
+            with trio.move_on_after(limits.LOGS_DHT_GRACE):
+                while self._looking:
+                    await self._kept.wait()
             while self._hearing:
                 await self._kept.wait()
 

@@ -1,6 +1,8 @@
 """Hears what peers know of publishers: roots, forks, revocations and all else that is in a log (specs/network.md).
 
-    a session ──► LogKeeper.hear ──► GET_LOG, page by page ──► the store's ledger, which verifies and keeps
+    a session ──► LogKeeper.hear ────► GET_LOG, page by page ──┐
+                                                               ├──► the store's ledger, which verifies and keeps
+    the DHT ────► LogKeeper.look_up ─► the values of its log ──┘
 
 A page is taken before the next is asked for, so what came before a session broke off stays, and who is asked next is
 asked for the rest. What one peer may send in one go is bounded, in bytes and in time. A peer that has nothing, is busy
@@ -12,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -20,6 +22,7 @@ import trio
 
 from samara.node.fetch.learning import WrongRecordsError
 from samara.node.network.exchange.client import ExchangeClient
+from samara.node.network.transport import Routing
 from samara.node.store.ledgers import Ledgers
 from samara.protocol import limits
 from samara.protocol.errors import (
@@ -36,7 +39,9 @@ from samara.protocol.errors import (
 from samara.protocol.exchange.messages import Refusal
 from samara.protocol.ids import PublisherId
 from samara.protocol.ports import LogPage
+from samara.protocol.routing import log_key
 from samara.protocol.trust import ForkProof
+from samara.protocol.trust.announced import decode_announced_log
 from samara.protocol.trust.catchup import CatchUp
 from samara.protocol.trust.forks import place_of
 
@@ -142,6 +147,25 @@ class LogKeeper:
                     break
         return heard
 
+    async def look_up(self, routing: Routing, publisher: PublisherId, *, ours: bytes | None = None) -> Heard:
+        """Ask the DHT what must be known of a publisher, and keep all that it has.
+
+        Args:
+            routing: The DHT.
+            publisher: Of whom.
+            ours: The value as it is known here, to be kept where a worse one is; None offers none.
+        """
+        heard = Heard()
+        try:
+            values = await routing.get_values(log_key(publisher), ours)
+        except NetworkError:
+            return heard  # nobody to ask yet
+        for value in values:
+            if value != ours:
+                heard.bytes += len(value)
+                heard.add(await trio.to_thread.run_sync(self._take_announced, publisher, value))
+        return heard
+
     @contextlib.asynccontextmanager
     async def _turn(self, publisher: PublisherId) -> AsyncIterator[None]:
         """Let one peer at a time tell of a publisher, as long as it is quick."""
@@ -168,7 +192,7 @@ class LogKeeper:
             page = await client.log(publisher, known.root, first)
             heard.bytes += sum(map(len, page.envelopes))
             # What came is kept whatever becomes of the session: a thread is not left half way.
-            heard.add(await trio.to_thread.run_sync(self._take, publisher, page, client.peer))
+            heard.add(await trio.to_thread.run_sync(self._take_page, publisher, page, client.peer))
             catchup.heard(page)
 
     def _known(self, publisher: PublisherId) -> _Known:
@@ -179,15 +203,27 @@ class LogKeeper:
             gaps = self._ledgers.missing(publisher)
             return _Known(ledger.chain.current.version, place.position if place is not None else 0, gaps)
 
-    def _take(self, publisher: PublisherId, page: LogPage, peer: str) -> Heard:
+    def _take_announced(self, publisher: PublisherId, value: bytes) -> Heard:
+        try:
+            page = decode_announced_log(log_key(publisher), value).page
+            return self._take(publisher, page, page.roots, "the DHT")
+        except (WrongRecordsError, StoreError) as error:  # whoever put it there is not known
+            _log.warning("a value of the DHT is not kept: %s", error.message)
+            return Heard()
+
+    def _take_page(self, publisher: PublisherId, page: LogPage, peer: str) -> Heard:
+        """Take what a peer told: its roots go on from those that are known."""
+        with self._ledgers.asking(publisher) as ledger:
+            known = () if ledger is None else ledger.chain.envelopes
+            if not known and not page.roots:
+                return Heard()
+            return self._take(publisher, page, (*known, *page.roots) if page.roots else (), peer)
+
+    def _take(self, publisher: PublisherId, page: LogPage, roots: Sequence[bytes], peer: str) -> Heard:
         heard = Heard()
         try:
-            with self._ledgers.asking(publisher) as ledger:
-                known = () if ledger is None else ledger.chain.envelopes
-                if not known and not page.roots:
-                    return heard
+            with self._ledgers.asking(publisher):
                 # The records first: of a publisher that is frozen nothing more is taken but what ends that.
-                roots = (*known, *page.roots) if page.roots else ()
                 taken = self._ledgers.take(roots, (*page.revocations, *page.entries), publisher=publisher)
                 heard.records, heard.roots, heard.forks = len(taken.new), taken.roots, len(taken.forks)
                 heard.refused.update(taken.refused)

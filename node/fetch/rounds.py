@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 from samara.node.fetch.logs import Heard
-from samara.node.network.service import NetworkService
+from samara.node.network.service import NetworkService, announced_log, shared_logs
 from samara.node.network.transport import PeerAddress
 from samara.node.store.store import Store
 from samara.protocol import limits
@@ -107,7 +107,7 @@ class LogRounds:
             named: Whom to ask; without, those who announce the logs, and who is nearby.
         """
         found = Round()
-        whom = {peer.peer: (peer, list(publishers)) for peer in named} or await self._find(network, publishers)
+        whom = {peer.peer: (peer, list(publishers)) for peer in named} or await self._find(network, publishers, found)
         limiter = trio.CapacityLimiter(_AT_ONCE)
         banned = await trio.to_thread.run_sync(self._node.store.catalog.banned)
         async with trio.open_nursery() as nursery:
@@ -143,20 +143,29 @@ class LogRounds:
         await network.host.disconnect(peer)
 
     async def _find(
-        self, network: NetworkService, publishers: Collection[PublisherId]
+        self, network: NetworkService, publishers: Collection[PublisherId], found: Round
     ) -> dict[str, tuple[PeerAddress, list[PublisherId]]]:
-        """Return whom to ask, and for whose logs: who is nearby for all, who announces some for these."""
+        """Return whom to ask, and for whose logs: who is nearby for all, who announces some for these.
+
+        What the DHT has itself is heard on the way, and what it should have, it gets.
+        """
+        store = self._node.store
         whom: dict[str, tuple[PeerAddress, list[PublisherId]]] = {}
         with trio.move_on_after(_NEARBY):
             async for peer in network.host.found_nearby():
                 whom[peer.peer] = (peer, list(publishers))
         nearby = frozenset(whom)
         limiter = trio.CapacityLimiter(_AT_ONCE)
+        shared = frozenset[PublisherId]()
+        if not self._node.allowance.metered:
+            shared = await trio.to_thread.run_sync(shared_logs, store)
 
         async def look_up(publisher: PublisherId) -> None:
             async with limiter:
                 if network.routing is None:
                     return
+                ours = await trio.to_thread.run_sync(announced_log, store, publisher) if publisher in shared else None
+                found.heard.add(await self._node.logs.look_up(network.routing, publisher, ours=ours))
                 try:
                     providers = await network.routing.find_providers(routing_key("log", publisher))
                 except NetworkError:

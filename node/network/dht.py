@@ -146,10 +146,18 @@ class Dht:
             raise NetworkError("no peer took the value")
 
     async def get_value(self, key: str) -> bytes | None:
-        """Return the best valid value under `key`, or None.
+        """Return the best valid value under `key`, or None."""
+        return next(iter(await self.get_values(key)), None)
+
+    async def get_values(self, key: str, ours: bytes | None = None) -> Sequence[bytes]:
+        """Return all valid values under `key` that anybody gave, each once, the best first.
 
         All peers near the key are asked, so that neither one who keeps a new value back nor an old one of ours wins.
         Those that had a worse one, or none, are sent the best.
+
+        Args:
+            key: `/namespace/name`.
+            ours: A valid value of our own that is held against the others.
         """
         raw = key.encode()
         answers: dict[Contact, bytes | None] = {}
@@ -160,15 +168,15 @@ class Dht:
 
         near = await self._walk(Message(Kind.GET_VALUE, raw), on_answer)
         own = self._server.values.get(raw, trio.current_time())
-        values = list(dict.fromkeys(value for value in (*answers.values(), own) if value is not None))
+        values = list(dict.fromkeys(value for value in (*answers.values(), own, ours) if value is not None))
         if not values:
-            return None
-        best = values[self._rules.best(raw, values)]
+            return []
+        best = values[await self._rules.best(raw, values)]
         if own is not None:
             self._server.values.put(raw, best, trio.current_time())
         behind = [teller for teller in near if answers.get(teller) != best]
         await self._each(behind, lambda contact: self._put(contact, raw, best))
-        return best
+        return sorted(values, key=lambda value: value != best)
 
     # Asking.
 

@@ -19,7 +19,7 @@ class ValueRule:
 
     Attributes:
         validate: Takes a key (text, `/namespace/…`) and a value; raises `VerificationError`. Runs in a worker thread.
-        select: Takes a key and at least one valid value; returns the index of the best.
+        select: Takes a key and several valid values; returns the index of the best. Runs in a worker thread.
     """
 
     validate: Callable[[str, bytes], None]
@@ -46,14 +46,14 @@ class Rules:
         text, rule = self._rule(key)
         await trio.to_thread.run_sync(rule.validate, text, value)
 
-    def best(self, key: bytes, values: Sequence[bytes]) -> int:
-        """Return the index of the best of valid values.
+    async def best(self, key: bytes, values: Sequence[bytes]) -> int:
+        """Let the rule of its namespace choose; return the index of the best of valid values.
 
         Raises:
             VerificationError: There is no rule for this key.
         """
         text, rule = self._rule(key)
-        return rule.select(text, values)
+        return 0 if len(values) == 1 else await trio.to_thread.run_sync(rule.select, text, values)
 
     def _rule(self, key: bytes) -> tuple[str, ValueRule]:
         text = key.decode("utf-8", "replace")

@@ -178,8 +178,12 @@ class DhtServer:
         await self._rules.check(question.key, question.value)
         now = trio.current_time()
         held = self.values.get(question.key, now)
-        if held not in (None, question.value) and self._rules.best(question.key, [held, question.value]) == 0:
-            raise RemoteProtocolError("an older value than the one that is held")
+        while held is not None and held != question.value:
+            if await self._rules.best(question.key, [held, question.value]) == 0:
+                raise RemoteProtocolError("an older value than the one that is held")
+            before, held = held, self.values.get(question.key, now)
+            if held == before:
+                break  # nobody put another one meanwhile
         if not self.values.put(question.key, question.value, now):
             raise RemoteProtocolError("no room for this value")
 

@@ -3,10 +3,10 @@
     run_network
     ├─ open_network         host, mDNS, DHT, reachability (node/network/opening.py)
     ├─ exchange, mates      a task a stream, on the host
-    └─ publish              follows the library: which keys are announced, which heads are kept in the DHT
+    └─ publish              follows the library: which keys are announced, which values are kept in the DHT
 
-What is announced: the contents and releases that are public and that this node passes on, and the heads of its own
-names. Never a chunk, and nothing that is unlisted or private.
+What is announced: the contents and releases that are public and that this node passes on, the heads of its own names,
+and its own log. Never a chunk, and nothing that is unlisted or private.
 """
 
 from __future__ import annotations
@@ -34,17 +34,19 @@ from samara.node.supervise import supervise
 from samara.protocol.errors import NetworkError, RemoteProtocolError, VerificationError
 from samara.protocol.exchange.frames import Allocate
 from samara.protocol.exchange.messages import PROTOCOL
+from samara.protocol.ids import PublisherId
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, PROGRESS_WINDOW
 from samara.protocol.records.announced import decode_announced_head, encode_announced_head, newest_announced
-from samara.protocol.routing import head_key, routing_key
+from samara.protocol.routing import head_key, log_key, routing_key
+from samara.protocol.trust.announced import best_announced_log, decode_announced_log, encode_announced_log
 
-__all__ = ["NetworkService", "run_network"]
+__all__ = ["NetworkService", "announced_log", "run_network", "shared_logs"]
 
 _log = logging.getLogger(__name__)
 
 _AGENT: Final = f"samara/{__version__}"
-_HEADS_AGAIN: Final = 6 * 3600.0
-"""Seconds between two puts of the same head: a fourth of what others keep it for."""
+_PUT_AGAIN: Final = 6 * 3600.0
+"""Seconds between two puts of the same value: a fourth of what others keep it for."""
 _LOOK_AGAIN: Final = 30.0
 """Seconds between two looks at what is shared: a file that turns out to be edited when it is read tells nobody."""
 _SETTLE: Final = 3.0
@@ -143,43 +145,61 @@ class NetworkService:
             raise
 
     async def publish(self) -> None:
-        """Keep what is shared announced, and the heads of our own names in the DHT, until cancelled."""
+        """Keep what is shared announced, and our own heads and log in the DHT, until cancelled."""
         put: dict[str, tuple[bytes, float]] = {}
         while True:
             self._changed = trio.Event()
-            keys, heads = await trio.to_thread.run_sync(_shared, self._store)
+            keys, values = await trio.to_thread.run_sync(_shared, self._store)
             if self._allowance.metered:
-                keys, heads = set(), {}
+                keys, values = set(), {}
             if self._network.announcer is not None:
                 self._network.announcer.set_keys(keys)
-            for key, value in heads.items():
-                await self._put_head(key, value, put)
+            for key, value in values.items():
+                await self._put(key, value, put)
             with trio.move_on_after(_LOOK_AGAIN):
                 await self._changed.wait()
 
-    async def _put_head(self, key: str, value: bytes, put: dict[str, tuple[bytes, float]]) -> None:
-        """Put a head unless it was put lately; one that nobody took is tried again at the next look."""
+    async def _put(self, key: str, value: bytes, put: dict[str, tuple[bytes, float]]) -> None:
+        """Put a value unless it was put lately; one that nobody took is tried again at the next look."""
         before = put.get(key)
         now = trio.current_time()
-        if self.routing is None or (before and before[0] == value and now - before[1] < _HEADS_AGAIN):
+        if self.routing is None or (before and before[0] == value and now - before[1] < _PUT_AGAIN):
             return
         try:
             await self.routing.put_value(key, value)
         except (NetworkError, VerificationError) as error:
-            _log.info("a head could not be put into the DHT: %s", error.message)
+            _log.info("%s could not be put into the DHT: %s", key[:16], error.message)
         else:
             put[key] = (value, now)
 
 
+def shared_logs(store: Store) -> frozenset[PublisherId]:
+    """Return the publishers whose logs are announced: those of whom a public release is passed on, or was."""
+    return frozenset(  # also of what was taken back: that must get about
+        held.publisher
+        for held in store.catalog.releases()
+        if held.visibility == "public" and (held.redistribute or held.own)
+    )
+
+
+def announced_log(store: Store, publisher: PublisherId) -> bytes | None:
+    """Return the DHT's value of a log, as it is known here; None when there is nothing to tell."""
+    with store.ledgers.asking(publisher) as ledger:
+        return None if ledger is None else encode_announced_log(ledger)
+
+
 def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
-    """Return the DHT keys of what is shared, and the values of our own heads by key."""
-    keys: set[bytes] = set()
-    heads: dict[str, bytes] = {}
+    """Return the DHT keys of what is shared, and the values of our own heads and log by key."""
+    logs = shared_logs(store)
+    keys = {routing_key("log", publisher) for publisher in logs}
+    values = {
+        log_key(own): value
+        for own in filter(store.ledgers.is_own, logs)
+        if (value := announced_log(store, own)) is not None
+    }
     packed = store.deltas.targets()
     for held in store.catalog.releases():
         online = any(place.state == "online" for place in store.contents.places(held.content)) or held.content in packed
-        if held.visibility == "public" and (held.redistribute or held.own):
-            keys.add(routing_key("log", held.publisher))  # also of what was taken back: that must get about
         if not store.serves(held) or held.visibility != "public" or not online:
             continue
         keys |= {routing_key("release", held.id), routing_key("content", held.content)}
@@ -188,12 +208,16 @@ def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
         head = store.ledgers.head(held.publisher, held.name)
         if head is not None and head.head.release == held.id:  # it may name one that was removed
             roots = store.catalog.roots(held.publisher)
-            heads[head_key(held.publisher, held.name)] = encode_announced_head(roots, head.envelope)
-    return keys, heads
+            values[head_key(held.publisher, held.name)] = encode_announced_head(roots, head.envelope)
+    return keys, values
 
 
 def _validate_head(key: str, value: bytes) -> None:
     decode_announced_head(key, value)
+
+
+def _validate_log(key: str, value: bytes) -> None:
+    decode_announced_log(key, value)
 
 
 async def run_network(
@@ -220,7 +244,10 @@ async def run_network(
         caps=allowance.caps,
         quiet=lambda: allowance.metered,
     )
-    rules = {"head": ValueRule(_validate_head, newest_announced)}
+    rules = {
+        "head": ValueRule(_validate_head, newest_announced),
+        "log": ValueRule(_validate_log, best_announced_log),
+    }
     async with open_network(config, rules=rules) as network, trio.open_nursery() as nursery:
         service = NetworkService(network, allowance, store)
         network.host.set_banned(store.catalog.banned())

@@ -226,3 +226,12 @@ class Routing(Protocol):
     async def get_value(self, key: str) -> bytes | None:
         """Return the best valid value under `key`, or None."""
         ...
+
+    async def get_values(self, key: str, ours: bytes | None = None) -> Sequence[bytes]:
+        """Return all valid values under `key` that anybody gave, each once, the best first.
+
+        Args:
+            key: `/namespace/name`.
+            ours: A valid value of our own that is held against the others, and stored where a worse one is or none.
+        """
+        ...

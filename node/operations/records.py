@@ -473,7 +473,7 @@ async def _sync(node: Node, request: RecordsSyncRequest, report: Report) -> Sync
         raise NotFoundError("there is nobody whose records could be asked for", hint="Name a publisher, or fetch.")
     report(Progress("asking", 0, None, unit="peers"))
     found = await LogRounds(node).ask(await node.network(), publishers, named)
-    if not found.asked and not found.failed:
+    if not found.asked and not found.failed and not found.heard.bytes:
         raise NotFoundError("there is nobody to ask", hint="Is a peer nearby, or the DHT on? Name one with --peer.")
     heard = found.heard
     failed = tuple(PeerFailed(peer, message) for peer, message in sorted(found.failed.items()))

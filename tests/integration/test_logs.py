@@ -25,11 +25,14 @@ from samara.node.operations.records import RECORDS_SYNC, RecordsSyncRequest, Syn
 from samara.node.operations.update import UPDATE, Updated, UpdateRequest
 from samara.node.store.store import Store
 from samara.protocol import limits
-from samara.protocol.errors import NotFoundError
+from samara.protocol.errors import NetworkError, NotFoundError
 from samara.protocol.exchange.messages import GetLog
 from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.ports import LogPage
 from samara.protocol.records import Place
+from samara.protocol.routing import log_key
+from samara.protocol.trust.announced import decode_announced_log, encode_announced_log
+from samara.protocol.trust.recordfile import RecordFileWriter
 
 KB = 1 << 10
 FILES = {"model.bin": 300 * KB}
@@ -188,6 +191,94 @@ async def test_attack_a_revocation_withheld_by_one_peer_is_carried_by_another(re
         # And nothing takes it away again.
         await sync(node, liar.address)
         assert is_revoked(node.store, revoked.id, revoked.gone)
+
+
+@contextlib.asynccontextmanager
+async def in_the_dht(home: Path, *others: Node) -> AsyncIterator[Node]:
+    """A node that serves the DHT and that others know."""
+    async with up(home, dht="server") as node:
+        for other in others:
+            async with (await other.network()).connect(parse_peer(address(node))):
+                pass
+        yield node
+
+
+async def values_now(node: Node, publisher: PublisherId) -> Sequence[bytes]:
+    routing = (await node.network()).routing
+    assert routing is not None
+    found: Sequence[bytes] = await routing.get_values(log_key(publisher))
+    return found
+
+
+async def values(node: Node, publisher: PublisherId, count: int = 1) -> Sequence[bytes]:
+    """Wait until so many values of a log are in the DHT."""
+    with trio.fail_after(60):
+        while len(found := await values_now(node, publisher)) < count:  # noqa: ASYNC110 - others put it
+            await trio.sleep(0.2)
+    return found
+
+
+@in_time
+async def test_attack_a_revocation_withheld_by_all_peers_is_in_the_dht(revoked: World, tmp_path: Path) -> None:
+    """The publisher was seen once, by somebody who holds nothing of it; whoever is asked since says nothing."""
+    async with up(tmp_path / "b", dht="server") as node, in_the_dht(tmp_path / "stranger", node) as stranger:
+        async with up(revoked.home, dht="server", bootstrap=(address(stranger),)):
+            await values(stranger, revoked.id)
+        async with lying(hostile_logs.Withholding, revoked.home) as liar:
+            await fetch(node, revoked.made.release, [liar.address])
+            assert liar.lied.is_set()
+        assert is_revoked(node.store, revoked.id, revoked.gone)
+        # Who only has a name for the publisher hears of it, too.
+        async with up(tmp_path / "c", dht="server", bootstrap=(address(stranger),)) as named:
+            named.store.catalog.set_petname(revoked.id, "anna")
+            with trio.fail_after(60):
+                while not is_revoked(named.store, revoked.id, revoked.gone):
+                    await sync(named)
+
+
+@in_time
+async def test_attack_a_stripped_value_in_the_dht_is_set_right(revoked: World, tmp_path: Path) -> None:
+    writer = RecordFileWriter()
+    page = LogPage(revoked.publisher.chain.envelopes, (), (), (revoked.publisher.said[0],))
+    stripped = writer.begin() + writer.publisher(revoked.id, page) + writer.end()
+    async with up(tmp_path / "b", dht="server") as node, in_the_dht(tmp_path / "stranger", node) as stranger:
+        routing = (await stranger.network()).routing
+        assert routing is not None
+        with trio.fail_after(60):
+            while not await values_now(node, revoked.id):
+                await routing.get_values(log_key(revoked.id), stripped)
+        async with up(tmp_path / "c", dht="server", bootstrap=(address(stranger),)) as holder:
+            async with lying(Telling, revoked.home) as honest:
+                await fetch(holder, revoked.made.release, [honest.address])
+            with trio.fail_after(60):
+                while (best := (await values(stranger, revoked.id))[0]) == stripped:
+                    await sync(holder)
+        assert decode_announced_log(log_key(revoked.id), best).page.newest == 2
+        # And it is not put back.
+        with pytest.raises(NetworkError):
+            await routing.put_value(log_key(revoked.id), stripped)
+
+
+@in_time
+async def test_attack_a_split_view_is_found_in_the_dht(revoked: World, tmp_path: Path) -> None:
+    other = revoked.publisher.copy()
+    other.publish("2", "theirs")
+    revoked.publisher.publish("2", "mine")
+    both = [encode_announced_log(publisher.ledger()) for publisher in (revoked.publisher, other)]
+    async with up(tmp_path / "b", dht="server") as b, up(tmp_path / "c", dht="server") as c:
+        for node, value in zip((b, c), both, strict=True):
+            routing = (await node.network()).routing
+            assert routing is not None
+            assert value is not None
+            with contextlib.suppress(NetworkError):
+                await routing.put_value(log_key(revoked.id), value)
+        async with up(tmp_path / "d", dht="client", bootstrap=(address(b), address(c))) as node:
+            await values(node, revoked.id, 2)
+            node.store.catalog.set_petname(revoked.id, "anna")
+            assert (await sync(node)).forks == 1
+            with node.store.ledgers.asking(revoked.id) as ledger:
+                assert ledger is not None
+                assert ledger.fork is not None
 
 
 @in_time

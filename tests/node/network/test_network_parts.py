@@ -245,6 +245,9 @@ class Recorder:
     async def get_value(self, key: str) -> bytes | None:
         raise NotImplementedError
 
+    async def get_values(self, key: str, ours: bytes | None = None) -> Sequence[bytes]:
+        raise NotImplementedError
+
     def times(self, key: bytes) -> list[float]:
         return [moment for moment, provided in self.provided if provided == key]
 

@@ -218,6 +218,11 @@ def _trust_toml() -> Iterable[bytes]:
     yield b'[[rule]]\ntofu = true\nkeys = []\n[[rule]]\nmode = "on"\n'
 
 
+def _announced_log() -> Iterable[bytes]:
+    for row in vectors("record-file.json")["vectors"]:
+        yield bytes.fromhex(row["hex"])[:-37]
+
+
 def _announced_head() -> Iterable[bytes]:
     release = vectors("records/release.json")
     for row in release["vectors"]:
@@ -341,6 +346,7 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "trust-toml": _trust_toml,
     "record-file": _record_file,
     "announced-head": _announced_head,
+    "announced-log": _announced_log,
     "chunk-list": _chunk_list,
     "file-table": _file_table,
     "stick": _stick,

@@ -84,8 +84,10 @@ from samara.protocol.records.log import verify_entry
 from samara.protocol.records.release import verify_release_envelope
 from samara.protocol.records.root import PublisherChain, make_genesis
 from samara.protocol.rootfile import RootFile
+from samara.protocol.routing import log_key
 from samara.protocol.table import FileTable
 from samara.protocol.trust import ForkProof, Ledger, Policy, verify_fork
+from samara.protocol.trust.announced import best_announced_log, decode_announced_log
 from samara.protocol.trust.recordfile import Item, RecordFileReader, RecordFileWriter
 from samara.protocol.trust.recordfile import Kind as ItemKind
 from samara.protocol.yamux import Session
@@ -655,6 +657,15 @@ def _written(items: list[Item]) -> bytes:
 @_target(VerificationError)
 def _announced_head(data: bytes) -> None:
     decode_announced_head("/head/" + "0" * 64, data)
+
+
+@_target(VerificationError)
+def _announced_log(data: bytes) -> None:
+    whole = data + b"\0" + (32).to_bytes(4, "little") + digest(data)  # what has another end is not looked at
+    key = log_key(data[17:49])
+    found = decode_announced_log(key, whole)
+    assert best_announced_log(key, [whole, whole]) == 0
+    assert found.page.roots
 
 
 @_target(NodeError)
