@@ -8,9 +8,13 @@ from typing import Any
 
 from samara.cli import stick
 from samara.node.operations import (
+    catalogues,
+    collecting,
     delta,
     fetch,
+    follows,
     history,
+    introducing,
     keys,
     library,
     limits,
@@ -22,6 +26,7 @@ from samara.node.operations import (
     roots,
     run,
     sbom,
+    searching,
     seeding,
     signing,
     tensors,
@@ -35,8 +40,9 @@ __all__ = ["all_operations"]
 
 def all_operations() -> list[AnyOperation]:
     """Return every operation that a node of this program answers."""
-    asked: list[Query[Any, Any]] = [queries.LIST, queries.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
+    asked: list[Query[Any, Any]] = [queries.LIST, searching.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
     asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM, history.LOG, trusting.TRUST_SHOW]
+    asked += [catalogues.COLLECTION_SHOW, catalogues.COLLECTION_LS, catalogues.FOLLOWS, introducing.PROPOSALS]
     return [
         publish.PUBLISH,
         delta.DELTA,
@@ -61,6 +67,12 @@ def all_operations() -> list[AnyOperation]:
         roots.SIGN_ROOT,
         roots.RENEW,
         oms.ATTEST_OMS,
+        collecting.COLLECTION_ADD,
+        collecting.COLLECTION_REMOVE,
+        collecting.COLLECTION_PUBLISHERS,
+        follows.FOLLOW,
+        follows.UNFOLLOW,
+        introducing.TRUST_IMPORT,
         records.RECORDS_EXPORT,
         records.RECORDS_IMPORT,
         records.RECORDS_SYNC,

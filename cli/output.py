@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -15,11 +18,15 @@ from samara.node.operations.base import Event, Notice, Progress, Report, Text
 if TYPE_CHECKING:
     import rich.progress
 
-__all__ = ["about", "emit_json", "human_bytes", "json_option", "printable", "say", "show_events", "table"]
+__all__ = ["about", "emit_json", "human_bytes", "json_option", "printable", "quoted", "say", "show_events", "table"]
 
 _STEERING: Final = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _UNPRINTABLE: Final = {code: "\ufffd" for code in _STEERING if chr(code) not in "\n\t"}
 _IN_A_CELL: Final = dict.fromkeys(_STEERING, "\ufffd")
+_BLANKS: Final = re.compile("[\\s\u00a0\u115f\u1160\u2800\u3164\uffa0]+")
+"""Whatever looks like nothing: in a row it could push the rest of a text to where a line begins."""
+_MARKS: Final = 2
+"""Marks on one letter that are shown; a pile of them reaches into other lines."""
 _IN_JSON: Final = {code: f"\\u{code:04x}" for code in _STEERING if code >= 0x20}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -53,6 +60,49 @@ def about(count: int | None) -> str:
 def printable(text: str) -> str:
     """Return text from outside without what could steer a terminal: control and bidirectional characters."""
     return text.translate(_UNPRINTABLE)
+
+
+def quoted(text: str, indent: str = "    ", *, width: int | None = None) -> str:
+    """Return a stranger's text in quotation marks, so that nothing in it looks like a line of ours.
+
+    Blanks in a row are one, and where a line of the terminal ends, the text goes on behind a bar.
+
+    Args:
+        text: What a title or a note says.
+        indent: What stands before it; the lines that follow begin with it, and the bar.
+        width: Columns of a line; None: those of the terminal, and no end where there is none.
+
+    Source: specs/cli.md, "Strangers' texts".
+    """
+    if width is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 30
+    room = max(20, width - len(indent) - 4)
+    lines = [""]
+    column = 0
+    for letter in _plain(text):
+        wide = _columns(letter)
+        if column + wide > room:
+            lines.append("")
+            column = 0
+        lines[-1] += letter
+        column += wide
+    return f'{indent}"' + f"\n{indent}| ".join(lines) + '"'
+
+
+def _plain(text: str) -> str:
+    """Text without what could steer, hide or pile up; and without the mark that ends a quotation."""
+    text = _BLANKS.sub(" ", text.translate(_IN_A_CELL)).strip().replace('"', "'")
+    found, marks = [], 0
+    for letter in text:
+        marks = marks + 1 if unicodedata.combining(letter) else 0
+        found += [letter] if marks <= _MARKS else []
+    return "".join(found)
+
+
+def _columns(letter: str) -> int:
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

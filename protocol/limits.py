@@ -138,6 +138,12 @@ MAX_RECORDS_KNOWN: Final = 16_384
 MAX_RECORD_BYTES_KNOWN: Final = 64 * MIB
 """Bytes of those records: 4 KiB each."""
 
+MAX_FOLLOWS: Final = 256
+"""Publishers and collections that are followed: each costs a question an hour, and may fill what is kept of one."""
+
+MAX_LISTED_KEPT: Final = 8192
+"""Entries of collections that are kept for searching of one collector who is followed: eight whole collections."""
+
 MAX_FORKS_KEPT: Final = 8
 """Proven forks that are kept of one publisher: one freezes it, and another is news only when that one is over."""
 
@@ -441,6 +447,10 @@ MAX_LOGS_BYTES: Final = 32 * MIB
 
 MAX_LOGS_OF_A_PEER: Final = 256
 """Publishers whose logs one peer is asked for in one go: each costs a round trip, and more than people follow."""
+
+MAX_LISTED_ASKED: Final = 128
+"""Publishers that are asked for in one round because collections list them: half of what one peer is asked for, so that
+those whom the user named have their place; the others have their turn in another round."""
 
 MAX_LOGS_PEERS: Final = 32
 """Peers that are asked in one round: as many as one fetch asks."""

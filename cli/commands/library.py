@@ -1,4 +1,4 @@
-"""ls, show, search, queue, verify, pin, unpin, rm, gc."""
+"""ls, show, queue, verify, pin, unpin, rm, gc."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from samara.cli.targets import absolute, target_of
 from samara.node.operations.queries import (
     LIST,
     QUEUE,
-    SEARCH,
     SHOW,
     AttestationRow,
     ListRequest,
     QueueRequest,
     ReleaseRow,
-    SearchRequest,
     Shown,
     ShowRequest,
 )
@@ -38,7 +36,6 @@ __all__ = [
     "pin_command",
     "queue_command",
     "rm_command",
-    "search_command",
     "show_command",
     "unpin_command",
     "verify_command",
@@ -51,15 +48,6 @@ def ls_command(as_json: bool) -> None:
     """List the releases that are known here."""
     listed = ask(LIST, ListRequest())
     emit_json(listed) if as_json else _print_rows(listed.releases, "Nothing yet. Try: samara demo")
-
-
-@click.command("search")
-@click.argument("words", nargs=-1, required=True)
-@json_option
-def search_command(words: tuple[str, ...], as_json: bool) -> None:
-    """Search the releases known here: every word, in name, version, kind, licence or publisher."""
-    listed = ask(SEARCH, SearchRequest(words))
-    emit_json(listed) if as_json else _print_rows(listed.releases, "Nothing known here has all these words.")
 
 
 @click.command("show")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from samara.cli.doors import ask, call
@@ -22,6 +24,9 @@ from samara.node.operations.trusting import (
     TrustShown,
 )
 
+if TYPE_CHECKING:
+    from samara.node.operations.introducing import Imported
+
 __all__ = ["trust_command"]
 
 
@@ -37,6 +42,7 @@ def trust_command(context: click.Context) -> None:
     samara trust add alice --mode enforce
     samara trust add alice/llama-* --key did:key:z6Mk… --max-age-days 90
     samara trust add '*' --mode enforce --last      # nobody else
+    samara trust import bob/friends                 # names for those whom a collection introduces
     """  # noqa: D301 - click wants the character, not the two
     if context.invoked_subcommand is None:
         _print(ask(TRUST_SHOW, TrustRequest()))
@@ -82,6 +88,30 @@ def remove_trust(number: int, as_json: bool) -> None:
     emit_json(shown) if as_json else _print(shown)
 
 
+@trust_command.command("import")
+@click.argument("name", metavar="[WHOSE/]NAME")
+@click.option("--yes", is_flag=True, help="Ask nothing: take all names that clash with nothing.")
+@json_option
+def import_trust(name: str, yes: bool, as_json: bool) -> None:
+    """Give names to those whom a collection introduces: a community's list of keys.
+
+    Whoever has a name here is believed. So each is shown with the 8 words of its key, which you compare with somebody
+    who knows them. A name that is in use, or looks like one, is taken only when you type it.
+
+    
+    samara follow bob/friends
+    samara trust import bob/friends
+    """
+    from samara.cli.introductions import answers_to
+    from samara.node.operations.catalogues import CollectionRequest
+    from samara.node.operations.introducing import PROPOSALS, TRUST_IMPORT, ImportRequest
+
+    answers = () if yes else answers_to(ask(PROPOSALS, CollectionRequest(name)))
+    with show_events(quiet=as_json) as report:
+        done = call(TRUST_IMPORT, ImportRequest(name, answers, yes), report)
+    emit_json(done) if as_json else _print_imported(done)
+
+
 @trust_command.command("lift")
 @click.argument("fork")
 @json_option
@@ -103,6 +133,18 @@ def reset_clock(time: str | None, as_json: bool) -> None:
     with show_events(quiet=as_json) as report:
         floor = call(TRUST_RESET_CLOCK, ResetClockRequest(time or ""), report)
     emit_json(floor) if as_json else _print_time(floor)
+
+
+def _print_imported(done: Imported) -> None:
+    for row in done.publishers:
+        if row.result == "clash":
+            said = f"NOT named {row.petname}: {', '.join(row.like)} is in use here"
+        else:
+            said = {"named": f"is {row.name} now", "kept": f"is {row.name} already", "left": "was left out"}[row.result]
+        say(f"{row.publisher}  {said}")
+    left = [row for row in done.publishers if row.result == "clash"]
+    if left:
+        say("To name one otherwise: samara key words PUBLISHER, and then samara key name PUBLISHER NAME")
 
 
 def _print(shown: TrustShown) -> None:

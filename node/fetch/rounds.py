@@ -2,11 +2,13 @@
 
 Whose logs are asked for tells who is followed. So those of which a public release is held, or who have a name here, are
 asked for of whoever announces them or is nearby; of those of which only unlisted or private releases are held, nobody
-is asked but the peers that the user names.
+is asked but the peers that the user names. Whose collections the user follows is no secret; and of the many whom these
+list, some have their turn in each round, after all others.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 from collections.abc import Collection, Iterable, Sequence
@@ -27,7 +29,7 @@ from samara.protocol.routing import routing_key
 if TYPE_CHECKING:
     from samara.node.app import Node
 
-__all__ = ["LogRounds", "Round", "followed", "may_be_asked_for"]
+__all__ = ["LogRounds", "Round", "followed", "listed_to_ask_for", "may_be_asked_for", "share", "to_ask_for"]
 
 _log = logging.getLogger(__name__)
 
@@ -57,18 +59,58 @@ class Round:
 
 
 def followed(store: Store) -> frozenset[PublisherId]:
-    """Return the publishers with whom this home has to do: a name, or a release that is held."""
+    """Return the publishers with whom this home has to do: a name, a release that is held, or collections."""
     held = {release.publisher for release in store.catalog.releases()}
-    return frozenset(held | store.catalog.petnames().keys())
+    return frozenset(held | store.catalog.petnames().keys() | store.catalogues.collectors())
 
 
 def may_be_asked_for(store: Store) -> frozenset[PublisherId]:
-    """Return those of them that may be named to anybody: no secret of this home hangs on them."""
+    """Return those of them that may be named to anybody: no secret of this home hangs on them, or the user said so."""
+    public, secret = _of_releases(store)
+    return public | (store.catalog.petnames().keys() - secret) | store.catalogues.collectors()
+
+
+def listed_to_ask_for(
+    store: Store, rng: random.Random | None = None, *, of: PublisherId | None = None
+) -> list[PublisherId]:
+    """Return publishers of what collections list, as many as are asked for in one round.
+
+    Args:
+        store: The home's.
+        rng: Where chance comes from, so that in another round others have their turn.
+        of: Whose collections; None: all that are followed, and this home's own.
+
+    Returns:
+        At most `MAX_LISTED_ASKED`, and as many of each collector as of any other who has so many.
+    """
+    rng = rng or random.Random()  # noqa: S311 - whose turn it is
+    public, secret = _of_releases(store)
+    others = may_be_asked_for(store) | (secret - public)
+    lists = [[one for one in publishers if one not in others] for publishers in store.catalogues.publishers(of)]
+    for one in lists:
+        rng.shuffle(one)
+    rng.shuffle(lists)
+    return share(lists, limits.MAX_LISTED_ASKED)
+
+
+def share(lists: Iterable[Sequence[PublisherId]], most: int) -> list[PublisherId]:
+    """Return at most `most` of some lists, each once: the first of each list, then the second of each, and so on."""
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*lists))
+    return list(itertools.islice(dict.fromkeys(one for one in turns if one is not None), most))
+
+
+def _of_releases(store: Store) -> tuple[frozenset[PublisherId], frozenset[PublisherId]]:
+    """Return the publishers of public releases that are held, and those of others."""
     public: set[PublisherId] = set()
     secret: set[PublisherId] = set()
     for release in store.catalog.releases():
         (public if release.visibility == "public" else secret).add(release.publisher)
-    return frozenset(public | (store.catalog.petnames().keys() - secret))
+    return frozenset(public), frozenset(secret)
+
+
+def to_ask_for(store: Store) -> list[PublisherId]:
+    """Return all that are asked for in one round: those with whom this home has to do come first."""
+    return [*may_be_asked_for(store), *listed_to_ask_for(store)]
 
 
 @final
@@ -90,7 +132,7 @@ class LogRounds:
                 await trio.sleep(_LOOK)
             await trio.sleep(limits.LOGS_FIRST)
             while not self._node.allowance.metered:
-                publishers = await trio.to_thread.run_sync(may_be_asked_for, self._node.store)
+                publishers = await trio.to_thread.run_sync(to_ask_for, self._node.store)
                 if publishers:
                     found = await self.ask(network, publishers)
                     _log.info("asked %d peers for logs: %d new records", found.asked, found.heard.records)

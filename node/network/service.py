@@ -198,6 +198,8 @@ def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
         if (value := announced_log(store, own)) is not None
     }
     packed = store.deltas.targets()
+    known = store.ledgers.known()
+    keys |= {routing_key("log", publisher) for publisher in store.catalogues.collectors() if publisher in known}
     for held in store.catalog.releases():
         online = any(place.state == "online" for place in store.contents.places(held.content)) or held.content in packed
         if not store.serves(held) or held.visibility != "public" or not online:

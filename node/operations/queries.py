@@ -1,4 +1,4 @@
-"""Questions that the store alone answers: ls, show, search, queue, key show."""
+"""Questions that the store alone answers: ls, show, queue, key show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ __all__ = [
     "KEY_SHOW",
     "LIST",
     "QUEUE",
-    "SEARCH",
     "SHOW",
     "AttestationRow",
     "KeyShown",
@@ -27,7 +26,9 @@ __all__ = [
     "Queued",
     "ReleaseRow",
     "Shown",
+    "release_rows",
     "revoked_because",
+    "why_taken_back",
 ]
 
 
@@ -78,13 +79,6 @@ class Listed:
     """Releases, newest first."""
 
     releases: tuple[ReleaseRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """Releases known here that have every word in name, version, kind, licence or publisher."""
-
-    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +239,7 @@ class KeyShown:
     old_heads: tuple[str, ...]
 
 
-def _rows(store: Store, releases: Iterable[HeldRelease]) -> Iterator[ReleaseRow]:
+def release_rows(store: Store, releases: Iterable[HeldRelease]) -> Iterator[ReleaseRow]:
     """Yield releases as lists show them."""
     pins, names = store.catalog.pins(), store.catalog.petnames()
     return (_row(store, held, pins, names) for held in releases)
@@ -272,8 +266,13 @@ def _row(store: Store, held: HeldRelease, pins: Container[ReleaseId], names: Map
 
 
 def revoked_because(store: Store, held: HeldRelease) -> str:
-    """Return why a publisher took a release back, or nothing."""
-    found = store.ledgers.revocation(held.publisher, held.id)
+    """Return why its publisher took a release back, or nothing."""
+    return why_taken_back(store, held.publisher, held.id)
+
+
+def why_taken_back(store: Store, publisher: PublisherId, release: ReleaseId) -> str:
+    """Return why a publisher took back a release of its own, which need not be here; or nothing."""
+    found = store.ledgers.revocation(publisher, release)
     if found is None:
         return ""
     return found.said.reason.value + (f": {found.said.text}" if found.said.text else "")
@@ -345,7 +344,7 @@ def _show(store: Store, request: ShowRequest) -> Shown:
             )
     judged = judge_held(store, held)
     return Shown(
-        **asdict(next(_rows(store, [held]))),
+        **asdict(next(release_rows(store, [held]))),
         publisher_id=format_record(held.publisher),
         content=format_content(held.content),
         issued=held.issued,
@@ -401,15 +400,10 @@ def _key_show(store: Store, request: KeyShowRequest) -> KeyShown:
 
 
 def _list(store: Store, request: ListRequest) -> Listed:
-    return Listed(tuple(_rows(store, store.catalog.releases())))
-
-
-def _search(store: Store, request: SearchRequest) -> Listed:
-    return Listed(tuple(_rows(store, store.releases_by_text(request.words))))
+    return Listed(tuple(release_rows(store, store.catalog.releases())))
 
 
 LIST = Query("ls", ListRequest, Listed, _list)
-SEARCH = Query("search", SearchRequest, Listed, _search)
 SHOW = Query("show", ShowRequest, Shown, _show)
 QUEUE = Query("queue", QueueRequest, Queued, _queue)
 KEY_SHOW = Query("key show", KeyShowRequest, KeyShown, _key_show)

@@ -17,7 +17,7 @@ import trio
 
 from samara.node.fetch.finder import parse_peer
 from samara.node.fetch.logs import take_fork
-from samara.node.fetch.rounds import LogRounds, followed, may_be_asked_for
+from samara.node.fetch.rounds import LogRounds, followed, listed_to_ask_for, may_be_asked_for, to_ask_for
 from samara.node.operations.base import Operation, Progress, Report
 from samara.node.operations.refs import find_release, publisher_of, publisher_text
 from samara.node.store.files import os_errors, sync_folder
@@ -245,7 +245,7 @@ def export_records(store: Store, request: RecordsExportRequest) -> ExportedRecor
     """
     path = Path(request.path)
     _refuse_what_is_there(path)
-    wanted = publishers_of(store, request.of) if request.of else may_be_asked_for(store)
+    wanted = publishers_of(store, request.of) if request.of else {*may_be_asked_for(store), *_listed(store)}
     records = 0
     written: list[PublisherId] = []
     draft = path.with_name(path.name + ".part")
@@ -276,6 +276,11 @@ def export_records(store: Store, request: RecordsExportRequest) -> ExportedRecor
             raise
         sync_folder(path.parent)
     return ExportedRecords(str(path), size, tuple(publisher_text(store, one) for one in written), records)
+
+
+def _listed(store: Store) -> frozenset[PublisherId]:
+    """Those of whom collections list something: whoever follows the same wants to know what they took back."""
+    return frozenset(store.ledgers.known().keys() & set(listed_to_ask_for(store)))
 
 
 def _refuse_what_is_there(path: Path) -> None:
@@ -483,7 +488,7 @@ async def _sync(node: Node, request: RecordsSyncRequest, report: Report) -> Sync
 def _to_ask_for(store: Store, request: RecordsSyncRequest) -> Collection[PublisherId]:
     if request.of:
         return publishers_of(store, request.of)
-    return followed(store) if request.peers else may_be_asked_for(store)
+    return [*followed(store), *listed_to_ask_for(store)] if request.peers else to_ask_for(store)
 
 
 RECORDS_EXPORT = Operation("records export", RecordsExportRequest, ExportedRecords, _export, looks=True)

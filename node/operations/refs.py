@@ -23,7 +23,7 @@ from samara.protocol.errors import (
     VerificationError,
 )
 from samara.protocol.ids import PublisherId, format_record, parse_record
-from samara.protocol.links import Address, Link, LinkRef, NameRef, ReleaseRef, parse_ref
+from samara.protocol.links import Address, Link, LinkRef, NameRef, ReleaseRef, check_name, parse_ref
 from samara.protocol.records import Kind, PublisherChain, format_time, make_genesis
 from samara.protocol.records import Place as PlaceInLog
 from samara.protocol.rootfile import genesis_id
@@ -32,6 +32,7 @@ from samara.protocol.trust import Ledger
 __all__ = [
     "OwnPublisher",
     "best_place",
+    "collection_named",
     "enough_keys",
     "find_release",
     "link_of",
@@ -229,6 +230,17 @@ def publisher_named(store: Store, text: str) -> PublisherId:
     raise NotFoundError(
         f"nobody is called {text!r} here", hint="Give the publisher a name: samara key name PUBLISHER-ID NAME"
     )
+
+
+def collection_named(store: Store, text: str) -> tuple[PublisherId, str]:
+    """Return whose and which collection a person means by `WHOSE/NAME`, or by the NAME of one of their own.
+
+    Raises:
+        NotFoundError: Nobody has this petname here.
+        LinkError: It is neither.
+    """
+    whose, slash, name = text.rpartition("/")
+    return publisher_named(store, whose if slash else "me"), check_name(name)
 
 
 def publisher_text(store: Store, publisher: PublisherId) -> str:

@@ -199,6 +199,15 @@ class Catalog:
                 (head.id, said.publisher, said.name, said.sequence, said.release, head.envelope),
             )
 
+    def newest_heads(self) -> list[tuple[PublisherId, str, ReleaseId]]:
+        """Return of each publisher and name the release that the head with the highest sequence names.
+
+        It is where to begin: whether that head still counts, and is the newest, its publisher's ledger says.
+        """
+        query = "SELECT publisher, name, release, max(sequence) FROM head GROUP BY publisher, name"
+        rows = self._index.read.execute(query)
+        return [(PublisherId(publisher), name, ReleaseId(release)) for publisher, name, release, _ in rows]
+
     # Pins, petnames, peers
 
     def pin(self, release: ReleaseId, *, pinned: bool) -> None:

@@ -82,6 +82,14 @@ CREATE TABLE IF NOT EXISTS fork (
 CREATE INDEX IF NOT EXISTS fork_publisher ON fork (publisher);
 CREATE TABLE IF NOT EXISTS floor (
     no INTEGER PRIMARY KEY CHECK (no = 1), seconds INTEGER NOT NULL, anchor INTEGER NOT NULL, source TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS follow (
+    publisher BLOB, name TEXT, since REAL NOT NULL, PRIMARY KEY (publisher, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS catalogue (
+    no INTEGER PRIMARY KEY, publisher BLOB NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL, record BLOB NOT NULL,
+    searched INTEGER NOT NULL, UNIQUE (publisher, name));
+CREATE TABLE IF NOT EXISTS listed (
+    catalogue INTEGER, no INTEGER, release BLOB NOT NULL, publisher BLOB NOT NULL, name TEXT NOT NULL, version TEXT NOT
+    NULL, note TEXT NOT NULL, PRIMARY KEY (catalogue, no)) WITHOUT ROWID;
 """
 """What came after the first indexes were made, which grow it when they are opened.
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from samara.node.store.catalog import Catalog
+from samara.node.store.catalogues import Catalogues
 from samara.node.store.index import Index
 from samara.protocol import limits
 from samara.protocol.errors import (
@@ -48,8 +49,10 @@ from samara.protocol.records import (
     VerifiedHead,
 )
 from samara.protocol.records.attestation import ATTESTATION
+from samara.protocol.records.collection import COLLECTION
+from samara.protocol.records.fields import NAME
 from samara.protocol.records.log import ENTRY_KINDS
-from samara.protocol.records.statement import open_any
+from samara.protocol.records.statement import Opened, open_any
 from samara.protocol.trust import Fork, ForkProof, Ledger
 
 __all__ = ["Ledgers", "Taken"]
@@ -64,7 +67,7 @@ _KINDS: Final[Mapping[type, str]] = {
     KeyRevocation: "revocation",
     ReleaseRevocation: "revocation",
 }
-_EVICTED: Final = frozenset({"head", "attestation", "unread"})
+_EVICTED: Final = frozenset({"head", "attestation", "collection", "unread"})
 """Kinds of which old ones make room for new ones; of all others, what they say may hold for ever."""
 
 _CACHED: Final = 65_536
@@ -139,6 +142,7 @@ class Ledgers:
         catalog: Roots, heads as they were before there was a log, names.
 
     Attributes:
+        catalogues: Whose collections are followed, and what those list.
         lock: Is held while a ledger is asked or changed.
         told: Is told what was taken, once it is committed.
         witnesses: Returns the did:keys whose signatures are kept though they are not the publisher's.
@@ -148,6 +152,7 @@ class Ledgers:
         self.lock: Final = threading.RLock()
         self.told: Callable[[Taken], None] | None = None
         self.witnesses: Callable[[], frozenset[str]] = frozenset
+        self.catalogues: Final = Catalogues(index)
         self._index = index
         self._catalog = catalog
         self._cache: OrderedDict[PublisherId, Ledger] = OrderedDict()
@@ -264,6 +269,13 @@ class Ledgers:
         """Return whether this home has signed for a publisher."""
         query = "SELECT 1 FROM release WHERE publisher = ? AND own"
         return self._row(publisher).own or self._index.read.execute(query, (publisher,)).fetchone() is not None
+
+    def own(self) -> frozenset[PublisherId]:
+        """Return all publishers for which this home has signed."""
+        query = "SELECT publisher FROM release WHERE own"
+        if self._index.has("log"):
+            query += " UNION SELECT publisher FROM log WHERE own"
+        return frozenset(PublisherId(row[0]) for row in self._index.read.execute(query))
 
     # What comes in.
 
@@ -446,7 +458,8 @@ class Ledgers:
 
     def _is_known(self, publisher: PublisherId) -> bool:
         query = "SELECT 1 FROM release WHERE publisher = ? UNION SELECT 1 FROM petname WHERE publisher = ?"
-        return self._index.read.execute(query, (publisher, publisher)).fetchone() is not None
+        named = self._index.read.execute(query, (publisher, publisher)).fetchone() is not None
+        return named or self.catalogues.is_followed(publisher)
 
     def _trimmed(self, publisher: PublisherId, row: _Log) -> int:
         """The position up to which nothing more is taken; a publisher who became known begins anew."""
@@ -467,7 +480,7 @@ class Ledgers:
         if self._index.read.execute("SELECT 1 FROM entry WHERE id = ?", (opened.id,)).fetchone() is not None:
             return
         position = opened.fields.integer("position", 1) if "position" in opened.fields else 0
-        lasting = opened.kind in ENTRY_KINDS and opened.kind != ATTESTATION.type
+        lasting = opened.kind in ENTRY_KINDS and opened.kind != ATTESTATION.type and not _is_replaced(ledger, opened)
         if not lasting and 0 < position <= row.trimmed and self._trimmed(ledger.publisher, row):
             raise DiskFullError(
                 f"the record at position {position} would be one of those that made room for newer ones"
@@ -480,6 +493,7 @@ class Ledgers:
     def _evict(self, ledger: Ledger, batch: _Batch, row: _Log, quota: _Quota) -> None:
         """Choose the oldest records to go, an eighth at a time: never what may hold for ever, nor what is newest."""
         kept = {head.id for head in ledger.heads.values()} | set(batch.evicted)
+        kept |= {collection.id for collection in ledger.collections.values()}
         if ledger.newest is not None:
             kept.add(ledger.newest.id)
         rows = self._index.read.execute(
@@ -565,6 +579,7 @@ class Ledgers:
                 " VALUES (?,?,?,?,?,?,?)",
                 (publisher, row.own, row.position, row.records, row.bytes, row.trimmed, time.time()),
             )
+            self.catalogues.refresh(publisher, ledger.collections, own=row.own)
 
     def _write_entries(self, db: sqlite3.Connection, publisher: PublisherId, batch: _Batch) -> None:
         for entry in batch.new:
@@ -610,6 +625,7 @@ class Ledgers:
 
 _IS_STRANGER: Final = (
     "NOT own AND publisher NOT IN (SELECT publisher FROM release) AND publisher NOT IN (SELECT publisher FROM petname)"
+    " AND publisher NOT IN (SELECT publisher FROM follow)"
 )
 
 
@@ -630,6 +646,14 @@ def _kind(entry: Entry) -> str:
 def _position(entry: Entry) -> int:
     place = entry.head.place if isinstance(entry, VerifiedHead) else entry.said.origin.place
     return place.position if place is not None else 0
+
+
+def _is_replaced(ledger: Ledger, opened: Opened) -> bool:
+    """Whether it is a collection of which a newer one is known: nobody misses it, and it need not come again."""
+    if opened.kind != COLLECTION.type:
+        return False
+    newest = ledger.collections.get(opened.fields.match("name", NAME))
+    return newest is not None and newest.said.origin.place.position > opened.fields.integer("position", 1)
 
 
 def _about(entry: Entry) -> ReleaseId | None:

@@ -62,7 +62,8 @@ class PeerShelf:
         return self._catalog.records(listed[0]) if listed else None
 
     def log(self, publisher: PublisherId, root: int, first: int, peer: str) -> LogPage | None:
-        """Return a page of a publisher's log, when a release of it is no secret to this peer.
+        """Return a page of a publisher's log, when a release of it is no secret to this peer, or this home follows or
+        signs its collections.
 
         Whether the files are passed on does not matter: that they are to be used no more must get about, too.
         """
@@ -71,7 +72,7 @@ class PeerShelf:
             and (held.visibility == "public" or (held.visibility == "private" and self._catalog.allowed(held.id, peer)))
             for held in self._catalog.releases(publisher=publisher)
         )
-        if not shown:
+        if not shown and publisher not in self._ledgers.catalogues.collectors():
             return None
         with self._ledgers.asking(publisher) as ledger:
             return None if ledger is None else page_of(ledger, root, first)

@@ -95,6 +95,7 @@ class Store:
         self._index = Index(home.index, writable=writable)
         self.catalog = Catalog(self._index)
         self.ledgers = Ledgers(self._index, self.catalog)
+        self.catalogues = self.ledgers.catalogues
         self.times = Times(self._index)
         self.trust = Trust(home.trust, self.catalog, self.ledgers, self.times)
         self.ledgers.witnesses = self.trust.witnesses
@@ -418,16 +419,6 @@ class Store:
         if not self.contents.places(content):
             self.contents.forget(content)
         return freed
-
-    def releases_by_text(self, words: Sequence[str]) -> list[HeldRelease]:
-        """Return the releases whose name, version, kind, licence or publisher's petname has every word."""
-        names = self.catalog.petnames()
-        found = []
-        for held in self.catalog.releases():
-            text = " ".join((held.name, held.version, held.kind, held.license, names.get(held.publisher, ""))).lower()
-            if all(word.lower() in text for word in words):
-                found.append(held)
-        return found
 
 
 def _same_disk(one: Place, other: Place) -> bool:

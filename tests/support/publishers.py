@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from samara.protocol.dsse import SigningKey
-from samara.protocol.ids import ContentId, digest, sha256
+from samara.protocol.ids import ContentId, PublisherId, digest, sha256
 from samara.protocol.limits import MAX_POSITION
 from samara.protocol.records import (
     Claim,
+    Collection,
     Delegation,
+    Introduction,
     Kind,
+    Listed,
     Place,
     PublisherChain,
     Reason,
@@ -24,6 +27,7 @@ from samara.protocol.records import (
     VerifiedHead,
     VerifiedRelease,
     make_attestation,
+    make_collection,
     make_delegation,
     make_genesis,
     make_head,
@@ -38,6 +42,7 @@ __all__ = ["TABLE", "WHEN", "Publisher", "key", "released"]
 
 TABLE = b"the bytes of a file table"
 WHEN = "2026-05-06T07:08:09Z"
+NOBODY: Final[Mapping[str, PublisherId]] = {}
 
 
 def key(name: str) -> SigningKey:
@@ -145,6 +150,23 @@ class Publisher:
             place=self.place,
             names=names,
             delegates=[key(name).did for name in delegates],
+            keys=self.keys,
+            **said,
+        )
+        self._went_on(found.id, found.envelope)
+        return found
+
+    def collect(
+        self, name: str, entries: Iterable[Listed], introduced: Mapping[str, PublisherId] = NOBODY, **changes: Any
+    ) -> Verified[Collection]:
+        """List releases, and introduce publishers by petnames."""
+        said: dict[str, Any] = {"issued": WHEN, "title": f"The {name}"} | changes
+        found = make_collection(
+            self.chain,
+            place=self.place,
+            name=name,
+            entries=list(entries),
+            publishers=[Introduction(publisher, petname) for petname, publisher in introduced.items()],
             keys=self.keys,
             **said,
         )

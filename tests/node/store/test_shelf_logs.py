@@ -67,7 +67,7 @@ def test_the_log_of_what_is_condemned_or_gone_from_the_disk_is_shown(tmp_path: P
         assert shown(store, publisher) is not None
 
 
-def test_a_log_that_is_only_followed_is_not_shown(tmp_path: Path) -> None:
+def test_a_log_of_somebody_who_only_has_a_name_is_not_shown(tmp_path: Path) -> None:
     """Else whoever asks for many logs would learn whom this home has a name for."""
     anna = Publisher.of("anna")
     anna.publish("1")

@@ -14,7 +14,9 @@ def _named_in(*files: str) -> set[str]:
 
 
 def test_the_table_names_tests_that_there_are() -> None:
-    named = {name for name in re.findall(r"`([a-z0-9_]+)`", TABLE) if name.count("_") > 1}
+    # Those of collectors are held against their own file.
+    found = re.findall(r"`([a-z0-9_]+)`", TABLE)
+    named = {name for name in found if name.count("_") > 1 and not name.startswith("attack_")}
     assert len(named) > 30
     assert named <= _named_in("test_attacks.py", "test_ledger.py", "test_floor.py", "test_replay.py")
 
