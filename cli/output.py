@@ -18,13 +18,28 @@ from samara.node.operations.base import Event, Notice, Progress, Report, Text
 if TYPE_CHECKING:
     import rich.progress
 
-__all__ = ["about", "emit_json", "human_bytes", "json_option", "printable", "quoted", "say", "show_events", "table"]
+__all__ = [
+    "about",
+    "emit_json",
+    "human_bytes",
+    "json_option",
+    "printable",
+    "quoted",
+    "say",
+    "short",
+    "show_events",
+    "table",
+]
 
 _STEERING: Final = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _UNPRINTABLE: Final = {code: "\ufffd" for code in _STEERING if chr(code) not in "\n\t"}
 _IN_A_CELL: Final = dict.fromkeys(_STEERING, "\ufffd")
 _BLANKS: Final = re.compile("[\\s\u00a0\u115f\u1160\u2800\u3164\uffa0]+")
 """Whatever looks like nothing: in a row it could push the rest of a text to where a line begins."""
+_SHORT: Final = 20
+"""Characters of an id that tell it from others."""
+_LONGEST_NAME: Final = 32
+"""Characters of a petname; an id has 61 (specs/records.md §8)."""
 _MARKS: Final = 2
 """Marks on one letter that are shown; a pile of them reaches into other lines."""
 _IN_JSON: Final = {code: f"\\u{code:04x}" for code in _STEERING if code >= 0x20}
@@ -60,6 +75,11 @@ def about(count: int | None) -> str:
 def printable(text: str) -> str:
     """Return text from outside without what could steer a terminal: control and bidirectional characters."""
     return text.translate(_UNPRINTABLE)
+
+
+def short(publisher: str) -> str:
+    """Return a publisher's name, or the beginning of its id, for where it only tells one from another."""
+    return publisher if len(publisher) <= _LONGEST_NAME else f"{publisher[:_SHORT]}…"
 
 
 def quoted(text: str, indent: str = "    ", *, width: int | None = None) -> str:

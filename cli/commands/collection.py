@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samara.cli.doors import ask, call
-from samara.cli.output import emit_json, json_option, quoted, say, show_events
+from samara.cli.output import emit_json, json_option, quoted, say, short, show_events
 from samara.cli.targets import insist_option
 from samara.node.operations.catalogues import (
     COLLECTION_LS,
@@ -122,6 +122,7 @@ def _print_changed(done: Changed) -> None:
     say(f"{done.name} is signed: {_contents(done.entries, done.publishers)}")
     say(f"  record     {done.record}, position {done.position} of your log")
     say(f"  to follow  samara follow {done.publisher}/{done.name}")
+    say("  Others hear of it when they meet this node, or by: samara records export")
 
 
 def _contents(entries: int, publishers: int) -> str:
@@ -136,7 +137,7 @@ def _print(shown: CollectionShown) -> None:
     if shown.frozen:
         say(f"  FROZEN: {shown.frozen} are signed by {shown.publisher}: nothing new of it is believed")
     for entry in shown.entries:
-        say(f"{entry.name} {entry.version} of {entry.publisher}: {_standing(entry)}")
+        say(f"{entry.name} {entry.version} of {short(entry.publisher)}: {_standing(entry)}")
         say(f"  {entry.release}" if entry.state != KNOWN else f"  samara fetch '{entry.ref}'")
         if entry.wrong:
             say(f"  WRONG: the release says another {', another '.join(entry.wrong)}: samara show {entry.release}")

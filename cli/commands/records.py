@@ -37,7 +37,7 @@ def records_command() -> None:
 def export_records_command(file: str, of: tuple[str, ...], as_json: bool) -> None:
     """Write what is known of publishers into FILE, for those whom no network reaches.
 
-    Without a name: of all who have a name here, or of whom a public release is held.
+    Without a name: of all who have a name here, are followed, are listed by those, or of whom a public release is held.
 
     \b
     samara records export news.samara

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from samara.cli.doors import ask
-from samara.cli.output import emit_json, human_bytes, json_option, quoted, say
+from samara.cli.output import emit_json, human_bytes, json_option, quoted, say, short
 from samara.node.operations.catalogues import KNOWN
 from samara.node.operations.searching import SEARCH, FoundRow, KnownFrom, SearchFound, SearchRequest
 
@@ -44,7 +44,8 @@ def _print(found: SearchFound) -> None:
 
 
 def _whose(row: FoundRow) -> str:
-    return f"{row.publisher}, as {row.known_from[0].who} says" if row.claimed else row.publisher
+    publisher = short(row.publisher)
+    return f"{publisher}, as {short(row.known_from[0].who)} says" if row.claimed else publisher
 
 
 def _standing(row: FoundRow) -> str:
@@ -57,11 +58,11 @@ def _standing(row: FoundRow) -> str:
 
 def _print_source(row: FoundRow, source: KnownFrom) -> None:
     if source.how == "collection":
-        say(f"  in {source.who}/{source.collection}{_called(row, source)}")
+        say(f"  in {short(source.who)}/{source.collection}{_called(row, source)}")
         if source.note:
             say(quoted(source.note))
     elif source.how == "head" and row.state == KNOWN:
-        say(f"  the newest of {source.who}/{source.name}")
+        say(f"  the newest of {short(source.who)}/{source.name}")
 
 
 def _called(row: FoundRow, source: KnownFrom) -> str:
@@ -69,4 +70,4 @@ def _called(row: FoundRow, source: KnownFrom) -> str:
     if (source.name, source.version, source.publisher_id) == (row.name, row.version, row.publisher_id):
         return ""
     wrong = ", which is WRONG" if source.wrong else ""
-    return f", as {source.name} {source.version} of {source.publisher}{wrong}"
+    return f", as {source.name} {source.version} of {short(source.publisher)}{wrong}"

@@ -29,7 +29,7 @@ from samara.protocol.routing import routing_key
 if TYPE_CHECKING:
     from samara.node.app import Node
 
-__all__ = ["LogRounds", "Round", "followed", "listed_to_ask_for", "may_be_asked_for", "share", "to_ask_for"]
+__all__ = ["LogRounds", "Round", "followed", "listed", "listed_to_ask_for", "may_be_asked_for", "share", "to_ask_for"]
 
 _log = logging.getLogger(__name__)
 
@@ -84,13 +84,23 @@ def listed_to_ask_for(
         At most `MAX_LISTED_ASKED`, and as many of each collector as of any other who has so many.
     """
     rng = rng or random.Random()  # noqa: S311 - whose turn it is
-    public, secret = _of_releases(store)
-    others = may_be_asked_for(store) | (secret - public)
-    lists = [[one for one in publishers if one not in others] for publishers in store.catalogues.publishers(of)]
+    lists = listed(store, of=of)
     for one in lists:
         rng.shuffle(one)
     rng.shuffle(lists)
     return share(lists, limits.MAX_LISTED_ASKED)
+
+
+def listed(store: Store, *, of: PublisherId | None = None) -> list[list[PublisherId]]:
+    """Return of each collector the publishers of what collections list, but those with whom this home has to do.
+
+    Args:
+        store: The home's.
+        of: Whose collections; None: all that are followed, and this home's own.
+    """
+    public, secret = _of_releases(store)
+    others = may_be_asked_for(store) | (secret - public)
+    return [[one for one in publishers if one not in others] for publishers in store.catalogues.publishers(of)]
 
 
 def share(lists: Iterable[Sequence[PublisherId]], most: int) -> list[PublisherId]:

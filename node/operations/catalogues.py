@@ -247,7 +247,8 @@ def find_collection(store: Store, text: str) -> tuple[Verified[Collection], str]
         frozen = ledger.fork.what if ledger is not None and ledger.fork is not None else ""
         others = ", ".join(sorted(ledger.collections)) if ledger is not None else ""
     if found is None:
-        hint = f"There is {others}." if others else "Ask for it: samara follow WHOSE/NAME. Or: samara collection ls"
+        unknown = "Ask for it: samara follow WHOSE/NAME" if "/" in text else "Another's is WHOSE/NAME."
+        hint = f"There is {others}." if others else unknown
         raise NotFoundError(f"no collection {text!r} is known here", hint=hint)
     return found, frozen
 

@@ -17,7 +17,7 @@ import trio
 
 from samara.node.fetch.finder import parse_peer
 from samara.node.fetch.logs import take_fork
-from samara.node.fetch.rounds import LogRounds, followed, listed_to_ask_for, may_be_asked_for, to_ask_for
+from samara.node.fetch.rounds import LogRounds, followed, listed, listed_to_ask_for, may_be_asked_for, to_ask_for
 from samara.node.operations.base import Operation, Progress, Report
 from samara.node.operations.refs import find_release, publisher_of, publisher_text
 from samara.node.store.files import os_errors, sync_folder
@@ -77,7 +77,7 @@ class RecordsExportRequest:
     Attributes:
         path: Absolute path of the file.
         of: Publishers (petname or id), or REFs of releases, whose publishers are meant; empty: all those with whom this
-            home has to do and of whom that is no secret.
+            home has to do and of whom that is no secret, and those of whom collections list something.
     """
 
     path: str
@@ -280,7 +280,7 @@ def export_records(store: Store, request: RecordsExportRequest) -> ExportedRecor
 
 def _listed(store: Store) -> frozenset[PublisherId]:
     """Those of whom collections list something: whoever follows the same wants to know what they took back."""
-    return frozenset(store.ledgers.known().keys() & set(listed_to_ask_for(store)))
+    return frozenset(one for publishers in listed(store) for one in publishers) & store.ledgers.known().keys()
 
 
 def _refuse_what_is_there(path: Path) -> None:

@@ -308,11 +308,12 @@ class _Search:
 
 def _score(word: str, name: str) -> int:
     """How well a word matches a name: all of it, the beginning of it or of a part, something in it, or not at all."""
+    if word not in name:  # so it is of most
+        return 0
     if word == name:
         return 3
-    if name.startswith(word) or any(f"{mark}{word}" in name for mark in "._-"):
-        return 2
-    return int(word in name)
+    begins = name.startswith(word) or f"-{word}" in name or f".{word}" in name or f"_{word}" in name
+    return 2 if begins else 1
 
 
 def _search(store: Store, request: SearchRequest) -> SearchFound:

@@ -87,9 +87,8 @@ def test_a_follower_searches_what_is_not_here(carol: Cli, bob: Publisher) -> Non
     assert "bob/best: 1 collection, 1 release" in carol.run("follow").out
     out = carol.run("search", "chat").out
     (row,) = carol.json("search", "chat")["releases"]
-    assert out.startswith(
-        f"tiny-chat 1.2 of {row['publisher_id']}, as bob says: not here\n  samara fetch '{row['ref']}'"
-    )
+    who = f"{row['publisher_id'][:20]}…"
+    assert out.startswith(f"tiny-chat 1.2 of {who}, as bob says: not here\n  samara fetch '{row['ref']}'")
     assert '    "fine GOOD: everything is right"' in out, "blanks push nothing to where a line begins"
     assert (row["known_from"][0]["note"], row["state"], row["kind"]) == (NOTE, "known", "")
     assert carol.json("search", "chat", "--limit", "1")["found"] == 1

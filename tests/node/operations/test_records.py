@@ -23,6 +23,7 @@ from samara.protocol import limits
 from samara.protocol.errors import ForkError, LinkError, NotFoundError, RecordFileError, StoppedError, StoreError
 from samara.protocol.ids import PublisherId, format_record
 from samara.protocol.ports import LogPage
+from samara.protocol.records import Listed
 from samara.protocol.trust import Ledger
 from samara.protocol.trust.passing import whole_log
 from samara.protocol.trust.recordfile import RecordFileWriter
@@ -135,6 +136,19 @@ def test_strangers_do_not_go_in_unless_they_are_named(store: Store, anna: Publis
     who = format_record(ben.chain.publisher)
     assert export(store, tmp_path / "news") == ["anna"]
     assert export(store, tmp_path / "news", who) == [who]
+
+
+def test_a_courier_carries_what_those_have_said_who_are_listed(store: Store, anna: Publisher, tmp_path: Path) -> None:
+    """Whoever follows the same lists hears what was taken back of what they list, also by file."""
+    bob, ben, carl = Publisher.of("bob"), Publisher.of("ben"), Publisher.of("carl")
+    bad = ben.release("1")
+    ben.revoke(bad)
+    bob.collect("best", [Listed(bad.id, ben.chain.publisher, "tiny", "1")])
+    store.catalogues.follow(bob.chain.publisher, "", {})
+    for publisher in (bob, ben, carl):
+        tell(store, publisher)
+    names = {format_record(one.chain.publisher) for one in (bob, ben)}
+    assert set(export(store, tmp_path / "news")) == {"anna", *names}, "and nobody whom nobody lists"
 
 
 def test_what_is_no_file_of_records_is_not_overwritten(store: Store, anna: Publisher, tmp_path: Path) -> None:
