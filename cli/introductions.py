@@ -35,6 +35,8 @@ def answers_to(proposed: Imported) -> tuple[Answer, ...]:
             hint="At a terminal you are asked for each. Or take what clashes with nothing: --yes",
         )
     _say(f"{proposed.collector}/{proposed.collection} introduces {len(proposed.publishers)}, {len(new)} new here.")
+    if proposed.expired:
+        _say(f"STALE: {proposed.collector} does not stand for this list any more.")
     _say("Compare the 8 words of each with somebody who knows them. Who has a name here is believed.")
     taken: dict[str, str] = {}
     answers: list[Answer] = []

@@ -136,6 +136,8 @@ def reset_clock(time: str | None, as_json: bool) -> None:
 
 
 def _print_imported(done: Imported) -> None:
+    if done.expired:
+        say(f"STALE: {done.collector} does not stand for this list any more.")
     for row in done.publishers:
         if row.result == "clash":
             said = f"NOT named {row.petname}: {', '.join(row.like)} is in use here"

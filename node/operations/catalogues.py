@@ -39,6 +39,7 @@ __all__ = [
     "IntroducedRow",
     "Names",
     "find_collection",
+    "is_expired",
     "link_to",
     "wrong_in",
 ]
@@ -253,6 +254,11 @@ def find_collection(store: Store, text: str) -> tuple[Verified[Collection], str]
     return found, frozen
 
 
+def is_expired(store: Store, said: Collection) -> bool:
+    """Return whether a collector does not stand for a collection any more."""
+    return said.expires is not None and store.times.moment().now > parse_time(said.expires)
+
+
 def wrong_in(entry: Listed, held: HeldRelease) -> tuple[str, ...]:
     """Return what an entry says otherwise than the release itself."""
     said = {"publisher": entry.publisher, "name": entry.name, "version": entry.version}
@@ -277,7 +283,7 @@ def _show(store: Store, request: CollectionRequest) -> CollectionShown:
         record=format_record(found.id),
         issued=said.origin.issued,
         expires=said.expires or "",
-        expired=said.expires is not None and store.times.moment().now > parse_time(said.expires),
+        expired=is_expired(store, said),
         frozen=frozen,
         own=store.ledgers.is_own(publisher),
         followed=any((one.publisher, one.name) in {(publisher, ""), (publisher, said.name)} for one in _follows(store)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from samara.node.operations.base import Operation, Query, Report
-from samara.node.operations.catalogues import CollectionRequest, Names, find_collection
+from samara.node.operations.catalogues import CollectionRequest, Names, find_collection, is_expired
 from samara.node.store.store import Store
 from samara.node.store.trust import OWN
 from samara.node.wordlist import word_list
@@ -100,12 +100,14 @@ class Imported:
         collection: The collection.
         collector: Petname or id of who signed it.
         collector_id: Its id.
+        expired: The collector does not stand for it any more.
         publishers: Whom it introduces.
     """
 
     collection: str
     collector: str
     collector_id: str
+    expired: bool
     publishers: tuple[ImportedRow, ...]
 
 
@@ -178,8 +180,10 @@ def _taken(row: ImportedRow, answer: str | None, names: dict[PublisherId, str]) 
 
 
 def _imported(store: Store, found: Verified[Collection], rows: Iterable[ImportedRow]) -> Imported:
-    collector = found.said.origin.publisher
-    return Imported(found.said.name, Names(store).text(collector), format_record(collector), tuple(rows))
+    said, collector = found.said, found.said.origin.publisher
+    return Imported(
+        said.name, Names(store).text(collector), format_record(collector), is_expired(store, said), tuple(rows)
+    )
 
 
 async def _take(node: Node, request: ImportRequest, report: Report) -> Imported:

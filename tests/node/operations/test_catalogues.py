@@ -46,6 +46,7 @@ from samara.protocol.errors import (
     LinkError,
     NotFoundError,
     RevokedError,
+    StoreError,
     UntrustedError,
     UsageError,
     VerificationError,
@@ -279,6 +280,22 @@ def test_what_is_followed_is_searched_and_kept_over_a_restart(tmp_path: Path, bo
                 store.catalogues.unfollow(bob.chain.publisher, "best", ledger.collections, own=False)
         assert search(store, "never").found == search(store, "chat").found == 0
         assert not store.catalogues.collections()
+
+
+def test_what_could_not_be_listed_was_not_taken(store: Store, bob: Publisher) -> None:
+    """Records and what is searched of them are committed together, or not at all."""
+    follow(store, bob)
+    bob.collect("best", [made_up(1)])
+    with store._index.write() as db:
+        db.execute("CREATE TRIGGER full BEFORE INSERT ON listed BEGIN SELECT raise(ABORT, 'no room'); END")
+    with pytest.raises(StoreError):
+        tell(store, bob)
+    assert store.ledgers.ledger(bob.chain.publisher) is None
+    assert not store.catalogues.collections()
+    with store._index.write() as db:
+        db.execute("DROP TRIGGER full")
+    tell(store, bob)
+    assert search(store, "model").found == 1
 
 
 def test_an_index_of_before_there_were_collections_is_read_and_grows(tmp_path: Path, bob: Publisher) -> None:
@@ -655,6 +672,17 @@ def test_names_are_taken_one_by_one_or_all_that_clash_with_nothing(
     tell(store, bob)
     with pytest.raises(NotFoundError):
         friends()
+
+
+def test_a_list_for_which_nobody_stands_any_more_is_marked(
+    store: Store, bob: Publisher, friends: Callable[..., Imported]
+) -> None:
+    anna = Publisher.of("anna").chain.publisher
+    assert not friends({}, anna=anna).expired
+    bob.collect("friends", [], {"anna": anna}, expires="2026-05-06T08:00:00Z")
+    tell(store, bob)
+    assert friends({}).expired
+    assert show(store, f"{format_record(bob.chain.publisher)}/friends").expired
 
 
 def test_attack_a_suggested_name_takes_nobodys_place(store: Store, friends: Callable[..., Imported]) -> None:
