@@ -98,15 +98,13 @@ def quoted(text: str, indent: str = "    ", *, width: int | None = None) -> str:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 30
     room = max(20, width - len(indent) - 4)
     lines = [""]
-    column = 0
-    for letter in _plain(text):
-        wide = _columns(letter)
-        if column + wide > room:
-            lines.append("")
-            column = 0
-        lines[-1] += letter
-        column += wide
-    return f'{indent}"' + f"\n{indent}| ".join(lines) + '"'
+    for word in _plain(text).split(" "):
+        begun = f"{lines[-1]} {word}" if lines[-1] else word
+        if _columns(begun) <= room:
+            lines[-1] = begun
+        else:
+            lines += _pieces(word, room)
+    return f'{indent}"' + f"\n{indent}| ".join(line for line in lines if line) + '"'
 
 
 def _plain(text: str) -> str:
@@ -119,10 +117,20 @@ def _plain(text: str) -> str:
     return "".join(found)
 
 
-def _columns(letter: str) -> int:
-    if unicodedata.combining(letter):
-        return 0
-    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+def _pieces(word: str, room: int) -> list[str]:
+    """Break what is longer than a line."""
+    found = [""]
+    for letter in word:
+        if _columns(found[-1] + letter) > room:
+            found.append("")
+        found[-1] += letter
+    return found
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
