@@ -174,12 +174,13 @@ class NetworkService:
 
 
 def shared_logs(store: Store) -> frozenset[PublisherId]:
-    """Return the publishers whose logs are announced: those of whom a public release is passed on, or was."""
-    return frozenset(  # also of what was taken back: that must get about
+    """Return the publishers whose logs are announced: of whom a public release is passed on, or was; and collectors."""
+    released = frozenset(  # also of what was taken back: that must get about
         held.publisher
         for held in store.catalog.releases()
         if held.visibility == "public" and (held.redistribute or held.own)
     )
+    return released | (store.catalogues.collectors() & store.ledgers.known().keys())
 
 
 def announced_log(store: Store, publisher: PublisherId) -> bytes | None:
@@ -198,8 +199,6 @@ def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
         if (value := announced_log(store, own)) is not None
     }
     packed = store.deltas.targets()
-    known = store.ledgers.known()
-    keys |= {routing_key("log", publisher) for publisher in store.catalogues.collectors() if publisher in known}
     for held in store.catalog.releases():
         online = any(place.state == "online" for place in store.contents.places(held.content)) or held.content in packed
         if not store.serves(held) or held.visibility != "public" or not online:

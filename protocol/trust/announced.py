@@ -55,11 +55,13 @@ def encode_announced_log(ledger: Ledger) -> bytes | None:
     writer = RecordFileWriter()
     frame = writer.begin() + writer.publisher(ledger.publisher, LogPage(roots=roots)) + writer.end()
     room = MAX_KAD_VALUE - len(frame)
-    tip = ledger.newest
-    if tip is not None:
-        room -= _ITEM + len(tip.envelope)
     if room < 0:
         return None
+    tip = ledger.newest
+    kept = _ITEM + len(tip.envelope) if tip is not None else 0
+    if 2 * kept > room:
+        kept = 0  # a long one, as a collection may be, takes no place of what was taken back
+    room -= kept
     forks: list[ForkProof] = []
     for fork in ledger.forks[:MAX_LOG_FORKS]:
         size = _ITEM + len(fork.proof.encode())
@@ -74,7 +76,7 @@ def encode_announced_log(ledger: Ledger) -> bytes | None:
         if fits and _admits(reader, entry.envelope):
             records.append(entry.envelope)
             room -= size
-    if tip is not None and _admits(reader, tip.envelope):
+    if tip is not None and _ITEM + len(tip.envelope) <= room + kept and _admits(reader, tip.envelope):
         records.append(tip.envelope)
     if not forks and not records:
         return None

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from support.publishers import Publisher
 
 from samara.protocol.errors import SamaraError, VerificationError
+from samara.protocol.ids import PublisherId, ReleaseId, digest
 from samara.protocol.limits import MAX_ANNOUNCED_LOG, MAX_KAD_VALUE
 from samara.protocol.ports import LogPage
+from samara.protocol.records import Listed
 from samara.protocol.routing import log_key
 from samara.protocol.trust import ForkProof, Ledger
 from samara.protocol.trust.announced import best_announced_log, decode_announced_log, encode_announced_log
@@ -98,6 +100,25 @@ def test_of_many_revocations_the_newest_are_told_and_it_fits() -> None:
     known = [told.revocation(release.id) is not None for release in bad]
     assert known == sorted(known), "the oldest are left out"
     assert 40 <= sum(known) <= MAX_ANNOUNCED_LOG
+
+
+@pytest.mark.parametrize("entries", [300, 1000])
+def test_a_long_collection_takes_no_place_of_what_was_taken_back(entries: int) -> None:
+    anna = Publisher.of("anna")
+    bad = [anna.release(str(number)) for number in range(MAX_ANNOUNCED_LOG - 1)]
+    for release in bad:
+        anna.revoke(release)
+    before = value(anna)
+    ids = [digest(b"%d" % number) for number in range(entries)]
+    listed = [Listed(ReleaseId(one), PublisherId(one), "a-model", "1.0", "a note " * 20 + ".") for one in ids]
+    anna.collect("best", listed)
+    told = heard(anna, value(anna))
+    assert all(told.revocation(release.id) is not None for release in bad)
+    assert best_announced_log(place(anna), [before, value(anna)]) == 0, "what says no more replaces nothing"
+    last = anna.publish("1")
+    told = heard(anna, value(anna))
+    assert told.newest is not None
+    assert told.newest.id == last.id
 
 
 def test_newer_outranks_older_and_more_outranks_less() -> None:
