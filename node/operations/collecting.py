@@ -14,7 +14,14 @@ import trio
 
 from samara.node.operations.base import Event, Notice, Operation, Report
 from samara.node.operations.judging import check_held
-from samara.node.operations.refs import find_release, now_text, own_publisher, publisher_named, publisher_text
+from samara.node.operations.refs import (
+    find_release,
+    no_release,
+    now_text,
+    own_publisher,
+    publisher_named,
+    publisher_text,
+)
 from samara.node.operations.signing import sign_record
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
@@ -220,7 +227,7 @@ def introduce(store: Store, request: IntroduceRequest, report: Report) -> Change
         UsageError: One has no name to be introduced by, or its name is another's in this collection.
         NotFoundError: Nobody has this petname here, or it is not in the collection.
     """
-    whom = [publisher_named(store, text) for text in request.publishers]
+    whom = [no_release(store, publisher_named(store, text)) for text in request.publishers]
     if request.petname and (request.remove or len(whom) != 1):
         raise UsageError("--as goes with one publisher", hint="Introduce them one after the other.")
     if request.remove:

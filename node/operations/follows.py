@@ -16,7 +16,7 @@ from samara.node.fetch.finder import parse_peer
 from samara.node.fetch.rounds import LogRounds, Round, listed_to_ask_for
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.base import Notice, Operation, Progress, Report
-from samara.node.operations.refs import publisher_named, publisher_text
+from samara.node.operations.refs import no_release, publisher_named, publisher_text
 from samara.node.store.store import Store
 from samara.protocol.errors import NetworkError, UsageError
 from samara.protocol.ids import PublisherId, format_record
@@ -112,7 +112,7 @@ def whose(store: Store, text: str) -> tuple[PublisherId, str, tuple[PeerAddress,
     """
     if not text.startswith("samara:"):
         publisher, slash, name = text.partition("/")
-        return publisher_named(store, publisher), check_name(name) if slash else "", ()
+        return no_release(store, publisher_named(store, publisher)), check_name(name) if slash else "", ()
     link = Link.decode(text)
     if link.publisher is None:
         raise UsageError("this link does not say who the publisher is", hint="Give the publisher's id.")

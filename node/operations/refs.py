@@ -22,7 +22,7 @@ from samara.protocol.errors import (
     UsageError,
     VerificationError,
 )
-from samara.protocol.ids import PublisherId, format_record, parse_record
+from samara.protocol.ids import PublisherId, ReleaseId, format_record, parse_record
 from samara.protocol.links import Address, Link, LinkRef, NameRef, ReleaseRef, check_name, parse_ref
 from samara.protocol.records import Kind, PublisherChain, format_time, make_genesis
 from samara.protocol.records import Place as PlaceInLog
@@ -37,6 +37,7 @@ __all__ = [
     "find_release",
     "link_of",
     "next_place",
+    "no_release",
     "now_text",
     "own_publisher",
     "publisher_named",
@@ -230,6 +231,20 @@ def publisher_named(store: Store, text: str) -> PublisherId:
     raise NotFoundError(
         f"nobody is called {text!r} here", hint="Give the publisher a name: samara key name PUBLISHER-ID NAME"
     )
+
+
+def no_release(store: Store, publisher: PublisherId) -> PublisherId:
+    """Return a publisher that a person named, unless its id is that of a release that is known here: both look alike.
+
+    Raises:
+        UsageError: It is.
+    """
+    held = store.catalog.release(ReleaseId(publisher))
+    if held is not None:
+        raise UsageError(
+            f"{format_record(publisher)} is a release", hint=f"Its publisher is {publisher_text(store, held.publisher)}"
+        )
+    return publisher
 
 
 def collection_named(store: Store, text: str) -> tuple[PublisherId, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import subprocess
 from pathlib import Path
@@ -120,6 +119,8 @@ class Typing:
     """A person at a terminal: waits for a question, and answers."""
 
     def __init__(self, cli: Cli, *arguments: str) -> None:
+        import pty  # there is none everywhere
+
         self._fd, theirs = pty.openpty()
         environment = {**cli.environment(), "COLUMNS": "200", "TERM": "dumb"}
         self.process = subprocess.Popen(

@@ -35,6 +35,12 @@ from samara.node.operations.follows import whose
 from samara.node.operations.introducing import PROPOSALS, Answer, Imported, ImportRequest
 from samara.node.operations.judging import check_held, judge_held
 from samara.node.operations.queries import LIST, ListRequest
+from samara.node.operations.records import (
+    RecordsExportRequest,
+    RecordsImportRequest,
+    export_records,
+    import_records,
+)
 from samara.node.operations.refs import find_release, own_publisher
 from samara.node.operations.searching import SEARCH, FoundRow, SearchFound, SearchRequest
 from samara.node.settings import StoreSettings
@@ -323,7 +329,23 @@ def test_an_index_of_before_there_were_collections_is_read_and_grows(tmp_path: P
         assert search(store, "model").found == 2
 
 
-def test_whom_to_follow_is_a_name_an_id_or_a_link(store: Store, bob: Publisher) -> None:
+def test_a_collection_comes_by_file_to_whom_no_network_reaches(tmp_path: Path, store: Store) -> None:
+    """Bob at a site follows Anna before anything of hers has come; a courier brings a file."""
+    with give_home(tmp_path / "anna") as theirs:
+        made = make_source(theirs, tmp_path / "tiny-chat", {"w.bin": 10}).release
+        add(theirs, made, note="fits into 4 GB")
+        anna = own_publisher(theirs).publisher
+        export_records(theirs, RecordsExportRequest(str(tmp_path / "news")))
+    store.catalogues.follow(anna, "best", {})
+    assert import_records(store, RecordsImportRequest(str(tmp_path / "news"))).publishers[0].records == 2
+    row = only(search(store, "4 gb"))
+    assert (row.name, row.release, row.state) == ("tiny-chat", format_record(made), "known")
+    assert [one.how for one in row.known_from] == ["collection"], "she has no name here: her head is a stranger's"
+    store.catalog.set_petname(anna, "anna")
+    assert [one.how for one in only(search(store, "4 gb")).known_from] == ["head", "collection"]
+
+
+def test_whom_to_follow_is_a_name_an_id_or_a_link(store: Store, tmp_path: Path, bob: Publisher) -> None:
     who, text = bob.chain.publisher, format_record(bob.chain.publisher)
     store.catalog.set_petname(who, "bob")
     peer = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
@@ -340,6 +362,9 @@ def test_whom_to_follow_is_a_name_an_id_or_a_link(store: Store, bob: Publisher) 
         whose(store, "bob/no name")
     with pytest.raises(NotFoundError):
         whose(store, "nobody")
+    made = make_source(store, tmp_path / "model", {"w.bin": 10}).release
+    with pytest.raises(UsageError, match="is a release"):  # the ids of both look alike
+        whose(store, format_record(made))
 
 
 def test_no_more_are_followed_than_can_be(store: Store, bob: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
