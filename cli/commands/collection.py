@@ -133,7 +133,7 @@ def _contents(entries: int, publishers: int) -> str:
 def _print(shown: CollectionShown) -> None:
     old = f", STALE: {shown.publisher} stood for it until {shown.expires[:10]}" if shown.expired else ""
     say(f"{shown.publisher}/{shown.name}, signed {shown.issued[:10]}{old}")
-    say(quoted(shown.title, "  "))
+    _say_title(shown.name, shown.title)
     if shown.frozen:
         say(f"  FROZEN: {shown.frozen} are signed by {shown.publisher}: nothing new of it is believed")
     for entry in shown.entries:
@@ -153,6 +153,11 @@ def _print(shown: CollectionShown) -> None:
         say(f"To give them names here: samara trust import {whose}")
 
 
+def _say_title(name: str, title: str) -> None:
+    if title != name:  # whoever gave none
+        say(quoted(title, "  "))
+
+
 def _standing(entry: EntryRow) -> str:
     said = ["not here"] if entry.state == KNOWN else [entry.state, entry.verdict]
     if entry.revoked:
@@ -166,4 +171,4 @@ def _print_list(listed: CollectionsListed) -> None:
     for one in listed.collections:
         when = f"signed {one.issued[:10]}" + ("" if one.searched else ", too long to be searched")
         say(f"{one.publisher}/{one.name}: {_contents(one.entries, one.publishers)}, {when}")
-        say(quoted(one.title, "  "))
+        _say_title(one.name, one.title)

@@ -67,7 +67,8 @@ def _print(done: Followed) -> None:
     say(f"You {'now' if done.new else 'already'} follow {_what(done.publisher, done.collection)}.")
     for one in done.collections:
         say(f"  {done.publisher}/{one.name}: {one.entries} release{'s' * (one.entries != 1)}")
-        say(quoted(one.title))
+        if one.title != one.name:
+            say(quoted(one.title))
     if not done.collections:
         say("  Nothing of it is known here yet.")
     for error, count in sorted(done.refused.items()):
