@@ -50,6 +50,7 @@ __all__ = [
     "SkippedRow",
     "export_all",
     "import_all",
+    "take_logs",
 ]
 
 _TELL_EVERY: Final = 0.1
@@ -222,10 +223,10 @@ def import_all(
 
     # Records first: what was taken back since is known before it comes in. What they say of publishers of whom nothing
     # is held is kept as far as strangers' is; so they are taken once more when the releases are here.
-    before = _take_logs(store, Path(request.folder), cancelled)
+    before = take_logs(store, Path(request.folder), cancelled)
     skipped = [(skip.label, skip.error) for skip in listing.skipped]
     done = _all(((entry.name, entry) for entry in listing.entries), carry, skipped)
-    after = _take_logs(store, Path(request.folder), cancelled)
+    after = take_logs(store, Path(request.folder), cancelled)
     lost = tuple(SkippedRow(_RECORDS, skip.error, skip.message, skip.hint) for skip in after.skipped)
     return replace(done, records=before.new + after.new, skipped=(*done.skipped, *lost))
 
@@ -238,7 +239,12 @@ def _logs(store: Store, publishers: Iterable[PublisherId]) -> Iterator[tuple[Pub
             yield publisher, log
 
 
-def _take_logs(store: Store, folder: Path, cancelled: Cancelled | None) -> RecordIntake:
+def take_logs(store: Store, folder: Path, cancelled: Cancelled | None = None) -> RecordIntake:
+    """Take what publishers have said from a stick, as far as it is right; return what came of it. Blocks.
+
+    Raises:
+        StoppedError: `cancelled` said so.
+    """
     intake = RecordIntake(store.ledgers)
     try:
         for found in read_logs(folder, cancelled=cancelled):

@@ -1,6 +1,6 @@
 """Writes the vectors of specs/stick.md: `python specs/vectors/generate_stick.py`.
 
-Deterministic: keys and bytes come from committed seeds. Every vector is a whole stick, one of three good ones with some
+Deterministic: keys and bytes come from committed seeds. Every vector is a whole stick, one of four good ones with some
 files replaced, so that it can be read as any other stick is. The good ones are put together from raw bytes as the page
 says; neither the export nor the import that is to be tested takes part. Each negative vector has one failure.
 """
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(Path(__file__).parent)]
 
 import generate_content as contents  # noqa: E402
+import generate_record_file as logs  # noqa: E402
 import generate_records as records  # noqa: E402
 from support import reference  # noqa: E402
 from support.recipes import Recipe, build, raw, repeat, xof  # noqa: E402
@@ -33,7 +34,7 @@ SMALL_PART = 65_536
 
 Vector = dict[str, Any]
 Files = dict[str, Any]
-"""By path: a text, a recipe, a run of bytes of a recipe, or None for a file that is not there."""
+"""By path: a text, a recipe, a run of bytes of a recipe, a link, or None for a file that is not there."""
 
 
 class Stick:
@@ -217,7 +218,132 @@ def move_aside(stick: Stick) -> None:
 
 
 move_aside(ASIDE)
-STICKS = {"small": SMALL, "split": SPLIT, "aside": ASIDE}
+
+TOLD = Stick(
+    "told",
+    {"note.txt": ([raw(b"a samara flies")], [14]), "empty": ([], [])},
+    part_size=WHOLE_PART,
+    roots=[records.GENESIS],
+    keys=[records.ANNA],
+    head=False,
+)
+
+STICKS = {"small": SMALL, "split": SPLIT, "aside": ASIDE, "told": TOLD}
+
+
+# What the publisher of TOLD has said: it named the release, took another one back, and named a third.
+
+TEXTS: dict[str, str] = {}
+"""Envelopes, by what a recipe calls them."""
+
+
+def say(name: str, envelope: str) -> str:
+    TEXTS[name] = envelope
+    return name
+
+
+def other_release(version: str) -> bytes:
+    """The payload of a release that is not on the stick."""
+    return records.release_payload(records.release_predicate(name="told", version=version))
+
+
+def id_of(name: str) -> str:
+    """The id of a record."""
+    return format_record(blake3(records.payload_of(TEXTS[name])).digest())
+
+
+def release_id(payload: bytes) -> str:
+    return format_record(blake3(payload).digest())
+
+
+ANNA_ID = records.ANNA_ONLY.publisher
+MALLORY_ID = records.PublisherChain.verify([records.MALLORYS]).publisher
+GONE, LATER, BAD = (other_release(version) for version in ("0", "2", "3"))
+
+GENESIS = say("genesis", records.GENESIS.decode())
+TAKEOVER = say("ben takes over", records.BEN_TAKES_OVER.decode())
+STRANGER = say("mallory's genesis", records.MALLORYS.decode())
+
+LOG = records.Log(records.ANNA_ONLY, records.ANNA)
+FIRST = say("1", LOG.head(TOLD.payload, "told"))
+AFTER_FIRST = LOG.copy()
+SECOND = say("2: a revocation", LOG.revoke(GONE))
+AFTER_SECOND = LOG.copy()
+THIRD = say("3", LOG.head(LATER, "told"))
+OTHER_THIRD = say("another 3", AFTER_SECOND.copy().head(BAD, "told"))
+ITSELF = say("4: a revocation of what lies there", LOG.copy().revoke(TOLD.payload))
+
+BENS = AFTER_SECOND.copy()
+BENS.rotate()
+BENS_THIRD = say("3 by ben", BENS.copy().revoke(BAD))
+NO_MORE_ANNA = say("3 by ben: anna's key is revoked", BENS.copy().revoke_key(records.ANNA, BENS.place))
+
+MALLORYS = say("mallory's 1", records.Log(records.PublisherChain.verify([records.MALLORYS]), records.MALLORY).head(BAD))
+
+
+def of_another_key(name: str) -> str:
+    """The same record with a signature of somebody else."""
+    return records.envelope(records.payload_of(TEXTS[name]), records.MALLORY)
+
+
+FORGED = say("3, signed by mallory", of_another_key(THIRD))
+BARE = say("3, signed by nobody", records.envelope(records.payload_of(TEXTS[THIRD])))
+CHANGED = say(
+    "3, of another release",
+    records.plain(json.loads(TEXTS[OTHER_THIRD]) | {"signatures": json.loads(TEXTS[THIRD])["signatures"]}).decode(),
+)
+FORGED_ROOT = say("ben takes over, signed by mallory", of_another_key(TAKEOVER))
+
+Item = tuple[int, bytes] | tuple[int, str] | tuple[int, str, str]
+"""Of a file of records: its kind, and bytes, an envelope by its name, or the two of a proof."""
+
+
+def whose(publisher: bytes, *roots: str) -> list[Item]:
+    return [(logs.PUBLISHER, publisher), *((logs.ROOT, root) for root in roots)]
+
+
+def said(*names: str) -> list[Item]:
+    return [(logs.RECORD, name) for name in names]
+
+
+def begun(*items: Item) -> Recipe:
+    """A file of records without its end."""
+    recipe = [raw(logs.begun())]
+    for kind, *held in items:
+        pieces: Recipe = []
+        for what in held:
+            piece = raw(what) if isinstance(what, bytes) else {"text": what}
+            size = raw(struct.pack("<I", len(build(spelled([piece]))))) if kind == logs.FORK else raw(b"")
+            pieces += [size, piece]
+        pieces = [piece for piece in pieces if piece != raw(b"")]
+        recipe += [raw(struct.pack("<BI", kind, len(build(spelled(pieces))))), *pieces]
+    return recipe
+
+
+def ended(recipe: Recipe) -> Recipe:
+    return [*recipe, raw(logs.item(logs.END, blake3(build(spelled(recipe))).digest()))]
+
+
+def log(*items: Item) -> Recipe:
+    """A file of records."""
+    return ended(begun(*items))
+
+
+def spelled(recipe: Recipe) -> Recipe:
+    """A recipe with its texts spelled out."""
+    return [raw(TEXTS[piece["text"]].encode()) if "text" in piece else piece for piece in recipe]
+
+
+def cut(recipe: Recipe, less: int) -> dict[str, Any]:
+    """A file without its last bytes."""
+    return {"recipe": recipe, "offset": 0, "length": len(build(spelled(recipe))) - less}
+
+
+RECORDS = "samara/records"
+ANNAS = f"{RECORDS}/{format_record(ANNA_ID)}"
+ROOTED = whose(ANNA_ID, GENESIS)
+WHOLE = log(*ROOTED, *said(SECOND, FIRST, THIRD))
+TOLD.files[ANNAS] = WHOLE
 
 
 # The vectors.
@@ -384,6 +510,122 @@ def bad_tables() -> list[tuple[str, str, Files, str]]:
     ]
 
 
+def of_records(name: str, change: Files | Recipe, **known: object) -> Vector:
+    """A vector of what is in `records/`: without more words, all of the log is known in the end."""
+    files = {ANNAS: change} if isinstance(change, list) else change
+    known = {"publisher": format_record(ANNA_ID), "release": TOLD.release, "tip": THIRD, "revoked": [GONE], **known}
+    known["tip"] = id_of(known["tip"]) if known["tip"] is not None else None
+    known["revoked"] = sorted(map(release_id, known["revoked"]))
+    found = {"name": name, "stick": "told", "change": files} | {"frozen": False} | known
+    return {name: value for name, value in found.items() if value is not None or name == "tip"}
+
+
+def good_records() -> list[Vector]:
+    nothing: Vector = {"tip": None, "revoked": []}
+    mallory = {"publisher": format_record(MALLORY_ID), "tip": MALLORYS, "revoked": []}
+    hers = f"{RECORDS}/{format_record(MALLORY_ID)}"
+    gone = {ANNAS: None}
+    short = log(*ROOTED, *said(FIRST))
+    bens = log(*whose(ANNA_ID, GENESIS, TAKEOVER), *said(SECOND, BENS_THIRD, FIRST))
+    proof: Item = (logs.FORK, THIRD, OTHER_THIRD)
+    return [
+        of_records("as it was written", {}),
+        of_records("no records", gone, **nothing),
+        of_records("no record but a root", log(*ROOTED), **nothing),
+        of_records("by position", log(*ROOTED, *said(FIRST, SECOND, THIRD))),
+        of_records("in the wrong order, and twice", log(*ROOTED, *said(THIRD, FIRST, THIRD, SECOND))),
+        of_records("with a gap", log(*ROOTED, *said(FIRST, THIRD)), revoked=[]),
+        of_records("its name in capitals", gone | {ANNAS.replace(ANNAS[15:], ANNAS[15:].upper()): WHOLE}),
+        of_records("its folder in capitals", gone | {ANNAS.replace("records", "RECORDS"): WHOLE}),
+        of_records("names that nobody knows", {f"{RECORDS}/README.txt": "?", f"{RECORDS}/.hidden": "?",
+                                               f"{RECORDS}/{TOLD.release[:-1]}": "?", f"{RECORDS}/later/x": "?"}),
+        of_records("a publisher of whom nothing else is there",
+                   {hers: log(*whose(MALLORY_ID, STRANGER), *said(MALLORYS))}, **mallory),
+        of_records("older than what is known", short, held=WHOLE),
+        of_records("newer than what is known", {}, held=short),
+        of_records("the same as what is known", {}, held=WHOLE),
+        of_records("another part than what is known", log(*ROOTED, *said(FIRST, THIRD)),
+                   held=log(*ROOTED, *said(SECOND))),
+        of_records("a root that the release does not need", bens, tip=BENS_THIRD, revoked=[GONE, BAD]),
+        of_records("a root older than the one known", short, held=bens, tip=BENS_THIRD, revoked=[GONE, BAD]),
+        of_records("a proof of a fork", log(*ROOTED, proof, *said(SECOND, FIRST, THIRD)), frozen=True),
+        of_records("a proof of a fork, and none of its records", log(*ROOTED, proof, *said(FIRST)), tip=FIRST,
+                   revoked=[], frozen=True),
+    ]  # fmt: skip
+
+
+def bad_records() -> list[Vector]:
+    nothing: Vector = {"tip": None, "revoked": []}
+    first_two: Vector = {"tip": SECOND}
+    hers = f"{RECORDS}/{format_record(MALLORY_ID)}"
+    mallory = {"publisher": format_record(MALLORY_ID), **nothing}
+    whole = build(spelled(WHOLE))
+    body = begun(*ROOTED, *said(SECOND, FIRST, THIRD))
+    last = len(TEXTS[THIRD]) + len(logs.item(logs.END, bytes(32)))
+    bens = log(*whose(ANNA_ID, GENESIS, TAKEOVER), *said(SECOND, BENS_THIRD, FIRST))
+    revoked = log(*whose(ANNA_ID, GENESIS, TAKEOVER), *said(SECOND, NO_MORE_ANNA, FIRST))
+    wrong_end = [*begun(*ROOTED, *said(SECOND, FIRST, THIRD)), raw(logs.item(logs.END, bytes(32)))]
+    rows: list[tuple[str, str, Files | Recipe, Vector]] = [
+        # The file.
+        ("cut off before its end", "RecordFileError", {ANNAS: cut(body, 0)}, {}),
+        ("cut off in its end", "RecordFileError", {ANNAS: cut(WHOLE, 1)}, {}),
+        ("cut off in its last record", "RecordFileError", {ANNAS: cut(WHOLE, last)}, first_two),
+        ("cut off in a root", "RecordFileError", {ANNAS: cut(begun(*ROOTED), 1)}, nothing),
+        ("cut off in its first bytes", "RecordFileError", {ANNAS: cut(WHOLE, len(whole) - 11)}, nothing),
+        ("no bytes", "RecordFileError", {ANNAS: ""}, nothing),
+        ("a text", "RecordFileError", {ANNAS: "what they said"}, nothing),
+        ("a later version", "RecordFileError",
+         ended([raw(logs.begun(version=2)), *begun(*ROOTED, *said(FIRST))[1:]]), nothing),
+        ("an end that is not the hash", "RecordFileError", wrong_end, {}),
+        ("a byte after the end", "RecordFileError", [*WHOLE, raw(b"\0")], {}),
+        ("twice in one file", "RecordFileError", WHOLE + WHOLE, {}),
+        ("a byte more than 80 MiB", "StickError", {ANNAS: [repeat(b"\0", (80 << 20) + 1)]}, nothing),
+        # Whose it is.
+        ("another publisher's than its name says", "RecordFileError", {ANNAS: None, hers: WHOLE}, nothing),
+        ("another publisher's under a name that nobody has", "RecordFileError", {hers: WHOLE}, mallory),
+        ("two publishers in one file", "RecordFileError",
+         log(*sorted_by_id(ROOTED + said(SECOND, FIRST, THIRD), whose(MALLORY_ID, STRANGER) + said(MALLORYS))),
+         {} if ANNA_ID < MALLORY_ID else nothing),
+        ("another publisher's roots", "StatementError", log(*whose(ANNA_ID, STRANGER), *said(MALLORYS)), nothing),
+        ("another publisher's record", "StatementError", log(*ROOTED, *said(SECOND, FIRST, MALLORYS)), first_two),
+        # Who signed it.
+        ("a record that nobody signed", "SignatureError", log(*ROOTED, *said(SECOND, FIRST, BARE)), first_two),
+        ("a record that a stranger signed", "SignatureError", log(*ROOTED, *said(SECOND, FIRST, FORGED)), first_two),
+        ("a record that was changed", "SignatureError", log(*ROOTED, *said(SECOND, FIRST, CHANGED)), first_two),
+        ("a root that a stranger signed", "SignatureError",
+         log(*whose(ANNA_ID, GENESIS, FORGED_ROOT), *said(SECOND, FIRST, THIRD)), nothing),
+        ("a root after one that is missing", "StatementError",
+         log(*whose(ANNA_ID, TAKEOVER), *said(SECOND, FIRST)), nothing),
+        # What is known already says otherwise.
+        ("a fork on the stick", "ForkError", log(*ROOTED, *said(SECOND, FIRST, THIRD, OTHER_THIRD)), {"frozen": True}),
+        ("a fork of what is known", "ForkError", log(*ROOTED, *said(SECOND, FIRST, OTHER_THIRD)),
+         {"held": WHOLE, "frozen": True}),
+        ("a proof that proves nothing", "StatementError",
+         log(*ROOTED, (logs.FORK, FIRST, THIRD), *said(SECOND, FIRST, THIRD)), {}),
+        ("keys that were replaced since", "RollbackError", {},
+         {"held": bens, "tip": BENS_THIRD, "revoked": [GONE, BAD]}),
+        ("a key that was revoked since", "RevokedError", {}, {"held": revoked, "tip": NO_MORE_ANNA}),
+        ("the release was taken back", "RevokedError", log(*ROOTED, *said(SECOND, ITSELF, FIRST, THIRD)),
+         {"tip": ITSELF, "revoked": [GONE, TOLD.payload], "release": None}),
+        # What lies there instead.
+        ("a link", "StickError", {ANNAS: {"link": "../elsewhere"}, "samara/elsewhere": WHOLE}, nothing),
+        ("a link out of the stick", "StickError", {ANNAS: {"link": "../../../elsewhere"}, "../elsewhere": WHOLE},
+         nothing),
+        ("a folder that is a link", "StickError", {ANNAS: None, RECORDS: {"link": "elsewhere"},
+                                                   ANNAS.replace("records", "elsewhere"): WHOLE}, nothing),
+        ("a folder that is a link out of the stick", "StickError",
+         {ANNAS: None, RECORDS: {"link": "../../elsewhere"}, ANNAS.replace(RECORDS, "../elsewhere"): WHOLE}, nothing),
+        ("a folder in place of the file", "StickError", {ANNAS: None, f"{ANNAS}/x": "?"}, nothing),
+        ("a file in place of the folder", "StickError", {ANNAS: None, RECORDS: WHOLE}, nothing),
+    ]  # fmt: skip
+    return [of_records(name, change, **{"error": error, **known}) for name, error, change, known in rows]
+
+
+def sorted_by_id(*publishers: list[Item]) -> list[Item]:
+    """The items of publishers in the order in which a file has them."""
+    return [item for items in sorted(publishers, key=lambda items: items[0][1]) for item in items]
+
+
 def make() -> str:
     sticks = {
         name: {"release": stick.release, "label": stick.label, "sizes": stick.sizes, "files": stick.files}
@@ -395,7 +637,8 @@ def make() -> str:
     ]
     for name, stick, change, error in [*bad_marks(), *bad_commits(), *bad_nodes(), *bad_tables()]:
         vectors.append({"name": name, "stick": stick, "change": change, "error": error})
-    return json.dumps({"sticks": sticks, "vectors": vectors}, indent=1, ensure_ascii=True) + "\n"
+    found = {"sticks": sticks, "vectors": vectors, "texts": TEXTS, "records": [*good_records(), *bad_records()]}
+    return json.dumps(found, indent=1, ensure_ascii=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 
 import pytest
 from support.contents import CrashableStore, give_home
-from support.recipes import build
+from support.recipes import build, raw
 from support.sticks import all_files
 
+from samara.cli.stick import ExportRequest, ImportRequest, export_all, import_all, take_logs
+from samara.node.operations.records import RecordIntake
 from samara.protocol import errors
-from samara.protocol.errors import SamaraError
-from samara.protocol.ids import ReleaseId, format_record, parse_record
+from samara.protocol.errors import RevokedError, SamaraError
+from samara.protocol.ids import PublisherId, ReleaseId, format_record, parse_record
+from samara.protocol.records import ReleaseRevocation
+from samara.protocol.trust.recordfile import RecordFileReader
 from samara.sneakernet.exporting import export_release
 from samara.sneakernet.importing import Imported, import_release, list_releases
 
@@ -26,17 +31,21 @@ NOT_IN_VECTORS = {"README.txt", "sha256.txt"}
 """What is written for people, and never read."""
 
 
-def each(*, good: bool) -> list[Any]:
-    return [pytest.param(row, id=row["name"]) for row in FOUND["vectors"] if ("error" not in row) is good]
+def each(*, good: bool, of: str = "vectors") -> list[Any]:
+    return [pytest.param(row, id=row["name"]) for row in FOUND[of] if ("error" not in row) is good]
 
 
 def put(folder: Path, vector: Vector) -> dict[str, bytes]:
     """Write the stick of a vector; return its files."""
     said = {**FOUND["sticks"][vector["stick"]]["files"], **vector["change"]}
-    files = {path: _bytes(value) for path, value in said.items() if value is not None}
-    for path, data in files.items():
+    links = {path: value["link"] for path, value in said.items() if isinstance(value, dict) and "link" in value}
+    files = {path: _bytes(value) for path, value in said.items() if value is not None and path not in links}
+    for path in said.keys() - {path for path, value in said.items() if value is None}:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    for path, data in files.items():
         (folder / path).write_bytes(data)
+    for path, target in links.items():
+        (folder / path).symlink_to(target)
     return files
 
 
@@ -44,8 +53,13 @@ def _bytes(said: str | list[Any] | dict[str, Any]) -> bytes:
     if isinstance(said, str):
         return said.encode()
     if isinstance(said, list):
-        return build(said)
-    return build(said["recipe"])[said["offset"] : said["offset"] + said["length"]]
+        return build(_spelled(said))
+    return build(_spelled(said["recipe"]))[said["offset"] : said["offset"] + said["length"]]
+
+
+def _spelled(recipe: list[Any]) -> list[Any]:
+    """A recipe with its texts spelled out."""
+    return [raw(FOUND["texts"][piece["text"]].encode()) if "text" in piece else piece for piece in recipe]
 
 
 def content_of(vector: Vector) -> dict[str, bytes]:
@@ -102,7 +116,7 @@ def test_an_export_writes_the_same_stick(name: str, tmp_path: Path) -> None:
     written = {
         path: data for path, data in all_files(tmp_path / "again").items() if Path(path).name not in NOT_IN_VECTORS
     }
-    assert written == files
+    assert written == {path: data for path, data in files.items() if not path.startswith("samara/records/")}
 
 
 @pytest.mark.parametrize("vector", each(good=False))
@@ -119,3 +133,62 @@ def test_a_wrong_stick_is_refused(vector: Vector, tmp_path: Path) -> None:
             if path.is_file() and ".samara" not in path.parts:
                 name = "/".join(path.relative_to(store.home.content).parts[1:])
                 assert path.read_bytes() == good[name]
+
+
+# What publishers have said.
+
+
+def hear(store: CrashableStore, vector: Vector) -> None:
+    """Let a store know what the reader of a vector knew before."""
+    if "held" in vector:
+        intake = RecordIntake(store.ledgers)
+        intake.add(RecordFileReader().receive(_bytes(vector["held"])))
+        intake.end()
+
+
+def bring(store: CrashableStore, stick: Path) -> tuple[set[str], list[str]]:
+    """Import a stick; return the classes of all that was wrong with what lies in `records/`, and what came in."""
+    intake = take_logs(store, stick)
+    wrong = {error for row in intake.rows.values() for error in row.refused} | {skip.error for skip in intake.skipped}
+    with contextlib.suppress(RevokedError):
+        return wrong, [row.release for row in import_all(store, ImportRequest(str(stick))).releases]
+    return wrong or {"RevokedError"}, []
+
+
+def known_of(store: CrashableStore, publisher: str) -> Vector:
+    """What a store knows of a publisher, as a vector says it."""
+    with store.ledgers.asking(PublisherId(parse_record(publisher))) as ledger:
+        if ledger is None:
+            return {"tip": None, "revoked": [], "frozen": False}
+        gone = {entry.said.release for entry in ledger.revocations() if isinstance(entry.said, ReleaseRevocation)}
+        tip = None if ledger.newest is None else format_record(ledger.newest.id)
+        return {"tip": tip, "revoked": sorted(map(format_record, gone)), "frozen": ledger.fork is not None}
+
+
+@pytest.mark.parametrize("vector", [*each(good=True, of="records"), *each(good=False, of="records")])
+def test_what_publishers_have_said_comes_in_as_far_as_it_is_right(vector: Vector, tmp_path: Path) -> None:
+    put(tmp_path / "stick", vector)
+    with give_home(tmp_path / "home") as store:
+        hear(store, vector)
+        wrong, brought = bring(store, tmp_path / "stick")
+        assert wrong == ({vector["error"]} if "error" in vector else set())
+        assert brought == ([vector["release"]] if "release" in vector else [])
+        expected = {name: vector[name] for name in ("tip", "revoked", "frozen")}
+        assert known_of(store, vector["publisher"]) == expected
+    with give_home(tmp_path / "home") as store:
+        assert known_of(store, vector["publisher"]) == expected, "a restart changes nothing"
+
+
+def test_an_export_writes_the_same_records(tmp_path: Path) -> None:
+    files = put(tmp_path / "stick", {"stick": "told", "change": {}})
+    (tmp_path / "again").mkdir()
+    with give_home(tmp_path / "home") as store:
+        import_all(store, ImportRequest(str(tmp_path / "stick")))
+        export_all(store, ExportRequest(str(tmp_path / "again"), (FOUND["sticks"]["told"]["release"],)))
+    (path,) = (path for path in files if path.startswith("samara/records/"))
+    assert (tmp_path / "again" / path).read_bytes() == files[path]
+
+
+def test_each_vector_of_records_has_another_name() -> None:
+    names = [vector["name"] for vector in FOUND["records"]]
+    assert len(names) == len(set(names))
