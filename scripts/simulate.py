@@ -4,6 +4,7 @@
     scripts/simulate.py --seeds 10000 --jobs 2     worlds 0 … 9999
     scripts/simulate.py --seed 4711                one world, with a line for each event
     scripts/simulate.py --crowd 100 --seed 1       a hundred fetchers come at once
+    scripts/simulate.py --scene split --seed 1     a publisher shows two halves of a country two logs
 
 It ends with 1 when something was wrong. See tests/sim/README.md.
 """
@@ -25,7 +26,9 @@ from typing import Final
 _ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(_ROOT / "src"), str(_ROOT / "tests")]
 
-from support.scenarios import Found, Library, Plan, play, quick_folder  # noqa: E402 - the tests' folder is no package
+# The tests' folder is no package.
+from support.hearsay import SCENES, Country, Scene, hear  # noqa: E402
+from support.scenarios import Found, Library, Plan, play, quick_folder  # noqa: E402
 
 __all__ = ["main"]
 
@@ -97,6 +100,17 @@ def _replay(plan: Plan) -> int:
     return 1 if found.faults else 0
 
 
+def _replay_scene(country: Country, scene: Scene, folder: str) -> int:
+    print(country)
+    with _Alarm():
+        told = hear(country, scene, Path(folder), print)
+    print(f"digest {told.digest}, {told.events} events, {told.knew} knew when the border was opened, all at"
+          f" {told.seconds:.0f} s of {told.bound:.0f} s, {told.lies} lies")  # fmt: skip
+    for fault in told.faults:
+        print(f"FAULT {fault}")
+    return 1 if told.faults else 0
+
+
 def _add_up(seeds: range, jobs: int, folder: str) -> int:
     began = time.monotonic()
     kinds: Counter[str] = Counter()
@@ -122,11 +136,15 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (1)")
     parser.add_argument("--seed", type=int, help="live through this one alone, and print what happens")
     parser.add_argument("--crowd", type=int, help="with --seed: so many fetchers come at once for what one seeder has")
+    parser.add_argument("--scene", choices=SCENES, help="with --seed: what publishers say gets about in a country")
+    parser.add_argument("--nodes", type=int, default=30, help="with --scene: its honest nodes (30)")
     parser.add_argument("--digests", action="store_true", help="print the digest of each world instead")
     asked = parser.parse_args()
     seeds = range(asked.first, asked.first + asked.seeds)
     # The folder is this process's, whatever becomes of the others.
     with tempfile.TemporaryDirectory(prefix="samara-sim-", dir=quick_folder()) as folder:
+        if asked.scene is not None:
+            return _replay_scene(Country.draw(asked.seed or 0, asked.nodes), asked.scene, folder)
         _open_library(folder)
         if asked.seed is not None:
             return _replay(Plan.draw(asked.seed) if asked.crowd is None else Plan.crowd(asked.seed, asked.crowd))

@@ -24,7 +24,7 @@ import trio
 from support import hostile
 from support.contents import Source, give_home
 from support.memory_network import MemoryNetwork
-from support.simulation import LogWatch, SimulatedNode, draw_key, simulate
+from support.simulation import LogWatch, RoundWatch, SimulatedNode, draw_key, simulate
 from support.wiretap import Wiretap
 
 from samara.node.fetch.goal import FetchRequest
@@ -432,9 +432,7 @@ def play(library: Library, plan: Plan, tell: Callable[[str], None] | None = None
     """
     made = library.get(plan.shape)
     open_before = _open_files()
-    # A world is over when nothing moves: who asks for logs now and then would never let it be.
-    quiet = mock.patch.object(limits, "LOGS_FIRST", math.inf)
-    with quiet, library.yard() as yard, library.shelf(plan.shape) as shelf:
+    with library.yard() as yard, library.shelf(plan.shape) as shelf:
         world = _World(plan, made, yard, shelf, library, tell)
         simulate(plan.seed, world.live, slowest_call=plan.slowest_call)
         found = world.found
@@ -477,6 +475,7 @@ class _World:
         self.lives = {m.name: _Life(m, self._node(m)) for m in plan.members}
         self.lied: Counter[tuple[str, str]] = Counter()
         self.logs = LogWatch(lambda: any(life.node.is_dying for life in self.lives.values()))
+        self.rounds = RoundWatch()
         for life in self.lives.values():
             if life.member.role == "seeder":
                 library.copy_home(plan.shape, life.node.home)
@@ -500,7 +499,7 @@ class _World:
 
     async def live(self) -> None:
         self._draw_lines()
-        with self.logs.listening():
+        with self.logs.listening(), self.rounds.watching():
             async with trio.open_nursery() as nursery:
                 for name, vice in self.plan.liars.items():
                     await nursery.start(self._lie, name, vice)
@@ -517,6 +516,7 @@ class _World:
                     late = [life.member.name for life in self._unfinished()]
                     self.fault(f"not done after {self.plan.bound:.0f} s: {', '.join(late)}")
                 await trio.sleep_until(max(self.plan.mended, trio.current_time()) + _SETTLE)
+                await self.rounds.wait_for_none(_SETTLE)
                 self._look_for_leaks()
                 self._look_at_blame()
                 for life in self.lives.values():

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from support.memory_network import MemoryHost, MemoryNetwork
 from trio._core import _run as trio_run
 
 from samara.node import app
+from samara.node.fetch.rounds import LogRounds
 from samara.node.network import service
 from samara.node.network.dht import ValueRule
 from samara.node.network.opening import NetworkConfig, OpenNetwork
@@ -38,7 +40,7 @@ from samara.node.store.home import Home
 from samara.node.store.watch import PlaceWatch
 from samara.protocol.errors import SamaraError
 
-__all__ = ["LogWatch", "SimulatedNode", "count_tasks", "draw_key", "simulate"]
+__all__ = ["LogWatch", "RoundWatch", "SimulatedNode", "count_tasks", "draw_key", "simulate"]
 
 T = TypeVar("T")
 
@@ -260,3 +262,33 @@ class LogWatch(logging.Handler):
         finally:
             logger.removeHandler(self)
             logger.propagate = propagate
+
+
+@final
+class RoundWatch:
+    """Knows when nodes ask each other for logs, as each does now and then: a world in which some do is not at rest."""
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self._ended = -math.inf
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch while a block runs."""
+        ask = LogRounds.ask
+
+        async def watched(*asked: Any, **how: Any) -> Any:
+            self._under_way += 1
+            try:
+                return await ask(*asked, **how)
+            finally:
+                self._under_way -= 1
+                self._ended = trio.current_time()
+
+        with mock.patch.object(LogRounds, "ask", watched):
+            yield
+
+    async def wait_for_none(self, seconds: float) -> None:
+        """Wait for a moment at which nobody has asked for so long."""
+        while self._under_way or trio.current_time() < self._ended + seconds:  # noqa: ASYNC110 - rounds begin again
+            await trio.sleep(1.0)

@@ -15,11 +15,13 @@ import trio
 from samara.protocol.errors import RemoteProtocolError
 from samara.protocol.exchange.frames import FrameReader
 from samara.protocol.exchange.headers import decode
-from samara.protocol.exchange.messages import PROTOCOL, Chunk, Message, Want
+from samara.protocol.exchange.messages import PROTOCOL, Chunk, GetLog, Message, Want
 
 __all__ = ["Wiretap"]
 
-_SHOWN: Final = frozenset({"id", "stream", "first", "count", "index", "total", "whole", "sizes", "retry_ms", "code"})
+_SHOWN: Final = frozenset(
+    {"id", "stream", "first", "count", "index", "total", "whole", "sizes", "newest", "retry_ms", "code"}
+)
 """Attributes of messages that a line tells; the rest is long, or the same in every world."""
 
 
@@ -33,6 +35,7 @@ class Wiretap:
     Attributes:
         sent: Bytes that each host has sent.
         received: Bytes that were sent to each host.
+        questions: How often each host asked for a log.
     """
 
     def __init__(self, tell: Callable[[str], None] | None = None) -> None:
@@ -43,6 +46,7 @@ class Wiretap:
         self.events = 0
         self.sent: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
+        self.questions: Counter[str] = Counter()
 
     @property
     def digest(self) -> str:
@@ -79,6 +83,8 @@ class Wiretap:
         where = ""
         if isinstance(message, Want):
             self._wants[number, message.id] = message
+        elif isinstance(message, GetLog):
+            self.questions[sender] += 1
         elif isinstance(message, Chunk):
             want = self._wants.get((number, message.id))
             where = f" of stream {want.stream} from {want.first} on:" if want is not None else ""
