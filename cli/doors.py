@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from samara.cli.importing import importing
 from samara.cli.passphrase import with_passphrase
 from samara.node.doors.client import Connection, call_node, connect
 from samara.node.operations.base import Event, Operation, Query, Report
@@ -127,8 +128,8 @@ def _reach(
                 _unlock(connection, passphrase)
                 unlocked = True
                 continue  # a connection carries one operation
-        from samara.cli.here import run_here
-
+        with importing():
+            from samara.cli.here import run_here
         try:
             return run_here(home, unlocked_here, looks=looks)
         except HomeBusyError:

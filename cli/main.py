@@ -17,6 +17,7 @@ import click
 
 from samara import __version__
 from samara.cli.failures import fail
+from samara.cli.importing import importing
 from samara.protocol.errors import OperationError, SamaraError, UsageError
 
 __all__ = ["cli", "main"]
@@ -68,7 +69,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"samara.cli.commands.{_COMMANDS[cmd_name][0]}")
+        with importing():
+            module = importlib.import_module(f"samara.cli.commands.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 

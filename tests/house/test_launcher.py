@@ -61,6 +61,7 @@ def test_it_sets_up_once_and_again_when_the_lock_changes(checkout: Path) -> None
     assert (one.returncode, out) == (7, "one demo --two words\n"), err
     assert (other.returncode, other_out) == (7, "one\n"), other_err
     assert (err + other_err).count("Setting up") == 1
+    assert list((checkout / "src/samara/__pycache__").iterdir()), "each start would compile it all"
 
     began = time.monotonic()
     assert start(checkout) == (7, "one\n", "")

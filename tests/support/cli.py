@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 __all__ = ["Cli", "Done", "Running", "eventually"]
 
 _SRC = Path(__file__).resolve().parents[2] / "src"
+_OURS = ("SAMARA_", "COV_", "PYTHONDONTWRITEBYTECODE")
+"""What the tests' own environment has, and a user's has not."""
 T = TypeVar("T")
 
 
@@ -102,11 +104,11 @@ class Cli:
         return Cli(self.home, (*self.settings, *settings.items()), self.before)
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of its processes."""
+        """Return the environment of its processes. They may write their bytecode: what is installed has it."""
         runtime = self.home.parent / f"{self.home.name}.run"
         runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         return {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SAMARA_", "COV_"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
             "SAMARA_HOME": str(self.home),
             "SAMARA_NETWORK_LISTEN": "/ip4/127.0.0.1/tcp/0",
             "SAMARA_NETWORK_MDNS": "no",
