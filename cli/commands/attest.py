@@ -35,12 +35,13 @@ _DAY = 86_400
 @click.option("--results", metavar="FILE", default="", help="A file of results, whose digests are signed.")
 @click.option("--text", default="", help="In words, for people.")
 @click.option("--days", type=click.IntRange(1, 36_525), help="After so many days you do not stand for it any more.")
+@click.option("--tell-its-id", is_flag=True, help="Also of an unlisted or private release: your log tells its id.")
 @click.option("--oms", is_flag=True, help="Write an OpenSSF Model Signing signature beside the files.")
 @click.option("--to", metavar="FILE", default="", help="Write that there instead of model.sig beside the files.")
 @json_option
 def attest_command(
-    ref: str, claim: str | None, suite: str, score: str, results: str, text: str, days: int | None, oms: bool, to: str,
-    as_json: bool,
+    ref: str, claim: str | None, suite: str, score: str, results: str, text: str, days: int | None, tell_its_id: bool,
+    oms: bool, to: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Say something of a release, whoever published it, under this home's own name; or sign its files for other tools.
 
@@ -62,7 +63,7 @@ def attest_command(
         what = "both" if oms else "nothing"
         raise UsageError(f"{what} was said that could be attested", hint="Say which kind: --claim or --oms.")
     expires = format_time(int(time.time()) + days * _DAY) if days is not None else ""
-    request = AttestRequest(ref, claim, suite, score, absolute(results) if results else "", text, expires)
+    request = AttestRequest(ref, claim, suite, score, absolute(results) if results else "", text, expires, tell_its_id)
     with show_events(quiet=as_json) as report:
         made = call(ATTEST, request, report)
     emit_json(made) if as_json else _print_claim(made)

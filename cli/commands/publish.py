@@ -35,6 +35,7 @@ def publish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--allow", metavar="PEER", multiple=True, help="A peer id that may have a private release."),
         click.option("--base", metavar="REF", multiple=True, help="What it was made from."),
+        click.option("--tell-its-id", is_flag=True, help="Also of a base that is less public than this."),
         insist_option,
     ]
     for option in reversed(options):
@@ -56,6 +57,7 @@ def request_of(path: str, options: dict[str, Any]) -> PublishRequest:
         allow=tuple(options["allow"]),
         bases=tuple(options["base"]),
         insist=tuple(options["insist"]),
+        tell_its_id=options["tell_its_id"],
     )
 
 

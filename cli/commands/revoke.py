@@ -22,10 +22,12 @@ __all__ = ["revoke_command"]
 @click.option("--text", default="", help="Why, in words, for people.")
 @click.option("--replace", metavar="REF", default="", help="What to use in its place.")
 @click.option("--through", type=int, metavar="POSITION", help="Believe the key up to this position of the log.")
+@click.option("--tell-its-id", is_flag=True, help="Also of an unlisted or private release: your log tells its id.")
 @json_option
 def revoke_command(
-    ref: str | None, key: str, reason: str | None, text: str, replace: str, through: int | None, as_json: bool
-) -> None:
+    ref: str | None, key: str, reason: str | None, text: str, replace: str, through: int | None, tell_its_id: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Take back a release of yours, or a key. It holds for ever, and nothing undoes it.
 
     Whoever hears of it is told, wherever the release is shown, and cannot run, fetch or pass it on without saying so.
@@ -35,7 +37,8 @@ def revoke_command(
     samara revoke --key did:key:z6Mk…
     """  # noqa: D301 - click wants the character, not the two
     with show_events(quiet=as_json) as report:
-        done = call(REVOKE, RevokeRequest(ref or "", key, reason or "", text, replace, through), report)
+        request = RevokeRequest(ref or "", key, reason or "", text, replace, through, tell_its_id)
+        done = call(REVOKE, request, report)
     emit_json(done) if as_json else _print(done)
 
 

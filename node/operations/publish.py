@@ -78,6 +78,7 @@ class PublishRequest:
         allow: Peer ids that may have a private release.
         bases: REFs of what it was made from.
         insist: Names of releases that are passed on although they were taken back.
+        tell_its_id: Also the ids of bases that are less public than this release.
     """
 
     path: str
@@ -90,6 +91,7 @@ class PublishRequest:
     allow: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
     insist: tuple[str, ...] = ()
+    tell_its_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def publish(
     """
     name, kind, visibility = _checked(request, files)
     _refuse_the_home(store, files)
-    bases = tuple(format_record(find_release(store, base).id) for base in request.bases)
+    bases = tuple(_base(store, base, None if request.tell_its_id else visibility) for base in request.bases)
     facts, warnings = _facts(files)
     warnings += parquet_advice(files)
     license_, redistribute = _license(request, files, facts)
@@ -228,6 +230,23 @@ def _checked(request: PublishRequest, files: Sequence[SourceFile]) -> tuple[str,
     except ValueError as error:
         raise UsageError(str(error), hint="See samara publish --help.") from error
     return check_name(name or "unnamed"), kind, visibility
+
+
+def _base(store: Store, ref: str, visibility: Visibility | None) -> str:
+    """The id of what a release was made from: whoever sees the release learns it.
+
+    Raises:
+        UsageError: It is less public than a release of this visibility; None is as little as any.
+    """
+    held = find_release(store, ref)
+    shown = [Visibility.PUBLIC, Visibility.UNLISTED, Visibility.PRIVATE]
+    theirs = store.verified(held.id).release.visibility
+    if visibility is not None and shown.index(theirs) > shown.index(visibility):
+        raise UsageError(
+            f"{held.name} {held.version} is {theirs.value}: a {visibility.value} release that names it tells its id",
+            hint="Leave out --base; or, to tell it all the same: --tell-its-id.",
+        )
+    return format_record(held.id)
 
 
 def _ask_early(store: Store, own: OwnPublisher, root: Path) -> None:

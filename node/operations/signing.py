@@ -20,6 +20,7 @@ from samara.node.operations.refs import (
     signing,
     signing_keys,
 )
+from samara.node.store.catalog import HeldRelease
 from samara.node.store.files import os_errors
 from samara.node.store.scan import scan_file
 from samara.node.store.store import Store
@@ -37,6 +38,7 @@ from samara.protocol.records import (
     Revocation,
     Subject,
     Verified,
+    Visibility,
     make_attestation,
     make_key_revocation,
     make_release_revocation,
@@ -60,6 +62,8 @@ __all__ = [
 _SUBJECT: Final = "release"
 _SCORE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 
+_STAYS: Final = "To pass it on no more, without telling anybody, forget it: samara rm. "
+
 Maker = Callable[[PublisherChain, Ledger, Place, Sequence[SigningKey]], Entry]
 
 
@@ -74,6 +78,7 @@ class RevokeRequest:
         text: Why, in words; may be empty.
         replacement: REF of what to use instead; may be empty.
         through: The last position of the log up to which the key is believed; None: up to now.
+        tell_its_id: Also when it is unlisted or private: its id goes into the public log.
     """
 
     ref: str = ""
@@ -82,6 +87,7 @@ class RevokeRequest:
     text: str = ""
     replacement: str = ""
     through: int | None = None
+    tell_its_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ class AttestRequest:
         results: Absolute path of a file of results, whose digests are signed; may be empty.
         text: In words; may be empty.
         expires: `YYYY-MM-DDTHH:MM:SSZ`; empty: never.
+        tell_its_id: Also when it is unlisted or private: its id goes into the public log.
     """
 
     ref: str
@@ -130,6 +137,7 @@ class AttestRequest:
     results: str = ""
     text: str = ""
     expires: str = ""
+    tell_its_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +198,13 @@ def _revoke_release(store: Store, request: RevokeRequest) -> Revoked:
     except ValueError:
         words = ", ".join(one.value for one in Reason)
         raise UsageError(f"why is it taken back? Not {request.reason!r}", hint=f"--reason takes {words}.") from None
-    replacement = find_release(store, request.replacement).id if request.replacement else None
+    replacement = _replacement(store, request)
 
     def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[SigningKey]) -> Verified[Revocation]:
         return make_release_revocation(
             chain,
             place=place,
-            release=_own_subject(store, ledger, request.ref),
+            release=_own_subject(store, ledger, request),
             reason=reason,
             issued=now_text(),
             keys=keys,
@@ -219,12 +227,21 @@ def _revoke_release(store: Store, request: RevokeRequest) -> Revoked:
     )
 
 
-def _own_subject(store: Store, ledger: Ledger, text: str) -> Subject:
+def _replacement(store: Store, request: RevokeRequest) -> ReleaseId | None:
+    if not request.replacement:
+        return None
+    held = find_release(store, request.replacement)
+    if not request.tell_its_id:
+        _refuse_secret(store, held, _STAYS)
+    return held.id
+
+
+def _own_subject(store: Store, ledger: Ledger, request: RevokeRequest) -> Subject:
     """Digests of a release of this home's: of one that is here, or that was, as its head tells."""
     try:
-        held = find_release(store, text)
+        held = find_release(store, request.ref)
     except NotFoundError:
-        for subject in _of_heads(ledger, text):
+        for subject in _of_heads(ledger, request.ref):
             return subject
         raise
     if held.publisher != ledger.publisher:
@@ -232,7 +249,25 @@ def _own_subject(store: Store, ledger: Ledger, text: str) -> Subject:
             f"{held.name} is {publisher_text(store, held.publisher)}'s, and only they can take it back",
             hint='To warn others of it: samara attest REF --claim harmful --text "why".',
         )
+    if not request.tell_its_id:
+        _refuse_secret(store, held, _STAYS)
     return _subject_of(store, held.id)
+
+
+def _refuse_secret(store: Store, held: HeldRelease, hint: str) -> None:
+    """A log is public, and so is each id in it: who signs one into it must know what that tells.
+
+    Raises:
+        UsageError: The release is unlisted or private, as its publisher signed it.
+    """
+    visibility = store.verified(held.id).release.visibility
+    if visibility is Visibility.PUBLIC:
+        return
+    means = "whoever reads it could fetch the release" if visibility is Visibility.UNLISTED else "it names the release"
+    raise UsageError(
+        f"{held.name} {held.version} is {visibility.value}, and your log, which is public, would have its id: {means}",
+        hint=f"{hint}To say it all the same: --tell-its-id.",
+    )
 
 
 def _of_heads(ledger: Ledger, text: str) -> list[Subject]:
@@ -307,6 +342,8 @@ def attest(store: Store, request: AttestRequest) -> Attested:
     """
     claim = _checked(request)
     held = find_release(store, request.ref)
+    if not request.tell_its_id:
+        _refuse_secret(store, held, "")
     subject = _subject_of(store, held.id)
     results = _digests(Path(request.results)) if request.results else None
 
@@ -373,5 +410,5 @@ async def _attest(node: Node, request: AttestRequest, report: Report) -> Atteste
     return await trio.to_thread.run_sync(attest, node.store, request)
 
 
-REVOKE = Operation("revoke", RevokeRequest, Revoked, _revoke)
-ATTEST = Operation("attest", AttestRequest, Attested, _attest)
+REVOKE = Operation("revoke", RevokeRequest, Revoked, _revoke, signs=True)
+ATTEST = Operation("attest", AttestRequest, Attested, _attest, signs=True)
