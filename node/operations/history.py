@@ -102,6 +102,7 @@ def _rows(store: Store, ledger: Ledger, heads: tuple[VerifiedHead, ...]) -> tupl
     rows: list[HeadRow] = []
     tagged: dict[str, ReleaseId] = {}  # what each version stood for
     before: set[ReleaseId] = set()
+    last: ReleaseId | None = None  # a head that was signed anew, as under a new root, tags nothing
     for head in heads:
         said = head.head
         held = store.catalog.release(said.release)
@@ -122,11 +123,12 @@ def _rows(store: Store, ledger: Ledger, heads: tuple[VerifiedHead, ...]) -> tupl
                 keys=head.signers.keys,
                 newest=newest is not None and newest.id == head.id,
                 counts=said.place is None or ledger.counts(head.id),
-                retag=moved or said.release in before,
+                retag=said.release != last and (moved or said.release in before),
                 revoked=revocation.said.reason.value if revocation is not None else "",
             )
         )
         before.add(said.release)
+        last = said.release
     return tuple(rows)
 
 

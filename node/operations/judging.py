@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,10 +104,11 @@ def check_path(store: Store, path: Path, insist: Sequence[str]) -> Judgement | N
     """
     refused: UntrustedError | None = None
     for place in store.contents.places():
-        if not path.is_relative_to(place.root) or not store.contents.has(place.content):
+        inside = _inside(path, place.root)
+        if not inside or not store.contents.has(place.content):
             continue
-        inside = path.relative_to(place.root).as_posix()
-        if store.contents.table(place.content).find(inside) is None:
+        table = store.contents.table(place.content)
+        if all(table.find(one) is None for one in inside):
             continue
         for held in store.catalog.releases(content=place.content):
             try:
@@ -123,6 +125,13 @@ def notices(found: Judgement | None) -> list[str]:
     if found is None or found.verdict is Verdict.GOOD:
         return []
     return [f"{found.verdict.value}: {reason}" for reason in found.reasons]
+
+
+def _inside(path: Path, root: Path) -> set[str]:
+    """Where in a folder a path leads, as it is written and as its links go; empty when it leads elsewhere."""
+    paths = {Path(os.path.normpath(path)), Path(os.path.realpath(path))}
+    roots = {root, Path(os.path.realpath(root))}
+    return {one.relative_to(base).as_posix() for one in paths for base in roots if one.is_relative_to(base)}
 
 
 def _whose(store: Store, held: HeldRelease) -> str:
