@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "verify": ("library", "Hash again, and say who signed."),
     "log": ("log", "Show what a name stood for: its signed history."),
     "attest": ("attest", "Say something of a release, signed, here or for other tools."),
+    "witness": ("witness", "Sign that you have seen what another publisher has said."),
     "revoke": ("revoke", "Take back a release, or a key."),
     "trust": ("trust", "Show or change whom this home believes."),
     "run": ("run", "Generate text with a model, on the CPU."),

@@ -32,6 +32,7 @@ from samara.node.operations import (
     tensors,
     trusting,
     update,
+    witnessing,
 )
 from samara.node.operations.base import AnyOperation, Query
 
@@ -80,6 +81,7 @@ def all_operations() -> list[AnyOperation]:
         seeding.SEED,
         signing.REVOKE,
         signing.ATTEST,
+        witnessing.WITNESS,
         trusting.TRUST_ADD,
         trusting.TRUST_REMOVE,
         trusting.TRUST_LIFT,

@@ -69,6 +69,8 @@ def text_of(rule: Rule) -> str:
         lines += [f"keys = {json.dumps(list(rule.keys))}", f"threshold = {rule.threshold}"]
     if rule.max_age_days is not None:
         lines.append(f"max-age-days = {rule.max_age_days}")
+    if rule.witnesses:
+        lines += [f"witnesses = {json.dumps(list(rule.witnesses))}", f"witness-threshold = {rule.witness_threshold}"]
     return "\n".join(lines) + "\n"
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "SigningKey",
     "cosign",
     "is_weak_key",
+    "join",
     "pae",
     "require",
     "sign",
@@ -176,6 +177,31 @@ def cosign(envelope: bytes, keys: Sequence[SigningKey]) -> bytes:
     if len(found.signatures) + len(added) > MAX_SIGNATURES:
         raise EnvelopeError(f"an envelope with more than {MAX_SIGNATURES} signatures")
     return Envelope(found.payload, found.signatures + added).encode()
+
+
+def join(first: bytes, second: bytes, keep: Collection[str]) -> bytes:
+    """Return one envelope of two with the same payload: the first one's signatures, and of the second those by `keep`.
+
+    Where they are too many, signatures of the first that are not by `keep` make way, and then the last.
+
+    Args:
+        first: The JSON form. Whoever joins has verified both.
+        second: The JSON form.
+        keep: Key ids whose signatures are worth keeping.
+
+    Raises:
+        JsonError: One is not strict JSON.
+        EnvelopeError: One is malformed, they have different payloads, or both together are too long.
+    """
+    one, other = Envelope.decode(first), Envelope.decode(second)
+    if one.payload != other.payload:
+        raise EnvelopeError("two envelopes with different payloads cannot be joined")
+    there = {signature.keyid for signature in one.signatures}
+    added = [each for each in other.signatures if each.keyid in keep and each.keyid not in there]
+    found = [*one.signatures, *added]
+    if len(found) > MAX_SIGNATURES:
+        found = [each for each in found if each.keyid in keep][:MAX_SIGNATURES]
+    return Envelope(one.payload, tuple(found)).encode()
 
 
 def signers(envelope: Envelope) -> frozenset[str]:

@@ -218,6 +218,9 @@ MAX_LOG_REVOCATIONS: Final = 256
 MAX_LOG_ENTRIES: Final = 4096
 """Records of a log in one answer: so many of the usual kilobyte fill `MAX_RECORDS`, and cost a second to verify."""
 
+MAX_LOG_SEEN: Final = 16
+"""Records before those that were asked for, of which one answer shows that witnesses co-signed them: few are named."""
+
 MAX_LOG_PAGES: Final = 64
 """Questions to one peer about one log in one go: a hundred thousand records in a row, or as many gaps."""
 

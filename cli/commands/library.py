@@ -27,6 +27,7 @@ from samara.node.store.home import Home
 from samara.protocol.errors import UsageError
 
 if TYPE_CHECKING:
+    from samara.node.operations.judging import SeenRow
     from samara.node.operations.library import Verified
     from samara.node.operations.oms import OmsFound
 
@@ -223,6 +224,8 @@ def _print_shown(shown: Shown) -> None:
     say(f"{shown.name} {shown.version} ({shown.kind}, {shown.visibility})")
     for name, value in facts:
         say(f"  {name:14} {value}")
+    for seen in shown.seen:
+        say(f"  {_seen(seen)}")
     for note in shown.notes:
         say(f"  {note}")
     for one in shown.attestations:
@@ -271,9 +274,15 @@ def _print_release(one: Verified) -> None:
         when = f" on {judged.issued[:10]}" if judged is not None else ""
         say(f"  signed by {who}{when}, {signer.key}" + ("" if one.standing == "current" else f" ({one.standing} key)"))
     if judged is not None:
+        for seen in judged.seen:
+            say(f"  {_seen(seen)}")
         say(f"  rule {judged.rule}, on the ground: {judged.ground}")
         for note in judged.notes:
             say(f"  {note}")
+
+
+def _seen(one: SeenRow) -> str:
+    return f"seen by {one.witness} at position {one.position} of its publisher's log"
 
 
 def _attested(one: AttestationRow) -> str:

@@ -30,6 +30,8 @@ def _print(logged: Logged) -> None:
     for row in logged.heads:
         say(f"  {row.issued}  {row.version or '?':10} {row.release}{_remarks(row)}")
         say(f"    number {row.sequence}, {_place(row)}, signed by {', '.join(row.keys)}")
+    for one in logged.seen:
+        say(f"  Seen by {one.witness} at position {one.position} of the log, whose newest is {logged.newest}.")
     for first, last in logged.missing:
         say(f"  Records {first} to {last} of this publisher are not known here: what they say may matter.")
     if logged.frozen:

@@ -43,6 +43,7 @@ def trust_command(context: click.Context) -> None:
     samara trust add alice/llama-* --key did:key:z6Mk… --max-age-days 90
     samara trust add '*' --mode enforce --last      # nobody else
     samara trust import bob/friends                 # names for those whom a collection introduces
+    samara trust add alice --witness bob --witness carol --witnesses 1 --mode enforce
     """  # noqa: D301 - click wants the character, not the two
     if context.invoked_subcommand is None:
         _print(ask(TRUST_SHOW, TrustRequest()))
@@ -63,16 +64,21 @@ def show_trust(as_json: bool) -> None:
 @click.option("--key", "keys", metavar="DID", multiple=True, help="It must be signed by this key; may be repeated.")
 @click.option("--threshold", type=click.IntRange(1), help="By so many of these keys; default: all.")
 @click.option("--max-age-days", type=int, help="The newest is stale after so many days.")
+@click.option("--witness", "witnesses", metavar="WHO", multiple=True,
+              help="Petname, id or did:key of who must have seen it; may be repeated.")  # fmt: skip
+@click.option("--witnesses", "enough", type=click.IntRange(1), help="So many of these; default: all.")
 @click.option("--tofu", is_flag=True, help="Take strangers at first sight; only with '*'.")
 @click.option("--last", is_flag=True, help="After the other rules, not before them.")
 @json_option
 def add_trust(
-    whose: str, mode: str, keys: tuple[str, ...], threshold: int | None, max_age_days: int | None, tofu: bool,
-    last: bool, as_json: bool,
+    whose: str, mode: str, keys: tuple[str, ...], threshold: int | None, max_age_days: int | None,
+    witnesses: tuple[str, ...], enough: int | None, tofu: bool, last: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Add a rule for a publisher (its petname or id, '*' for anybody), and for all its names, one, or a beginning*."""
     publisher, _, name = whose.partition("/")
-    request = AddRuleRequest(publisher, name or "*", mode, tofu, keys, threshold or 0, max_age_days, last)
+    request = AddRuleRequest(
+        publisher, name or "*", mode, tofu, keys, threshold or 0, max_age_days, last, witnesses, enough or 0
+    )
     with show_events(quiet=as_json) as report:
         shown = call(TRUST_ADD, request, report)
     emit_json(shown) if as_json else _print(shown)
@@ -156,6 +162,8 @@ def _print(shown: TrustShown) -> None:
         say(f"{'FROZEN' if fork.freezes else 'over'}: {fork.publisher}: {fork.what}, seen {fork.seen[:10]}")
         if fork.freezes:
             say(f"  if you know better from the publisher: samara trust lift {fork.fork[:16]}")
+        for witness in fork.both:
+            say(f"  {witness} has witnessed both: believe them no more as a witness")
     _print_time(shown.time)
 
 
@@ -168,6 +176,8 @@ def _rule(rule: RuleRow) -> str:
         said.append("strangers are taken at first sight")
     if rule.max_age_days is not None:
         said.append(f"at most {rule.max_age_days} days old")
+    if rule.witnesses:
+        said.append(f"seen by {rule.witness_threshold} of {', '.join(rule.witnesses)}")
     return ", ".join(said)
 
 

@@ -174,13 +174,20 @@ class NetworkService:
 
 
 def shared_logs(store: Store) -> frozenset[PublisherId]:
-    """Return the publishers whose logs are announced: of whom a public release is passed on, or was; and collectors."""
+    """Return the publishers whose logs are announced.
+
+    Those of whom a public release is passed on, or was; collectors; and those that were witnessed here, with our own,
+    since our signatures tell everybody of these.
+    """
     released = frozenset(  # also of what was taken back: that must get about
         held.publisher
         for held in store.catalog.releases()
         if held.visibility == "public" and (held.redistribute or held.own)
     )
-    return released | (store.catalogues.collectors() & store.ledgers.known().keys())
+    collectors = store.catalogues.collectors() & store.ledgers.known().keys()
+    witnessed = store.witnessed.publishers()
+    ours = frozenset(filter(store.ledgers.is_own, store.ledgers.named())) if witnessed else frozenset[PublisherId]()
+    return released | collectors | witnessed | ours
 
 
 def announced_log(store: Store, publisher: PublisherId) -> bytes | None:

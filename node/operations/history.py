@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from samara.node.operations.base import Query
+from samara.node.operations.judging import SeenRow, seen_rows
 from samara.node.operations.refs import publisher_of, publisher_text
 from samara.node.store.store import Store
 from samara.protocol.errors import NotFoundError
@@ -12,6 +13,7 @@ from samara.protocol.ids import ReleaseId, format_record
 from samara.protocol.links import NameRef, check_name, parse_ref
 from samara.protocol.records import VerifiedHead
 from samara.protocol.trust import Ledger
+from samara.protocol.trust.forks import place_of
 
 __all__ = ["LOG", "HeadRow", "LogRequest", "Logged"]
 
@@ -69,6 +71,8 @@ class Logged:
         heads: Oldest first.
         missing: Gaps of the publisher's log: first and last position of each. What was said there is not known here.
         frozen: Why the publisher is frozen; empty when it is not.
+        newest: Position of the newest record of the publisher's log; 0 when there is none.
+        seen: How far witnesses have seen that log.
     """
 
     publisher: str
@@ -77,6 +81,8 @@ class Logged:
     heads: tuple[HeadRow, ...]
     missing: tuple[tuple[int, int], ...]
     frozen: str
+    newest: int
+    seen: tuple[SeenRow, ...]
 
 
 def _log(store: Store, request: LogRequest) -> Logged:
@@ -95,6 +101,8 @@ def _log(store: Store, request: LogRequest) -> Logged:
             _rows(store, ledger, heads),
             ledger.missing(),
             ledger.fork.what if ledger.fork is not None else "",
+            place.position if ledger.newest is not None and (place := place_of(ledger.newest)) is not None else 0,
+            seen_rows(store, publisher),
         )
 
 

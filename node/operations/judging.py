@@ -11,17 +11,34 @@ from samara.node.operations.refs import publisher_text
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol.errors import UntrustedError
-from samara.protocol.ids import format_record
-from samara.protocol.trust import Judgement, Verdict
+from samara.protocol.ids import PublisherId, format_record
+from samara.protocol.trust import Judgement, Verdict, saw, seen_by
 
 __all__ = [
     "JudgedRow",
+    "SeenRow",
     "check_held",
     "check_path",
     "judge_held",
     "judged_row",
     "notices",
+    "seen_rows",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """How far a witness has seen a publisher's log.
+
+    Attributes:
+        witness: Its petname, publisher id or did:key; "me" is this home.
+        position: The position up to which it has.
+        record: Id of the record at it, which it co-signed.
+    """
+
+    witness: str
+    position: int
+    record: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,7 @@ class JudgedRow:
         ground: Why it is believed, or not.
         newer: The release that the name stands for now, when it is another; else empty.
         replacement: What its publisher says to use in its place; may be empty.
+        seen: Which witnesses have seen in its publisher's log that it was published.
     """
 
     verdict: str
@@ -53,6 +71,7 @@ class JudgedRow:
     ground: str
     newer: str
     replacement: str
+    seen: tuple[SeenRow, ...]
 
 
 def judge_held(store: Store, held: HeldRelease, damaged: Sequence[str] = ()) -> Judgement:
@@ -81,7 +100,25 @@ def judged_row(store: Store, held: HeldRelease, found: Judgement) -> JudgedRow:
         found.decision.ground.value,
         format_record(found.newer) if found.newer is not None else "",
         format_record(found.replacement) if found.replacement is not None else "",
+        seen_rows(store, held.publisher, held),
     )
+
+
+def seen_rows(store: Store, publisher: PublisherId, held: HeldRelease | None = None) -> tuple[SeenRow, ...]:
+    """Return how far witnesses have seen a publisher's log: those who have a name here, or whom a rule names.
+
+    Args:
+        store: The home's.
+        publisher: Whose log.
+        held: Only of those who have seen in it that this release was published.
+    """
+    with store.ledgers.asking(publisher) as ledger:
+        if ledger is None or not any(entry.signers.cosigners for entry in ledger.log()):
+            return ()
+        witnesses = store.trust.all_witnesses()
+        seen = seen_by(ledger, witnesses) if held is None else saw(ledger, held.name, held.id, witnesses)
+    rows = (SeenRow(one.witness.name, one.position, format_record(one.record)) for one in seen)
+    return tuple(sorted(rows, key=lambda row: (-row.position, row.witness)))
 
 
 def check_held(store: Store, held: HeldRelease, insist: Sequence[str]) -> Judgement:

@@ -12,7 +12,6 @@ import trio
 from samara.node.inference.engine import XllamaCpp
 from samara.node.operations.base import Notice, Operation, Report
 from samara.node.operations.limits import InForce, in_force
-from samara.node.operations.queries import revoked_because
 from samara.node.operations.trusting import floor_row, show_trust
 from samara.node.store.files import free_bytes
 from samara.protocol.errors import SamaraError
@@ -142,7 +141,7 @@ async def _status(node: Node, request: StatusRequest, report: Report) -> StatusR
 
 
 def _revoked(node: Node) -> tuple[str, ...]:
-    found = ((held, revoked_because(node.store, held)) for held in node.store.catalog.releases())
+    found = ((held, node.store.trust.taken_back(held)) for held in node.store.catalog.releases())
     return tuple(f"{held.name} {held.version}: {why}" for held, why in found if why)
 
 

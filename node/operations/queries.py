@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from samara.node.operations.base import Query
-from samara.node.operations.judging import judge_held
+from samara.node.operations.judging import SeenRow, judge_held, seen_rows
 from samara.node.operations.refs import find_release, link_of, own_publisher
 from samara.node.operations.roots import old_heads
 from samara.node.store.catalog import HeldRelease
@@ -27,7 +27,6 @@ __all__ = [
     "ReleaseRow",
     "Shown",
     "release_rows",
-    "revoked_because",
     "why_taken_back",
 ]
 
@@ -50,7 +49,7 @@ class ReleaseRow:
         pinned: gc leaves it.
         state: complete, partial, away, edited or condemned.
         path: Where it lies, or empty.
-        revoked: Why its publisher took it back; empty when that is not known.
+        revoked: Why its publisher took it back, or the key that signed it; empty when that is not known.
     """
 
     release: str
@@ -160,6 +159,7 @@ class Shown(ReleaseRow):
         newer: The release that the name stands for now, when it is another; else empty.
         replacement: What its publisher says to use in its place; may be empty.
         attestations: What is said of it.
+        seen: Which witnesses have seen in its publisher's log that it was published.
     """
 
     publisher_id: str
@@ -176,6 +176,7 @@ class Shown(ReleaseRow):
     newer: str
     replacement: str
     attestations: tuple[AttestationRow, ...]
+    seen: tuple[SeenRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +262,8 @@ def _row(store: Store, held: HeldRelease, pins: Container[ReleaseId], names: Map
         held.id in pins,
         "condemned" if held.condemned else state,
         path,
-        revoked_because(store, held),
+        store.trust.taken_back(held),
     )
-
-
-def revoked_because(store: Store, held: HeldRelease) -> str:
-    """Return why its publisher took a release back, or nothing."""
-    return why_taken_back(store, held.publisher, held.id)
 
 
 def why_taken_back(store: Store, publisher: PublisherId, release: ReleaseId) -> str:
@@ -359,6 +355,7 @@ def _show(store: Store, request: ShowRequest) -> Shown:
         newer=format_record(judged.newer) if judged.newer is not None else "",
         replacement=format_record(judged.replacement) if judged.replacement is not None else "",
         attestations=_attestations(store, held, request),
+        seen=seen_rows(store, held.publisher, held),
     )
 
 

@@ -12,10 +12,10 @@ from samara.node.operations.refs import publisher_text
 from samara.node.store.store import Store
 from samara.node.trustfile import add_rule, remove_rule
 from samara.protocol.errors import LinkError, NotFoundError, StatementError, UsageError
-from samara.protocol.ids import PublisherId, format_record, parse_record
+from samara.protocol.ids import PublisherId, format_record, parse_did_key, parse_record
 from samara.protocol.records import format_time, parse_time
 from samara.protocol.trust import Floor as FloorOfTime
-from samara.protocol.trust import Mode, Policy, Rule
+from samara.protocol.trust import Fork, Mode, Policy, Rule, on_both_sides
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -59,6 +59,8 @@ class RuleRow:
         keys: did:keys of which `threshold` must have signed.
         threshold: How many.
         max_age_days: How old the newest may be; None: until it expires.
+        witnesses: did:keys, petnames and publisher ids, of which `witness_threshold` must have co-signed the log.
+        witness_threshold: How many.
     """
 
     number: int
@@ -69,6 +71,8 @@ class RuleRow:
     keys: tuple[str, ...]
     threshold: int
     max_age_days: int | None
+    witnesses: tuple[str, ...]
+    witness_threshold: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class ForkRow:
         records: Ids of both.
         seen: When it was found out, RFC 3339, by the clock of then.
         freezes: The publisher is frozen by it now.
+        both: Witnesses that have co-signed both of its records.
     """
 
     fork: str
@@ -94,6 +99,7 @@ class ForkRow:
     records: tuple[str, ...]
     seen: str
     freezes: bool
+    both: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,8 @@ class AddRuleRequest:
         keys: did:keys.
         threshold: How many of them; 0: all.
         max_age_days: How old the newest may be, or None.
+        witnesses: did:keys, petnames, "me" and publisher ids of those who must have co-signed the log.
+        witness_threshold: How many of them; 0: all.
         last: Put it after the others, not before.
     """
 
@@ -148,6 +156,8 @@ class AddRuleRequest:
     threshold: int = 0
     max_age_days: int | None = None
     last: bool = False
+    witnesses: tuple[str, ...] = ()
+    witness_threshold: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +203,14 @@ def show_trust(store: Store, request: TrustRequest | None = None) -> TrustShown:
     return TrustShown(str(store.home.trust), tuple(rules), _forks(store), floor_row(store))
 
 
+def _both(store: Store, publisher: PublisherId, fork: Fork) -> tuple[str, ...]:
+    """The witnesses known here that have lied: they have seen two records of one place, and signed both."""
+    with store.ledgers.asking(publisher) as ledger:
+        keys = on_both_sides(ledger, fork) if ledger is not None else frozenset()
+    witnesses = store.trust.all_witnesses() if keys else ()
+    return tuple(one.name for one in witnesses if len(one.keys & keys) >= one.threshold)
+
+
 def _forks(store: Store) -> tuple[ForkRow, ...]:
     return tuple(
         ForkRow(
@@ -204,6 +222,7 @@ def _forks(store: Store) -> tuple[ForkRow, ...]:
             records=tuple(map(format_record, fork.records)),
             seen=format_time(int(seen)),
             freezes=freezes,
+            both=_both(store, publisher, fork),
         )
         for publisher, fork, freezes, seen in store.ledgers.forks()
     )
@@ -223,8 +242,9 @@ def floor_row(store: Store) -> FloorRow:
 
 def _row(number: int, rule: Rule) -> RuleRow:
     return RuleRow(
-        number, rule.publisher, rule.name, rule.mode.value, rule.tofu, rule.keys, rule.threshold, rule.max_age_days
-    )
+        number, rule.publisher, rule.name, rule.mode.value, rule.tofu, rule.keys, rule.threshold, rule.max_age_days,
+        rule.witnesses, rule.witness_threshold,
+    )  # fmt: skip
 
 
 def _add(store: Store, request: AddRuleRequest) -> TrustShown:
@@ -233,19 +253,16 @@ def _add(store: Store, request: AddRuleRequest) -> TrustShown:
     except ValueError as error:
         raise UsageError(str(error), hint="A mode is off, warn or enforce.") from error
     _check_publisher(store, request.publisher)
+    for witness in request.witnesses:
+        _check_witness(store, witness)
     threshold = request.threshold or len(request.keys)
     rule = Rule(
         request.publisher, request.name, mode, request.tofu, tuple(sorted(request.keys)), threshold,
-        request.max_age_days,
+        request.max_age_days, tuple(sorted(set(request.witnesses))),
+        request.witness_threshold or len(set(request.witnesses)),
     )  # fmt: skip
     add_rule(store.home.trust, rule, last=request.last)
-    store.ledgers.forget()
     return show_trust(store)
-
-
-def _remove(store: Store, request: RemoveRuleRequest) -> None:
-    remove_rule(store.home.trust, request.number)
-    store.ledgers.forget()
 
 
 def _check_publisher(store: Store, text: str) -> None:
@@ -258,6 +275,16 @@ def _check_publisher(store: Store, text: str) -> None:
         raise NotFoundError(
             f"nobody is called {text!r} here", hint="Give the publisher a name first: samara key name PUBLISHER-ID NAME"
         ) from None
+
+
+def _check_witness(store: Store, text: str) -> None:
+    """A witness that nobody is would make that nothing is ever believed."""
+    if text == "*":
+        raise UsageError("anybody is no witness", hint="Name one: --witness bob")
+    if text.startswith("did:key:"):
+        parse_did_key(text)
+        return
+    _check_publisher(store, text)
 
 
 def _lift(store: Store, request: LiftRequest) -> Lifted:
@@ -287,7 +314,7 @@ async def _add_rule(node: Node, request: AddRuleRequest, report: Report) -> Trus
 
 
 async def _remove_rule(node: Node, request: RemoveRuleRequest, report: Report) -> TrustShown:
-    await trio.to_thread.run_sync(_remove, node.store, request)
+    await trio.to_thread.run_sync(remove_rule, node.store.home.trust, request.number)
     return await trio.to_thread.run_sync(show_trust, node.store)
 
 

@@ -165,6 +165,11 @@ class Catalog:
                 [(publisher, number, root) for number, root in enumerate(roots, 1)],
             )
 
+    def set_envelope(self, release: ReleaseId, envelope: bytes) -> None:
+        """Keep another envelope of a release, verified: the same payload, with other signatures."""
+        with self._index.write() as db:
+            db.execute("UPDATE release SET envelope = ? WHERE id = ?", (envelope, release))
+
     def forget_release(self, release: ReleaseId) -> None:
         """Forget a release and its pin.
 

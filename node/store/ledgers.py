@@ -17,7 +17,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 from samara.node.store.catalog import Catalog
 from samara.node.store.catalogues import Catalogues
@@ -109,6 +109,22 @@ class Taken:
     forks: tuple[Fork, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _TakenBack:
+    """What a publisher has taken back.
+
+    Attributes:
+        releases: The revocation of each release.
+        keys: Some keys, too.
+    """
+
+    releases: Mapping[ReleaseId, Verified[ReleaseRevocation]]
+    keys: bool
+
+
+_NOTHING: Final = _TakenBack({}, keys=False)
+
+
 @dataclass(slots=True)
 class _Log:
     """The row of a publisher: what is kept of it."""
@@ -145,7 +161,8 @@ class Ledgers:
         catalogues: Whose collections are followed, and what those list.
         lock: Is held while a ledger is asked or changed.
         told: Is told what was taken, once it is committed.
-        witnesses: Returns the did:keys whose signatures are kept though they are not the publisher's.
+        witnesses: Returns the did:keys whose signatures are kept though they are not the publisher's; it must ask no
+            ledger.
     """
 
     def __init__(self, index: Index, catalog: Catalog) -> None:
@@ -157,6 +174,8 @@ class Ledgers:
         self._catalog = catalog
         self._cache: OrderedDict[PublisherId, Ledger] = OrderedDict()
         self._weights: dict[PublisherId, int] = {}
+        self._taken_back: dict[PublisherId, _TakenBack] = {}
+        self._generations: Counter[PublisherId] = Counter()
 
     # What is asked.
 
@@ -231,15 +250,25 @@ class Ledgers:
         """Return the revocation of a release by its publisher, or None.
 
         It is asked for each piece that a peer wants, and for each line of a list: it waits for nobody where the ledger
-        is in memory, and makes none of a publisher who never took anything back.
+        is in memory, and makes none of a publisher who never took anything back. What is being taken just now, and is
+        not committed, is not told.
         """
-        ledger = self._cache.get(publisher)
-        if ledger is None:
-            query = "SELECT 1 FROM entry WHERE publisher = ? AND kind = 'revocation' LIMIT 1"
-            if not self._index.has("entry") or not self._index.read.execute(query, (publisher,)):
-                return None
-            ledger = self.ledger(publisher)
-        return ledger.revocation(release) if ledger is not None else None
+        return self._what_is_taken_back(publisher).releases.get(release)
+
+    def revokes_keys(self, publisher: PublisherId) -> bool:
+        """Return whether a publisher took any key back; it costs no more than `revocation`."""
+        return self._what_is_taken_back(publisher).keys
+
+    def generation(self, publisher: PublisherId) -> int:
+        """Return a number that is another one when anything was learned of a publisher since it was asked for."""
+        return self._generations[publisher]
+
+    def named(self) -> Mapping[PublisherId, int]:
+        """Return the version of the newest root of this home's own publishers, and of those who have a petname here."""
+        whose = "SELECT publisher FROM petname UNION SELECT publisher FROM release WHERE own"
+        whose += " UNION SELECT publisher FROM log WHERE own" if self._index.has("log") else ""
+        query = f"SELECT publisher, max(version) FROM root WHERE publisher IN ({whose}) GROUP BY publisher"  # noqa: S608
+        return {PublisherId(row[0]): row[1] for row in self._index.read.execute(query)}
 
     def forks(self) -> list[tuple[PublisherId, Fork, bool, float]]:
         """Return every fork that is known: whose, whether it freezes its publisher now, and when it was found out."""
@@ -254,11 +283,12 @@ class Ledgers:
                     found += [(PublisherId(publisher), fork, ledger.fork is fork, added) for fork in mine]
         return found
 
-    def forget(self, publisher: PublisherId | None = None) -> None:
-        """Let a ledger, or all, go from memory: a transaction around `take` was not committed, or the rules changed."""
+    def forget(self, publisher: PublisherId) -> None:
+        """Let a ledger go from memory: a transaction around `take` was not committed."""
         with self.lock:
-            for known in [publisher] if publisher is not None else list(self._cache):
-                self._cache.pop(known, None)
+            self._cache.pop(publisher, None)
+            self._taken_back.pop(publisher, None)
+            self._generations[publisher] += 1
 
     def seen(self, fork: Fork) -> float:
         """Return when a fork was found out here, in seconds since 1970 by the clock of then; 0 when it is not known."""
@@ -315,15 +345,17 @@ class Ledgers:
                 quota = self._quota(ledger.publisher, row, roots if fresh else ())
                 self._admit(ledger, envelopes, batch, row, quota)
                 batch.forks = [fork for fork in ledger.forks if fork.id not in before]
-                rooted = len(ledger.chain.roots) > old_roots and (own or not fresh)  # roots alone make nobody known
+                # Roots alone make nobody known, but who has a name here: it may be a witness, who says nothing else.
+                known = own or not fresh or self._is_known(ledger.publisher)
+                rooted = known and len(ledger.chain.roots) > old_roots
                 if batch.new or batch.cosigned or batch.forks or rooted:
                     self._commit(ledger, batch, row, fresh=fresh)
                     self._remember(ledger, row.records)
             except BaseException:
-                self._cache.pop(ledger.publisher, None)  # what was not committed is not known
+                self.forget(ledger.publisher)  # what was not committed is not known
                 raise
             if batch.evicted:
-                self._cache.pop(ledger.publisher, None)  # and what went is known no more
+                self.forget(ledger.publisher)  # and what went is known no more
             firsts = {name_of(error): error for error in reversed(batch.errors)}
             taken = Taken(
                 ledger.publisher,
@@ -368,8 +400,9 @@ class Ledgers:
                 try:
                     self._commit(ledger, _Batch(frozen=frozen, forks=[fork]), self._row(publisher), fresh=False)
                 except BaseException:
-                    self._cache.pop(publisher, None)
+                    self.forget(publisher)
                     raise
+                self._generations[publisher] += 1
             return fork
 
     def lift(self, publisher: PublisherId, fork: bytes) -> None:
@@ -385,8 +418,20 @@ class Ledgers:
             with self._index.write() as db:
                 db.execute("UPDATE fork SET lifted = 1 WHERE id = ?", (fork,))
             ledger.lift(fork)
+            self._generations[publisher] += 1
 
     # Within.
+
+    def _what_is_taken_back(self, publisher: PublisherId) -> _TakenBack:
+        """What is taken back by what was committed: a ledger in which somebody changes something is not touched."""
+        found = self._taken_back.get(publisher)
+        if found is not None:
+            return found
+        query = "SELECT 1 FROM entry WHERE publisher = ? AND kind = 'revocation' LIMIT 1"
+        if not self._index.has("entry") or not self._index.read.execute(query, (publisher,)):
+            return _NOTHING
+        self.ledger(publisher)
+        return self._taken_back.get(publisher, _NOTHING)
 
     def _opened(self, roots: Sequence[bytes], publisher: PublisherId | None) -> tuple[Ledger, bool]:
         """Return the ledger that roots lead to, and whether it is a new one."""
@@ -397,7 +442,7 @@ class Ledgers:
             return known, False
         chain = PublisherChain.verify(roots, expected=publisher)
         known = known or self.ledger(chain.publisher)
-        return (known, False) if known is not None else (Ledger(chain, witnesses=self.witnesses()), True)
+        return (known, False) if known is not None else (Ledger(chain, witnesses=self._kept), True)
 
     def _learn(self, ledger: Ledger, roots: Sequence[bytes], batch: _Batch) -> None:
         if not roots or tuple(roots) == ledger.chain.envelopes[: len(roots)]:
@@ -524,7 +569,7 @@ class Ledgers:
         ).fetchone()
         for table in ("entry", "head", "fork", "log", "root"):
             db.execute(f"DELETE FROM {table} WHERE publisher = ?", (gone,))  # noqa: S608
-        self._cache.pop(PublisherId(gone), None)
+        self.forget(PublisherId(gone))
 
     # The index.
 
@@ -551,11 +596,14 @@ class Ledgers:
             [row[0] for row in (*old, *entries)],
             _proofs(row[0] for row in forks),
             [row[1] for row in forks if row[2]],
-            self.witnesses(),
+            self._kept,
         )
         for _, wrong in ledger.left_out:
             _log.warning("a record of %s in the index is of no use: %s", format_record(publisher), wrong.message)
         return ledger, len(old) + len(entries)
+
+    def _kept(self) -> frozenset[str]:
+        return self.witnesses()
 
     def _row(self, publisher: PublisherId) -> _Log:
         if not self._index.has("log"):
@@ -617,10 +665,17 @@ class Ledgers:
         _ = ledger.newest  # its reading is made now, and not by whoever asks first
         self._cache[ledger.publisher] = ledger
         self._cache.move_to_end(ledger.publisher)
+        revocations = ledger.revocations()
+        self._taken_back[ledger.publisher] = _TakenBack(
+            {entry.said.release: entry for entry in revocations if _takes_release(entry)},
+            any(isinstance(entry.said, KeyRevocation) for entry in revocations),
+        )
+        self._generations[ledger.publisher] += 1
         self._weights[ledger.publisher] = weight
         while len(self._cache) > 1 and sum(self._weights[one] for one in self._cache) > _CACHED:
             gone, _ = self._cache.popitem(last=False)
             del self._weights[gone]
+            self._taken_back.pop(gone, None)
 
 
 _IS_STRANGER: Final = (
@@ -641,6 +696,12 @@ def _proofs(stored: Iterable[bytes]) -> list[ForkProof]:
 
 def _kind(entry: Entry) -> str:
     return "head" if isinstance(entry, VerifiedHead) else _KINDS.get(type(entry.said), "unread")
+
+
+def _takes_release(
+    entry: Verified[ReleaseRevocation] | Verified[KeyRevocation],
+) -> TypeGuard[Verified[ReleaseRevocation]]:
+    return isinstance(entry.said, ReleaseRevocation)
 
 
 def _position(entry: Entry) -> int:

@@ -18,6 +18,7 @@ from samara.node.store.deltas import Deltas, HeldPack
 from samara.node.store.encoder import Encoder
 from samara.node.store.ledgers import Ledgers
 from samara.node.store.reader import Reader
+from samara.node.store.witnessed import Witnessed
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
 from samara.protocol.ports import RAW_ALONE, Accepts, Availability, LogPage, Piece, Records, Run
 from samara.protocol.trust.passing import page_of
@@ -32,6 +33,7 @@ class PeerShelf:
         self,
         catalog: Catalog,
         ledgers: Ledgers,
+        witnessed: Witnessed,
         contents: Contents,
         reader: Reader,
         encoder: Encoder,
@@ -40,6 +42,7 @@ class PeerShelf:
     ) -> None:
         self._catalog = catalog
         self._ledgers = ledgers
+        self._witnessed = witnessed
         self._contents = contents
         self._reader = reader
         self._encoder = encoder
@@ -62,8 +65,8 @@ class PeerShelf:
         return self._catalog.records(listed[0]) if listed else None
 
     def log(self, publisher: PublisherId, root: int, first: int, peer: str) -> LogPage | None:
-        """Return a page of a publisher's log, when a release of it is no secret to this peer, or this home follows or
-        signs its collections.
+        """Return a page of a publisher's log, when a release of it is no secret to this peer, when this home follows or
+        signs its collections, or when it was witnessed here.
 
         Whether the files are passed on does not matter: that they are to be used no more must get about, too.
         """
@@ -72,10 +75,16 @@ class PeerShelf:
             and (held.visibility == "public" or (held.visibility == "private" and self._catalog.allowed(held.id, peer)))
             for held in self._catalog.releases(publisher=publisher)
         )
-        if not shown and publisher not in self._ledgers.catalogues.collectors():
+        followed = publisher in self._ledgers.catalogues.collectors()
+        if not shown and not followed and not self._is_witnessed(publisher):
             return None
         with self._ledgers.asking(publisher) as ledger:
             return None if ledger is None else page_of(ledger, root, first)
+
+    def _is_witnessed(self, publisher: PublisherId) -> bool:
+        """Whether our own signatures tell of a log: it was witnessed here, or is ours, of whoever knows us by these."""
+        witnessed = self._witnessed.publishers()
+        return publisher in witnessed or (bool(witnessed) and self._ledgers.is_own(publisher))
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         """Return a chunk-list node of a shared content."""

@@ -30,6 +30,8 @@ from samara.node.store.shelf import PeerShelf
 from samara.node.store.tensors import TensorMaps
 from samara.node.store.times import Times
 from samara.node.store.trust import Trust
+from samara.node.store.witnessed import Witnessed
+from samara.protocol import dsse
 from samara.protocol.chunklist import ListVerifier, verify_list
 from samara.protocol.errors import ForkError, NotFoundError, SamaraError, StoreError, VerificationError
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId, format_content
@@ -97,8 +99,9 @@ class Store:
         self.ledgers = Ledgers(self._index, self.catalog)
         self.catalogues = self.ledgers.catalogues
         self.times = Times(self._index)
-        self.trust = Trust(home.trust, self.catalog, self.ledgers, self.times)
-        self.ledgers.witnesses = self.trust.witnesses
+        self.trust = Trust(home.trust, self.catalog, self.ledgers, self.times, self.verified)
+        self.ledgers.witnesses = self.trust.kept
+        self.witnessed = Witnessed(self._index)
         if writable:
             self.ledgers.told = self.trust.see
             self.times.see_clock()
@@ -108,8 +111,9 @@ class Store:
         self.encoder = Encoder(self.contents, self.reader, self.tensors)
         self.deltas = Deltas(self.catalog, self.contents, self.reader, self._verify, self.add_release)
         self.shelf = PeerShelf(
-            self.catalog, self.ledgers, self.contents, self.reader, self.encoder, self.deltas, self.serves
-        )
+            self.catalog, self.ledgers, self.witnessed, self.contents, self.reader, self.encoder, self.deltas,
+            self.serves,
+        )  # fmt: skip
         self._changing = threading.RLock()  # what is in flight does not change while something is deleted
         self._intakes: dict[_Key, StoreIntake] = {}
         self._opening: set[_Key] = set()
@@ -231,6 +235,7 @@ class Store:
         """
         if not own:
             self.catalog.add_release(verified, records, own=False)
+            self.keep_signatures(verified.id, records.release)
             self.ledgers.take(records.roots, [records.head] if records.head is not None else ())
             return
         try:
@@ -242,6 +247,27 @@ class Store:
         except BaseException:
             self.ledgers.forget(verified.release.publisher)
             raise
+
+    def transaction(self) -> contextlib.AbstractContextManager[object]:
+        """Return a block in which all that is written is kept, or nothing of it; the ledgers' lock comes first."""
+        return self._index.write()
+
+    def keep_signatures(self, release: ReleaseId, envelope: bytes) -> None:
+        """Keep what more keys of its publisher have signed a release that is known here than was known.
+
+        Args:
+            release: Which.
+            envelope: It, verified, with other signatures.
+        """
+        with self._index.write():
+            known = self.catalog.records(release)
+            if known is None or known.release == envelope:
+                return
+            chain = PublisherChain.verify(known.roots)
+            ours = {key for root in chain.roots for key in root.root.keys}
+            joined = dsse.join(known.release, envelope, ours)
+            if _signed(joined) & ours > _signed(known.release) & ours:
+                self.catalog.set_envelope(release, joined)
 
     def verify_records(
         self, records: Records, *, expected: ReleaseId | None = None, publisher: PublisherId | None = None
@@ -285,8 +311,8 @@ class Store:
         return self.verify_records(records, expected=release)
 
     def serves(self, held: HeldRelease) -> bool:
-        """Whether a release may be passed on: its publisher allows it, and did not take it back."""
-        return held.shared and not self.trust.is_withdrawn(held.publisher, held.id)
+        """Whether a release may be passed on: its publisher allows it, and took back neither it nor its key."""
+        return held.shared and not self.trust.is_withdrawn(held)
 
     def _verify(self, records: Records) -> VerifiedRelease:
         verified = self.verify_records(records)
@@ -419,6 +445,10 @@ class Store:
         if not self.contents.places(content):
             self.contents.forget(content)
         return freed
+
+
+def _signed(envelope: bytes) -> set[str]:
+    return {signature.keyid for signature in dsse.Envelope.decode(envelope).signatures}
 
 
 def _same_disk(one: Place, other: Place) -> bool:

@@ -13,12 +13,14 @@ believed, is for `samara.protocol.trust.policy`.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyOf
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
+from samara.protocol import dsse
 from samara.protocol.errors import (
+    EnvelopeError,
     ForkError,
     RecordError,
     RevokedError,
@@ -54,6 +56,8 @@ from samara.protocol.trust.reading import Reading, says
 
 __all__ = ["Admitted", "Ledger"]
 
+Witnesses: TypeAlias = Container[str] | Callable[[], Container[str]]
+
 _FORK_HINT: Final = "the publisher's keys may be stolen: ask the publisher, and trust neither until then"
 
 
@@ -65,7 +69,8 @@ class Admitted:
     Attributes:
         entry: The record, verified.
         new: It was not known before, and is to be stored.
-        cosigned: It was known, and came with more signatures than before: store this envelope in place of the other.
+        cosigned: It was known, and came with signatures that it did not have: store this envelope, which has all of
+            them, in place of the other.
     """
 
     entry: Entry
@@ -80,7 +85,8 @@ class Ledger:
     Args:
         chain: Its verified roots.
         lifted: Ids of the forks that the operator of this machine has lifted.
-        witnesses: did:keys whose signatures on records are worth keeping, beside those of the publisher.
+        witnesses: did:keys whose signatures on records are worth keeping, beside those of the publisher; or who says
+            which, when it is wanted to know.
 
     Attributes:
         left_out: Of a restored ledger: each envelope or encoded proof that was not taken again, and why.
@@ -88,9 +94,9 @@ class Ledger:
 
     __slots__ = ("_aside", "_chain", "_freezes", "_index", "_reading", "_stale", "_witnesses", "left_out")
 
-    def __init__(self, chain: PublisherChain, lifted: AnyOf[bytes] = (), witnesses: AnyOf[str] = frozenset()) -> None:
+    def __init__(self, chain: PublisherChain, lifted: AnyOf[bytes] = (), witnesses: Witnesses = frozenset()) -> None:
         self._chain = chain
-        self._witnesses: Final = frozenset(witnesses)
+        self._witnesses: Final = witnesses
         self._index: Final = Index()
         self._freezes: Final = Freezes(lifted)
         self._aside: Final[set[bytes]] = set()
@@ -105,7 +111,7 @@ class Ledger:
         envelopes: Iterable[bytes],
         proofs: Sequence[ForkProof] = (),
         lifted: AnyOf[bytes] = (),
-        witnesses: AnyOf[str] = frozenset(),
+        witnesses: Witnesses = frozenset(),
     ) -> Ledger:
         """Make a ledger of what was stored: all of it is verified again.
 
@@ -323,6 +329,11 @@ class Ledger:
         """Return the newest revocation of a release *of this publisher*; of another's it says nothing."""
         return self._now().revoked.get(release)
 
+    @property
+    def revokes_keys(self) -> bool:
+        """Whether any key was revoked."""
+        return bool(self._now().keys)
+
     def key_revocation(self, key: str) -> Verified[KeyRevocation] | None:
         """Return the revocation that holds for a did:key."""
         return self._now().keys.get(key)
@@ -330,6 +341,18 @@ class Ledger:
     def counts(self, record: bytes) -> bool:
         """Return whether a record of the log, by its id, says something: current keys sign it, or what follows it."""
         return record in self._now().counted
+
+    def speaks(self, entry: Entry) -> bool:
+        """Return whether a record that is known is the publisher's word by the keys that speak for it now."""
+        return self.counts(entry.id) or self._now().is_current(entry)
+
+    def kept(self, keys: Iterable[str]) -> frozenset[str]:
+        """Return those of some did:keys of others whose signatures are kept."""
+        wanted = frozenset(keys)
+        if not wanted:
+            return wanted
+        known = self._witnesses() if callable(self._witnesses) else self._witnesses
+        return frozenset(key for key in wanted if key in known)
 
     @property
     def delegations(self) -> Mapping[bytes, Verified[Delegation]]:
@@ -442,15 +465,26 @@ class Ledger:
         self._stale = True
 
     def _cosigned(self, known: Entry, entry: Entry) -> Admitted:
-        """Keep what is signed by more of those who matter here; else anybody could fill a record with signatures."""
-        if not self._worth(entry) > self._worth(known):
+        """Keep the signatures of those who matter here; else anybody could fill a record with signatures.
+
+        Witnesses sign each for itself, so what several copies bring is put together.
+        """
+        before = self._worth(known)
+        if self._worth(entry) <= before:
             return Admitted(known, new=False)
-        self._index.add(entry)
+        try:
+            joined = dsse.join(known.envelope, entry.envelope, before | self._worth(entry))
+        except EnvelopeError:  # too long for one: what is known stays
+            return Admitted(known, new=False)
+        together = verify_entry(joined, self._chain, self._index.delegations)
+        if not self._worth(together) > before:
+            return Admitted(known, new=False)
+        self._index.add(together)
         self._stale = True
-        return Admitted(entry, new=False, cosigned=True)
+        return Admitted(together, new=False, cosigned=True)
 
     def _worth(self, entry: Entry) -> frozenset[str]:
-        return frozenset(entry.signers.keys) | (self._witnesses & frozenset(entry.signers.cosigners))
+        return frozenset(entry.signers.keys) | self.kept(entry.signers.cosigners)
 
     def _frozen_by(self, entry: Entry) -> Fork | None:
         """Return the fork that keeps a record out: its delegation's, or its publisher's if no newer root signed it."""

@@ -13,13 +13,21 @@ from collections.abc import Iterable
 
 from samara.protocol.errors import RecordError, UntrustedError
 from samara.protocol.ids import PublisherId
-from samara.protocol.limits import MAX_ENVELOPE, MAX_LOG_ENTRIES, MAX_LOG_FORKS, MAX_LOG_REVOCATIONS, MAX_RECORDS
+from samara.protocol.limits import (
+    MAX_ENVELOPE,
+    MAX_LOG_ENTRIES,
+    MAX_LOG_FORKS,
+    MAX_LOG_REVOCATIONS,
+    MAX_LOG_SEEN,
+    MAX_RECORDS,
+)
 from samara.protocol.ports import LogPage
 from samara.protocol.records.log import Entry
 from samara.protocol.records.root import PublisherChain
 from samara.protocol.trust.forks import Fork, ForkProof, place_of
 from samara.protocol.trust.ledger import Ledger
 from samara.protocol.trust.recordfile import Item, Kind
+from samara.protocol.trust.witnesses import newest_cosigned
 
 __all__ = ["page_of", "put_together", "whole_log"]
 
@@ -34,7 +42,8 @@ def page_of(ledger: Ledger, root: int, first: int) -> LogPage:
 
     Returns:
         A page that has at least one entry if there is any, and keeps the limits of an answer. Only a root chain that
-        alone is nearly as long as an answer makes it longer.
+        alone is nearly as long as an answer makes it longer. Before its entries come records that witnesses co-signed
+        last, since who knows them may know them without that.
 
     Source: specs/exchange.md, "GET_LOG".
     """
@@ -46,9 +55,10 @@ def page_of(ledger: Ledger, root: int, first: int) -> LogPage:
     held = {entry.id for position, entry in line.items() if position < first}
     ahead = [entry for entry in ledger.revocations() if entry.id not in held][:MAX_LOG_REVOCATIONS]
     ahead = [entry for entry in ahead if room.takes(entry.envelope)]
-    room.left += MAX_ENVELOPE
-    entries = []
-    for entry in wanted[:MAX_LOG_ENTRIES]:
+    start = min((_position(entry) for entry in wanted), default=1)
+    entries = [entry for entry in newest_cosigned(ledger, start, MAX_LOG_SEEN) if room.takes(entry.envelope)]
+    room.left += MAX_ENVELOPE  # one that was asked for always fits
+    for entry in wanted[: MAX_LOG_ENTRIES - len(entries)]:
         if not room.takes(entry.envelope):
             break
         entries.append(entry)
@@ -87,7 +97,8 @@ def put_together(publisher: PublisherId, ours: LogPage, theirs: Iterable[Item]) 
     Raises:
         RecordError: What is known here is wrong: a bug.
     """
-    ledger = Ledger(PublisherChain.verify(ours.roots, expected=publisher))
+    # Whose signatures are worth keeping, whoever reads the file decides: what lies there is not thinned out.
+    ledger = Ledger(PublisherChain.verify(ours.roots, expected=publisher), witnesses=_Anybody())
     for pair in ours.forks:
         ledger.admit_fork(ForkProof(*pair))
     items = list(theirs)
@@ -103,6 +114,13 @@ def put_together(publisher: PublisherId, ours: LogPage, theirs: Iterable[Item]) 
             with contextlib.suppress(RecordError):
                 ledger.admit_fork(ForkProof.decode(item.data))
     return whole_log(ledger)
+
+
+class _Anybody:
+    """All did:keys."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
 
 
 class _Room:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 import tomllib
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -23,7 +23,9 @@ from samara.protocol.records.release import VerifiedRelease
 __all__ = ["DEFAULT_POLICY", "Decision", "Ground", "Mode", "Policy", "Rule"]
 
 _NAME: Final = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._-]{0,95}\*?")
-_FIELDS: Final = frozenset({"publisher", "name", "mode", "tofu", "keys", "threshold", "max-age-days"})
+_FIELDS: Final = frozenset(
+    {"publisher", "name", "mode", "tofu", "keys", "threshold", "max-age-days", "witnesses", "witness-threshold"}
+)
 _ANYBODY: Final = "*"
 
 
@@ -68,6 +70,9 @@ class Rule:
         keys: did:keys of which `threshold` must have signed, whosever they are; empty: the publisher's will do.
         threshold: How many of `keys`, 0 when there are none.
         max_age_days: After how many days what is newest here counts as stale, or None: only when it expired.
+        witnesses: did:keys, petnames and publisher ids, of which `witness_threshold` must have co-signed the log at or
+            after what names the release; empty: nobody must.
+        witness_threshold: How many of `witnesses`, 0 when there are none.
     """
 
     publisher: str = _ANYBODY
@@ -77,6 +82,8 @@ class Rule:
     keys: tuple[str, ...] = ()
     threshold: int = 0
     max_age_days: int | None = None
+    witnesses: tuple[str, ...] = ()
+    witness_threshold: int = 0
 
     def __str__(self) -> str:
         return f"{self.publisher}/{self.name}: {self.mode.value}"
@@ -207,9 +214,7 @@ def _rule(item: object, number: int) -> Rule:
     if not isinstance(item, dict) or not item.keys() <= _FIELDS:
         raise UsageError(f"{where}: expected some of {', '.join(sorted(_FIELDS))}")
     keys = _keys(item.get("keys", []), where)
-    threshold = item.get("threshold", len(keys))
-    if not _is_number(threshold) or not min(1, len(keys)) <= threshold <= len(keys):
-        raise UsageError(f"{where}: threshold: expected a number from 1 to that of the keys")
+    witnesses = _witnesses(item.get("witnesses", []), where)
     age = item.get("max-age-days")
     if age is not None and (not _is_number(age) or not 1 <= age <= 36_525):
         raise UsageError(f"{where}: max-age-days: expected a number of days, up to a hundred years")
@@ -219,12 +224,21 @@ def _rule(item: object, number: int) -> Rule:
         mode=_mode(item.get("mode", Mode.WARN.value), where),
         tofu=_tofu(item.get("tofu", False), where),
         keys=keys,
-        threshold=threshold,
+        threshold=_threshold(item, "threshold", len(keys), where),
         max_age_days=age,
+        witnesses=witnesses,
+        witness_threshold=_threshold(item, "witness-threshold", len(witnesses), where),
     )
     if rule.tofu and (rule.keys or rule.publisher != _ANYBODY):
         raise UsageError(f"{where}: tofu is for strangers: not with keys, and not where a publisher is named")
     return rule
+
+
+def _threshold(item: Mapping[str, object], field: str, count: int, where: str) -> int:
+    found = item.get(field, count)
+    if not isinstance(found, int) or isinstance(found, bool) or not min(1, count) <= found <= count:
+        raise UsageError(f"{where}: {field}: expected a number from 1 to that of those who are named")
+    return found
 
 
 def _is_number(value: object) -> bool:
@@ -273,3 +287,24 @@ def _keys(value: object, where: str) -> tuple[str, ...]:
         if len(set(value)) == len(value):
             return tuple(sorted(value))
     raise UsageError(f"{where}: keys: expected at most {MAX_KEYS} different did:keys")
+
+
+def _witnesses(value: object, where: str) -> tuple[str, ...]:
+    if (
+        isinstance(value, list)
+        and len(value) <= MAX_KEYS
+        and all(isinstance(one, str) and _is_somebody(one) for one in value)
+        and len(set(value)) == len(value)
+    ):
+        return tuple(sorted(value))
+    raise UsageError(f"{where}: witnesses: expected at most {MAX_KEYS} different did:keys, petnames or publisher ids")
+
+
+def _is_somebody(text: str) -> bool:
+    if PETNAME.fullmatch(text):
+        return True
+    try:
+        parse_did_key(text) if text.startswith("did:key:") else parse_record(text)
+    except LinkError:
+        return False
+    return True

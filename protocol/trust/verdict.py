@@ -8,6 +8,7 @@ since nobody who is believed signed them; then STALE. All are in `reasons`, the 
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -22,6 +23,7 @@ from samara.protocol.trust.floor import Moment, age_days
 from samara.protocol.trust.forks import Fork
 from samara.protocol.trust.ledger import Ledger
 from samara.protocol.trust.policy import Decision, Ground, Mode
+from samara.protocol.trust.witnesses import Seen, Witness, saw
 
 __all__ = ["Facts", "Judgement", "Verdict", "gather", "judge"]
 
@@ -68,6 +70,7 @@ class Facts:
         expires: When the keys that signed it stop counting: its delegation's end, or None.
         damaged: Paths whose bytes are not what was signed.
         missing: Records of the publisher's log are missing here, a revocation may be among them.
+        seen: Which of the witnesses that the rule asks for have seen in the log that it names the release.
     """
 
     release: VerifiedRelease
@@ -82,6 +85,7 @@ class Facts:
     expires: str | None = None
     damaged: tuple[str, ...] = ()
     missing: bool = False
+    seen: tuple[Seen, ...] = ()
 
 
 @final
@@ -122,6 +126,7 @@ def gather(
     *,
     held: bool = False,
     damaged: tuple[str, ...] = (),
+    witnesses: Sequence[Witness] = (),
 ) -> Facts:
     """Return what a ledger knows of a release of its publisher.
 
@@ -132,6 +137,7 @@ def gather(
         moment: What time it is.
         held: It was believed and held here before the publisher was frozen, if it is.
         damaged: Paths whose bytes are not what was signed.
+        witnesses: Those whom the rule that decided names.
     """
     delegation = release.signers.delegation
     delegated = None if delegation is None else ledger.delegations.get(delegation)
@@ -148,6 +154,7 @@ def gather(
         expires=None if delegated is None else delegated.said.expires,
         damaged=damaged,
         missing=bool(ledger.missing(1)),
+        seen=saw(ledger, release.release.name, release.id, witnesses) if witnesses else (),
     )
 
 
@@ -200,6 +207,10 @@ def _judge_trust(facts: Facts, reasons: list[str]) -> None:
         reasons.append("keys signed it that do not speak for its publisher any more, and nothing newer names it")
     if facts.fork is not None and not facts.held:
         reasons.append(f"its publisher is frozen: {facts.fork.what} are signed")
+    rule = facts.decision.rule
+    if rule.witnesses and facts.decision.ground is not Ground.OWN and len(facts.seen) < rule.witness_threshold:
+        who = f"{len(facts.seen)} of the witnesses of the rule {rule} have"
+        reasons.append(f"{who} seen in its publisher's log that it was published: {rule.witness_threshold} must")
     if _is_future(facts):
         reasons.append(f"it says that it was signed on {facts.release.release.issued[:10]}, which is to come")
 

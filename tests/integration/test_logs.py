@@ -21,8 +21,12 @@ from support.waiting import in_time
 
 from samara.node.app import Node
 from samara.node.fetch.finder import parse_peer
+from samara.node.operations.judging import seen_rows
 from samara.node.operations.records import RECORDS_SYNC, RecordsSyncRequest, SyncedRecords
+from samara.node.operations.refs import find_release, link_of, own_publisher
+from samara.node.operations.roots import ROTATE, RotateRequest
 from samara.node.operations.update import UPDATE, Updated, UpdateRequest
+from samara.node.operations.witnessing import WITNESS, WitnessedLogs, WitnessRequest
 from samara.node.store.store import Store
 from samara.protocol import limits
 from samara.protocol.errors import NetworkError, NotFoundError
@@ -31,6 +35,7 @@ from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.ports import LogPage
 from samara.protocol.records import Place
 from samara.protocol.routing import log_key
+from samara.protocol.trust import Verdict
 from samara.protocol.trust.announced import decode_announced_log, encode_announced_log
 from samara.protocol.trust.recordfile import RecordFileWriter
 
@@ -171,6 +176,95 @@ async def test_nobody_is_asked_for_a_publisher_of_whom_all_is_secret(tmp_path: P
         with pytest.raises(NotFoundError):
             await sync(b)
         assert (await sync(b, a)).records == 0, "who is named may be asked, and shows nothing"
+
+
+# --- witnesses ---
+
+
+def seen(node: Node, publisher: PublisherId) -> dict[str, int]:
+    return {row.witness: row.position for row in seen_rows(node.store, publisher)}
+
+
+async def witness(node: Node, publisher: PublisherId) -> int:
+    done: WitnessedLogs = await node.run(WITNESS, WitnessRequest((format_record(publisher),)), Heard())
+    assert done.skipped == ()
+    return done.witnessed[0].position
+
+
+def introduce(node: Node, bob: Node) -> None:
+    """Give the witness a name; it has nothing to say but its roots."""
+    own = own_publisher(bob.store)
+    node.store.catalog.set_petname(own.publisher, "bob")
+    node.store.ledgers.take(own.chain.envelopes, [], publisher=own.publisher)
+
+
+@in_time
+async def test_a_witness_s_signature_comes_to_who_knows_the_record_already(revoked: World, tmp_path: Path) -> None:
+    async with up(tmp_path / "bob") as bob, up(tmp_path / "b") as b, up(tmp_path / "c") as c:
+        async with up(revoked.home) as seeder:
+            for node in (bob, b, c):
+                await fetch(node, revoked.made.release, [seeder])
+            assert newest(b.store, revoked.id) == newest(seeder.store, revoked.id)
+        assert await witness(bob, revoked.id) == 2
+        introduce(b, bob)
+        introduce(c, bob)
+        assert seen(b, revoked.id) == {}
+        found = await sync(b, bob)
+        assert (found.records, found.refused) == (0, {}), "no record that is new"
+        assert seen(b, revoked.id) == {"bob": 2}
+        await sync(c, b)
+        assert seen(c, revoked.id) == {"bob": 2}, "also by way of others"
+
+
+@in_time
+async def test_a_witness_s_signature_comes_though_the_log_went_on(revoked: World, tmp_path: Path) -> None:
+    """Who passes it on has a newer record without it, and so has who asks."""
+    async with up(tmp_path / "bob") as bob, up(tmp_path / "b") as b, up(tmp_path / "c") as c:
+        async with up(revoked.home) as seeder:
+            for node in (bob, b, c):
+                await fetch(node, revoked.made.release, [seeder])
+        introduce(b, bob)
+        introduce(c, bob)
+        await witness(bob, revoked.id)
+        await sync(b, bob)
+        for version in "34":
+            revoked.publisher.publish(version, "other")
+        for node in (b, c):
+            tell(node.store, revoked.publisher)
+        assert (seen(b, revoked.id), seen(c, revoked.id)) == ({"bob": 2}, {})
+        found = await sync(c, b)
+        assert found.records == 0
+        assert seen(c, revoked.id) == {"bob": 2}
+
+
+@in_time
+async def test_who_has_witnessed_a_log_shows_it_though_it_holds_nothing_of_it(revoked: World, tmp_path: Path) -> None:
+    async with up(tmp_path / "bob") as bob, up(tmp_path / "b") as b:
+        tell(bob.store, revoked.publisher)
+        b.store.catalog.set_petname(revoked.id, "anna")
+        assert (await sync(b, bob)).records == 0
+        await witness(bob, revoked.id)
+        b.store.catalog.set_petname(own_publisher(bob.store).publisher, "bob")
+        found = await sync(b, bob)
+        assert (found.records, found.roots) == (2, 2), "her log, and the roots that say whose signature it is"
+        assert seen(b, revoked.id) == {} or seen(b, revoked.id) == {"bob": 2}
+        await sync(b, bob)  # his roots may have come after it
+        assert seen(b, revoked.id) == {"bob": 2}
+
+
+@in_time
+async def test_who_has_the_link_gets_the_signatures_of_new_keys_by_fetching_again(tmp_path: Path) -> None:
+    how = {"visibility": "unlisted"}
+    async with seeding(tmp_path / "a", tmp_path / "files", FILES, how=how) as (a, made), up(tmp_path / "b") as b:
+        link = link_of(find_release(a.store, format_record(made.release)), (await a.network()).link_addresses())
+        await fetch(b, link, [])
+        await a.run(ROTATE, RotateRequest(), Heard())
+        own = own_publisher(a.store)
+        b.store.ledgers.take(own.chain.envelopes, ())
+        assert b.store.trust.judge(b.store.verified(made.release)).verdict is Verdict.UNTRUSTED
+        got = await fetch(b, link, [])
+        assert got.received == 0
+        assert b.store.trust.judge(b.store.verified(made.release)).verdict is Verdict.GOOD
 
 
 # --- attacks ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.contents import give_home, make_source
@@ -214,6 +215,28 @@ def test_a_newer_root_outlives_a_restart_and_outranks_the_old_keys(tmp_path: Pat
     with give_home(tmp_path / "a") as store:
         assert store.ledgers.take(thief.chain.envelopes, [thief.publish("4").envelope]).refused == {"RollbackError": 1}
         assert store.ledgers.known() == {signer.chain.publisher: (2, 5)}
+
+
+def test_what_is_not_committed_is_told_to_nobody_who_asks_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signer: Publisher
+) -> None:
+    """Who serves a peer asks without waiting, also in the middle of a batch: of a ledger that is being changed."""
+    release = signer.release("9")
+    signer.head(release)
+    revocation = signer.revoke(release)
+    asked: list[bool] = []
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.chain.envelopes, signer.said[:-1])
+        commit = ledgers_module.Ledgers._commit
+
+        def asking(self: ledgers_module.Ledgers, *given: Any, **more: Any) -> None:
+            asked.append(self.revocation(signer.chain.publisher, release.id) is not None)
+            commit(self, *given, **more)
+
+        monkeypatch.setattr(ledgers_module.Ledgers, "_commit", asking)
+        store.ledgers.take((), [revocation.envelope], publisher=signer.chain.publisher)
+        assert asked == [False]
+        assert store.ledgers.revocation(signer.chain.publisher, release.id) is not None
 
 
 def test_signatures_of_those_whom_a_rule_names_are_kept(tmp_path: Path, signer: Publisher) -> None:

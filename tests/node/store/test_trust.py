@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from support.contents import CrashableStore, give_home, make_source
-from support.publishers import Publisher
+from support.publishers import WHEN, Publisher
+from support.speaking import publisher_of
 
 from samara.node.settings import StoreSettings
 from samara.node.store.home import Home
@@ -14,7 +15,8 @@ from samara.node.store.store import Store
 from samara.node.store.times import Times
 from samara.node.trustfile import add_rule, remove_rule, text_of
 from samara.protocol.errors import FutureError, NotFoundError, UntrustedError, UsageError
-from samara.protocol.records import VerifiedRelease, parse_time
+from samara.protocol.ids import ReleaseId
+from samara.protocol.records import Place, VerifiedRelease, make_key_revocation, parse_time
 from samara.protocol.trust import DEFAULT_POLICY, Clock, Ground, Mode, Rule, Verdict
 
 YEAR = 366 * 86_400
@@ -91,6 +93,26 @@ def test_records_of_trusted_publishers_alone_raise_the_floor(tmp_path: Path) -> 
     with give_home(tmp_path / "a") as store:
         assert times_of(store, clock).floor.seconds == parse_time(later)
         assert store.times.reset(NOW).seconds == NOW  # the operator says so
+
+
+def test_what_replaced_keys_sign_raises_no_floor(tmp_path: Path) -> None:
+    """A thief of a key that was replaced goes on where its successors said nothing yet: it is kept, and no word."""
+    anna = Publisher.of("anna")
+    anna.publish("1")
+    thief = anna.copy()
+    anna.rotate("ben")
+    with give_home(tmp_path / "a") as store:
+        times_of(store, Turned(0)).reset(NOW)
+        store.catalog.set_petname(anna.chain.publisher, "anna")
+        store.ledgers.take(anna.chain.envelopes, anna.said)
+        thief.publish("2", issued="2027-06-01T00:00:00Z")
+        assert len(store.ledgers.take((), thief.said[-1:], publisher=anna.chain.publisher).new) == 1
+        assert store.times.floor.seconds == NOW
+        # As soon as present keys go on from there, it is the publisher's word.
+        anna.place = thief.place
+        anna.publish("3", issued="2027-06-02T00:00:00Z")
+        store.ledgers.take((), anna.said[-1:], publisher=anna.chain.publisher)
+        assert store.times.floor.seconds == parse_time("2027-06-02T00:00:00Z")
 
 
 def test_a_publisher_that_a_rule_names_raises_the_floor_too(tmp_path: Path) -> None:
@@ -172,3 +194,84 @@ def test_rules_are_edited_and_the_rest_of_the_file_stays(tmp_path: Path) -> None
         add_rule(path, Rule(), last=True)
     assert path.read_text() == 'rule = [{publisher = "anna"}]\n'
     assert text_of(Rule()) == '[[rule]]\nmode = "warn"\n'
+
+
+# What is passed on
+
+
+def test_what_is_bad_only_through_its_key_is_neither_served_nor_announced(tmp_path: Path) -> None:
+    """A release that a stolen key signed: nobody revoked it, and nothing that counts names it."""
+    with give_home(tmp_path / "a") as store:
+        made = make_source(store, tmp_path / "model", {"w.bin": 100}, visibility="unlisted")
+        held = store.catalog.release(made.release)
+        assert held is not None
+        publisher = publisher_of(store)
+        (key,) = publisher.keys
+        assert store.serves(held)
+        assert store.shelf.records(made.release, "anyone") is not None
+        publisher.rotate("the new key")
+        publisher.place = Place.first()
+        revocation = make_key_revocation(
+            publisher.chain, place=publisher.place, key=key.did, last=Place.first(), issued=WHEN, keys=publisher.keys
+        )
+        store.ledgers.take(publisher.chain.envelopes, ())
+        assert store.serves(held)  # the key was replaced; it is retired, and not revoked
+        store.ledgers.take(publisher.chain.envelopes, [revocation.envelope])
+        assert store.trust.judge(store.verified(made.release)).verdict is Verdict.REVOKED
+        assert not store.serves(held)
+        assert store.shelf.records(made.release, "anyone") is None
+        assert store.shelf.files(made.content, "anyone") is None
+        assert key.did in store.trust.taken_back(held)
+        store.crash()
+    with give_home(tmp_path / "a") as store:
+        assert not store.serves(held)
+        # A head that counts vouches for it: it is good again, and served.
+        publisher.place = publisher.place.next(revocation.id)
+        head = publisher.head(store.verified(made.release))
+        store.ledgers.take(publisher.chain.envelopes, [head.envelope])
+        assert store.trust.judge(store.verified(made.release)).verdict is not Verdict.REVOKED
+        assert store.serves(held)
+
+
+def test_what_the_user_insists_on_is_served_though_its_key_was_revoked(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as store:
+        made = make_source(store, tmp_path / "model", {"w.bin": 100}, visibility="unlisted")
+        held = store.catalog.release(made.release)
+        assert held is not None
+        publisher = publisher_of(store)
+        (key,) = publisher.keys
+        publisher.rotate("the new key")
+        revocation = make_key_revocation(
+            publisher.chain, place=Place.first(), key=key.did, last=Place.first(), issued=WHEN, keys=publisher.keys
+        )
+        store.ledgers.take(publisher.chain.envelopes, [revocation.envelope])
+        assert not store.serves(held)
+        store.trust.seed(held.id)
+        assert store.serves(held)
+
+
+def test_what_revoked_keys_do_to_a_release_is_found_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with give_home(tmp_path / "a") as store:
+        made = make_source(store, tmp_path / "model", {"w.bin": 100}, visibility="unlisted")
+        held = store.catalog.release(made.release)
+        assert held is not None
+        publisher = publisher_of(store)
+        publisher.rotate("the new key")
+        revocation = make_key_revocation(
+            publisher.chain, place=Place.first(), key=publisher_of(store).keys[0].did, last=Place.first(), issued=WHEN,
+            keys=publisher.keys,
+        )  # fmt: skip
+        verified: list[ReleaseId] = []
+        once = store.trust._verified
+
+        def counting(release: ReleaseId) -> VerifiedRelease:
+            verified.append(release)
+            return once(release)
+
+        monkeypatch.setattr(store.trust, "_verified", counting)
+        assert store.serves(held)
+        assert verified == []  # no key was revoked: nothing is verified for that
+        store.ledgers.take(publisher.chain.envelopes, [revocation.envelope])
+        for _ in range(3):
+            assert not store.serves(held)
+        assert verified == [held.id]

@@ -35,15 +35,24 @@ from samara.protocol.records import (
 from samara.protocol.trust import (
     DEFAULT_POLICY,
     Clock,
+    Cosigned,
+    Course,
+    Decision,
     Floor,
     ForkKind,
     ForkProof,
+    Ground,
     Ledger,
+    Rule,
     Verdict,
+    Witness,
     check_fresh,
+    course,
     gather,
     judge,
     lookalikes,
+    on_both_sides,
+    seen_by,
     verify_fork,
 )
 
@@ -607,6 +616,159 @@ def test_a_fork_by_a_delegate_ends_its_delegation_and_freezes_nobody() -> None:
         ledger.admit(ben.head(ben.release("3", **under), place=None, **under).envelope)
     assert len(ledger.forks) == 1
     assert not restarted(ledger).delegation_in_force(given.id)
+
+
+# Witnesses.
+
+
+def seen_rule(*witnesses: Witness, threshold: int = 0, **fields: Any) -> Decision:
+    """What a rule says that believes the publisher when witnesses have seen it."""
+    names = tuple(one.name for one in witnesses)
+    return Decision(Rule(witnesses=names, witness_threshold=threshold or len(names), **fields), Ground.NAMED)
+
+
+def seen_verdict(ledger: Ledger, release: Any, *witnesses: Witness, threshold: int = 0) -> Verdict:
+    moment = Floor.of_build(BUILT).moment(BUILT + 86_400 * 90)
+    decision = seen_rule(*witnesses, threshold=threshold)
+    return judge(gather(ledger, release, decision, moment, witnesses=witnesses)).verdict
+
+
+def witness(*names: str, called: str = "bob", threshold: int = 1) -> Witness:
+    return Witness(called, frozenset(key(name).did for name in names), threshold)
+
+
+def cosigned(envelope: bytes, *names: str) -> bytes:
+    return dsse.cosign(envelope, [key(name) for name in names])
+
+
+def test_a_split_view_of_which_a_witness_saw_one_side() -> None:
+    """What the witness was not shown is not believed; what it has signed proves the fork to whoever was shown it."""
+    anna, bob = Publisher.of("anna"), witness("bob")
+    anna.publish("1")
+    shown, hidden = anna.copy(), anna.copy()
+    good, bad = shown.release("2"), hidden.release("2", bytes=6666)
+    shown.head(good)
+    hidden.head(bad)
+    seen = cosigned(shown.said[-1], "bob")
+    victim, other = (Ledger(anna.chain, witnesses=bob.keys) for _ in range(2))
+    for ledger, branch in ((victim, hidden), (other, shown)):
+        for envelope in branch.said:
+            ledger.admit(envelope)
+    assert seen_verdict(victim, bad, bob) is Verdict.UNTRUSTED
+    assert seen_verdict(other, good, bob) is Verdict.UNTRUSTED  # nobody has seen it yet
+    assert other.admit(seen).cosigned
+    assert seen_verdict(other, good, bob) is Verdict.GOOD
+    with pytest.raises(ForkError):
+        victim.admit(seen)
+    assert victim.fork is not None
+    assert seen_verdict(restarted(victim), bad, bob) is Verdict.UNTRUSTED
+
+
+def test_a_witness_is_not_led_to_sign_the_other_side() -> None:
+    """It may have forgotten all but what it signed itself; with that the other side is the proof of a fork."""
+    anna = Publisher.of("anna")
+    anna.publish("1")
+    one, other = anna.copy(), anna.copy()
+    head = one.publish("2")
+    last = Cosigned(1, 2, head.id, cosigned(head.envelope, "bob"))
+    for more in range(3):  # at the same place, and with more and more after it
+        other.publish(f"3.{more}")
+        ledger = other.ledger()
+        found, proof = course(ledger, last)
+        assert found is Course.FORKS
+        assert proof is not None
+        assert verify_fork(proof, anna.chain)[0].kind is ForkKind.LOG
+    # Its own side, however far it went, and an older state of it.
+    assert course(one.ledger(), last) == (Course.FOLLOWS, None)
+    one.publish("4")
+    one.publish("5")
+    assert course(one.ledger(), last) == (Course.FOLLOWS, None)
+    assert course(anna.ledger(), last) == (Course.BEHIND, None)
+    assert course(Ledger(anna.chain), last) == (Course.FOLLOWS, None)
+    # Keys that replaced the old ones may drop what was signed: that is for a person to say.
+    anna.rotate("ben")
+    anna.publish("6")
+    anna.publish("7")
+    assert course(anna.ledger(), last) == (Course.LEFT, None)
+    # What went on from it under new keys is no question.
+    one.rotate("ben")
+    one.publish("8")
+    assert course(one.ledger(), last) == (Course.FOLLOWS, None)
+
+
+def test_a_witness_that_signs_both_sides_is_told_with_the_fork() -> None:
+    anna, bob = Publisher.of("anna"), witness("bob")
+    one, other = anna.copy(), anna.copy()
+    one.publish("1")
+    other.publish("2")
+    ledger = Ledger(anna.chain, witnesses=bob.keys)
+    ledger.admit(cosigned(one.said[-1], "bob", "carol"))
+    with pytest.raises(ForkError):
+        ledger.admit(cosigned(other.said[-1], "bob"))
+    (fork,) = restarted(ledger).forks
+    # Not carol, who signed one, nor anna, whose fork it is.
+    assert on_both_sides(ledger, fork) == bob.keys
+
+
+def test_a_witness_s_signature_stripped() -> None:
+    anna, bob = Publisher.of("anna"), witness("bob")
+    release = anna.release("1")
+    anna.head(release)
+    ledger = Ledger(anna.chain, witnesses=bob.keys)
+    ledger.admit(anna.said[0])
+    assert seen_verdict(ledger, release, bob) is Verdict.UNTRUSTED
+    assert ledger.admit(cosigned(anna.said[0], "bob")).cosigned
+    for _ in range(2):
+        assert seen_verdict(ledger, release, bob) is Verdict.GOOD
+        assert not ledger.admit(anna.said[0]).cosigned  # the stripped copy again
+    assert seen_verdict(restarted(ledger), release, bob) is Verdict.GOOD
+
+
+def test_a_witness_s_key_counted_twice() -> None:
+    anna, bob = Publisher.of("anna"), witness("bob", "bob-2")
+    again = Witness(key("bob").did, frozenset({key("bob").did}))
+    twin = witness("bob", called="bob-at-work")
+    release = anna.release("1")
+    head = anna.head(release)
+    ledger = Ledger(anna.chain, witnesses=bob.keys)
+    ledger.admit(cosigned(head.envelope, "bob"))
+    for both in ((bob, again), (again, bob), (twin, again), (bob, twin)):
+        assert seen_verdict(ledger, release, *both) is Verdict.UNTRUSTED
+        assert seen_verdict(ledger, release, *both, threshold=1) is Verdict.GOOD
+    assert seen_verdict(ledger, release, Witness("bob", bob.keys, 2)) is Verdict.UNTRUSTED
+    twice = Envelope.decode(cosigned(head.envelope, "bob"))
+    with pytest.raises(EnvelopeError, match="twice"):
+        ledger.admit(Envelope(twice.payload, (*twice.signatures, twice.signatures[-1])).encode())
+
+
+def test_a_stranger_or_the_publisher_itself_is_no_witness() -> None:
+    anna, bob = Publisher.of("anna"), witness("bob")
+    given = anna.delegate("dora")
+    release = anna.release("1")
+    head = anna.head(release)
+    anna.rotate("ben")
+    ledger = Ledger(anna.chain, witnesses={key(name).did for name in ("anna", "ben", "dora", "bob")})
+    ledger.admit(given.envelope)
+    ledger.admit(cosigned(head.envelope, "stranger", "ben", "dora"))
+    for name in ("bob", "ben", "anna", "dora"):
+        assert seen_verdict(ledger, release, witness(name)) is Verdict.UNTRUSTED
+    assert seen_verdict(ledger, release, Witness("nobody known", frozenset())) is Verdict.UNTRUSTED
+    assert seen_by(ledger, [bob, witness("ben")]) == ()
+
+
+def test_a_witness_kept_out_by_other_signatures() -> None:
+    """A publisher fills the envelope with signatures of keys that it made; they make way for those that count."""
+    anna, bob = Publisher.of("anna"), witness("bob")
+    release = anna.release("1")
+    head = anna.head(release)
+    full = cosigned(head.envelope, *(f"junk-{number}" for number in range(15)))
+    ledger = Ledger(anna.chain, witnesses=bob.keys)
+    ledger.admit(full)
+    added = ledger.admit(cosigned(head.envelope, "bob"))
+    assert added.cosigned
+    assert set(added.entry.signers.everyone) == {key("anna").did, key("bob").did}
+    assert seen_verdict(ledger, release, bob) is Verdict.GOOD
+    assert restarted(ledger).heads["tiny"].signers.cosigners == (key("bob").did,)
 
 
 # Signatures.
