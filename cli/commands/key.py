@@ -55,9 +55,10 @@ def show_key(oms: bool, to: str, as_json: bool) -> None:
             say(f"           {key}{' (here)' if key == shown.key else ''}")
     if shown.key not in shown.keys:
         say("           The key that is here does not speak for the publisher any more.")
-    if shown.old_heads:
+    old = (*shown.old_heads, *shown.old_releases)
+    if old:
         how = "samara key renew does it" if shown.threshold == 1 else f"that takes {shown.threshold} keys"
-        say(f"           Not signed under this root yet: {', '.join(shown.old_heads)}; {how}.")
+        say(f"           Not signed under this root yet: {', '.join(old)}; {how}.")
     for name, publisher in sorted(shown.names.items()):
         say(f"{name:10} {publisher}")
 

@@ -139,10 +139,14 @@ def show_roots(to: str, as_json: bool) -> None:
 @click.command("renew")
 @json_option
 def renew_heads(as_json: bool) -> None:
-    """Sign the newest heads again that were signed before the current root: their readers believe them then."""
+    """Sign again what was signed before the current root, so that its readers believe it.
+
+    That is the newest heads, and unlisted and private releases of this home, which no head names.
+    """
     with show_events(quiet=as_json) as report:
         made = with_passphrase(lambda passphrase: call(RENEW, RenewRequest(passphrase), report))
-    emit_json(made) if as_json else say(f"Signed anew: {', '.join(made.names) or 'nothing; all are'}")
+    names = ", ".join((*made.names, *made.releases))
+    emit_json(made) if as_json else say(f"Signed anew: {names or 'nothing; all are'}")
 
 
 def _change(request: ChangeRequest, to: str, as_json: bool) -> None:
@@ -173,6 +177,9 @@ def _settle(made: RootMade, to: str, as_json: bool, *, written: bool = False) ->
         say("No home alone can publish for it from now on.")
     if made.heads:
         say(f"Signed anew under it: {made.heads} head{'s' * (made.heads != 1)}")
+    if made.releases:
+        what = f"{made.releases} release{'s' * (made.releases != 1)}"
+        say(f"Signed by the new keys, too: {what} that no head names. Who has the link gets that by fetching again.")
     if not made.kept:
         say("This home publishes as another one. To let it be this publisher: samara key sign FILE --become ID")
     if len(made.keys) > 1:

@@ -21,7 +21,7 @@ from samara.protocol.errors import (
 )
 from samara.protocol.ids import format_record
 from samara.protocol.ports import Records
-from samara.protocol.records import VerifiedHead, VerifiedRelease, Visibility
+from samara.protocol.records import Standing, VerifiedHead, VerifiedRelease, Visibility
 from samara.protocol.routing import routing_key
 from samara.protocol.trust import contradict
 
@@ -51,13 +51,14 @@ class Learning:
         self.too_new: CriticalError | None = None
         self._goal = goal
         self._store = store
+        self._outdated = False
 
     @property
     def public(self) -> bool | None:
         """Whether anybody may be asked for it; None while that is not known."""
         if self.verified is not None:
             return self.verified.release.visibility is Visibility.PUBLIC
-        return False if self._goal.discreet else None
+        return False if self._goal.discreet or self._outdated else None
 
     def routing_keys(self) -> list[bytes]:
         """Return the DHT keys under which those who have it can be found."""
@@ -71,15 +72,22 @@ class Learning:
     def look_at_home(self) -> bool:
         """Take what is known here, if anything is; return whether it is.
 
+        What is signed by replaced keys alone, and is not public, is asked for anew of the peers that are named: no head
+        will ever vouch for it, but its publisher's new keys may have signed it since (specs/keys.md §5).
+
         Raises:
             VerificationError: As `ask`.
             UntrustedError: As `ask`.
         """
         release = self._goal.release
         records = self._store.catalog.records(release) if release is not None else None
-        if records is not None:
-            self._take(self._store.verify_records(records, expected=release), records)
-        return records is not None
+        if records is None:
+            return False
+        verified = self._store.verify_records(records, expected=release)
+        self._outdated = bool(self._goal.peers) and self._is_outdated(verified)
+        if not self._outdated:
+            self._take(verified, records)
+        return not self._outdated
 
     async def ask(self, client: ExchangeClient) -> None:
         """Learn it from a peer, unless it is known.
@@ -105,6 +113,13 @@ class Learning:
             await trio.to_thread.run_sync(self._check_name, verified, records, client.peer)
         if self.verified is None:
             self._take(verified, records)
+
+    def _is_outdated(self, verified: VerifiedRelease) -> bool:
+        said = verified.release
+        if said.visibility is Visibility.PUBLIC or said.name in self._goal.insist:
+            return False
+        with self._store.ledgers.asking(said.publisher) as ledger:
+            return ledger is not None and ledger.standing(verified) is Standing.RETIRED
 
     def is_rollback(self, head: VerifiedHead) -> bool:
         """Whether a head is older than one that was seen here: then whoever offers it is behind, or lies."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from samara.node.operations.base import Query
 from samara.node.operations.judging import SeenRow, judge_held, seen_rows
 from samara.node.operations.refs import find_release, link_of, own_publisher
-from samara.node.operations.roots import old_heads
+from samara.node.operations.roots import old_heads, old_releases
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol.ids import PublisherId, ReleaseId, format_content, format_record
@@ -228,6 +228,7 @@ class KeyShown:
         threshold: How many keys must sign.
         keys: All did:keys of the current root.
         old_heads: Names whose newest head is not signed under the current root.
+        old_releases: Names and versions of unlisted and private releases that the current root's keys have not signed.
     """
 
     publisher: str
@@ -238,6 +239,7 @@ class KeyShown:
     threshold: int
     keys: tuple[str, ...]
     old_heads: tuple[str, ...]
+    old_releases: tuple[str, ...]
 
 
 def release_rows(store: Store, releases: Iterable[HeldRelease]) -> Iterator[ReleaseRow]:
@@ -393,6 +395,7 @@ def _key_show(store: Store, request: KeyShowRequest) -> KeyShown:
         threshold=current.threshold,
         keys=current.keys,
         old_heads=tuple(head.head.name for head in old_heads(store, own)),
+        old_releases=tuple(f"{held.name} {held.version}" for held, _ in old_releases(store, own)),
     )
 
 

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from samara.node.operations.base import Operation, Query, Report
 from samara.node.operations.refs import OwnPublisher, enough_keys, next_place, own_publisher, signing
+from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
-from samara.protocol.dsse import Envelope, SigningKey
-from samara.protocol.errors import OperationError, StatementError, UsageError
+from samara.protocol.dsse import Envelope, SigningKey, cosign
+from samara.protocol.errors import EnvelopeError, OperationError, StatementError, UsageError
 from samara.protocol.ids import format_record, parse_did_key
-from samara.protocol.records import PublisherChain, VerifiedHead, make_head
+from samara.protocol.records import (
+    PublisherChain,
+    Standing,
+    VerifiedHead,
+    VerifiedRelease,
+    Visibility,
+    make_head,
+)
 from samara.protocol.rootfile import RootFile, countersign, propose
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ __all__ = [
     "RotateRequest",
     "SignRequest",
     "old_heads",
+    "old_releases",
 ]
 
 Result = TypeVar("Result")
@@ -108,6 +117,7 @@ class RootMade:
         file: The root file that goes to the other devices.
         key: This home's present key as did:key.
         heads: How many heads were signed anew.
+        releases: How many unlisted and private releases the new keys have signed, too.
     """
 
     publisher: str
@@ -121,20 +131,27 @@ class RootMade:
     file: str
     key: str
     heads: int
+    releases: int
 
 
 @dataclass(frozen=True, slots=True)
 class RenewRequest:
-    """Sign heads anew that are not signed under the current root."""
+    """Sign heads anew that are not signed under the current root, and what no head names."""
 
     passphrase: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """Names whose heads were signed anew."""
+    """What was signed anew.
+
+    Attributes:
+        names: Names whose heads were.
+        releases: Names and versions of the unlisted and private releases that were.
+    """
 
     names: tuple[str, ...]
+    releases: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +183,43 @@ def old_heads(store: Store, own: OwnPublisher) -> Iterator[VerifiedHead]:
             known = ledger.history(name) if ledger is not None else ()
             if known and known[-1].head.root < own.chain.current.version:
                 yield known[-1]
+
+
+def old_releases(store: Store, own: OwnPublisher) -> Iterator[tuple[HeldRelease, VerifiedRelease]]:
+    """Yield the releases from this home that no head names, and that keys signed which were replaced.
+
+    Not those which a key signed that was revoked: whoever revoked it said up to where it was to be believed.
+    """
+    if own.chain.current.version == 1:
+        return
+    for held in store.catalog.releases(publisher=own.publisher):
+        if not held.own or store.trust.taken_back(held):
+            continue
+        release = store.verified(held.id)
+        if release.release.visibility is Visibility.PUBLIC or release.signers.delegation is not None:
+            continue
+        with store.ledgers.asking(own.publisher) as ledger:
+            if ledger is not None and ledger.standing(release) is Standing.RETIRED:
+                yield held, release
+
+
+def _renew_releases(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> tuple[str, ...]:
+    """Let the present keys sign what no head vouches for, too; return names and versions.
+
+    Enough signatures of its own root stay, by which it is verified; those of roots between are of no use any more.
+    """
+    renewed = []
+    for held, release in list(old_releases(store, own)):
+        first = own.chain.at(release.release.root)
+        envelope = Envelope.decode(release.envelope)
+        kept = tuple(signature for signature in envelope.signatures if signature.keyid in first.keys)[: first.threshold]
+        try:
+            signed = cosign(Envelope(envelope.payload, kept).encode(), keys)
+        except EnvelopeError:
+            continue  # so many keys must sign, of the old root and of the new one, that there is no room for both
+        store.catalog.set_envelope(held.id, signed)
+        renewed.append(f"{held.name} {held.version}")
+    return tuple(renewed)
 
 
 def _renew(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> tuple[str, ...]:
@@ -279,11 +333,11 @@ def _settle(
 ) -> RootMade:
     """Keep what a root file says now: a proposal that was signed, or a root that is complete."""
     proposal = file.proposal
-    kept, heads = False, 0
+    kept, renewed = False, Renewed((), ())
     if proposal is not None:
         store.keys.keep_proposed(file)
     elif _may_keep(store, own, file.chain, become):
-        kept, heads = True, _keep(store, file.chain, passphrase, renew=renew)
+        kept, renewed = True, _keep(store, file.chain, passphrase, renew=renew)
     root = proposal.root if proposal is not None else file.chain.current
     return RootMade(
         publisher=format_record(file.chain.publisher),
@@ -296,7 +350,8 @@ def _settle(
         new=proposal.new if proposal is not None else 0,
         file=file.encode().decode(),
         key=store.keys.present().did,
-        heads=heads,
+        heads=len(renewed.names),
+        releases=len(renewed.releases),
     )
 
 
@@ -316,7 +371,7 @@ def _may_keep(store: Store, own: OwnPublisher, chain: PublisherChain, become: st
     return True
 
 
-def _keep(store: Store, chain: PublisherChain, passphrase: str, *, renew: bool) -> int:
+def _keep(store: Store, chain: PublisherChain, passphrase: str, *, renew: bool) -> Renewed:
     store.keys.keep_roots(RootFile(chain))  # from here on it is so, wherever this ends
     store.ledgers.take(chain.envelopes, (), own=True)
     store.keys.promote(chain.current.keys)
@@ -324,8 +379,12 @@ def _keep(store: Store, chain: PublisherChain, passphrase: str, *, renew: bool) 
     _forget_overtaken(store, chain)
     keys = store.keys.open(chain.current.keys, passphrase) if renew else []
     if len(keys) < chain.current.threshold:
-        return 0
-    return len(_renew(store, OwnPublisher(store.keys.present().did, chain), keys))
+        return Renewed((), ())
+    return _renewed(store, OwnPublisher(store.keys.present().did, chain), keys)
+
+
+def _renewed(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> Renewed:
+    return Renewed(_renew(store, own, keys), _renew_releases(store, own, keys))
 
 
 def _forget_overtaken(store: Store, chain: PublisherChain) -> None:
@@ -340,7 +399,7 @@ def _forget_overtaken(store: Store, chain: PublisherChain) -> None:
 def _renew_all(store: Store, request: RenewRequest) -> Renewed:
     own = own_publisher(store)
     keys = enough_keys(own, store.keys.open(own.chain.current.keys, request.passphrase))
-    return Renewed(_renew(store, own, keys))
+    return _renewed(store, own, keys)
 
 
 def _roots(store: Store, request: RootsRequest) -> RootsShown:

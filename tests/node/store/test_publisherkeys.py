@@ -6,19 +6,21 @@ import os
 from pathlib import Path
 
 import pytest
-from support.contents import Source, give_home, make_source
+from support.contents import Source, give_home, make_source, take_all
+from support.publishers import WHEN, Publisher
 
 from samara.node.operations import keys as key_operations
 from samara.node.operations import roots
 from samara.node.operations.keys import ProtectRequest, RestoreRequest, UnprotectRequest
 from samara.node.operations.refs import own_publisher, signing_keys
 from samara.node.operations.roots import ChangeRequest, RotateRequest, SignRequest
+from samara.node.operations.signing import RevokeRequest, revoke
 from samara.node.store import publisherkeys
 from samara.node.store.home import write_private
 from samara.node.store.publisherkeys import PublisherKeys
 from samara.node.store.store import Store
 from samara.node.wordlist import word_list
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Envelope, SigningKey, cosign
 from samara.protocol.errors import (
     KeyFileError,
     LockedKeyError,
@@ -27,11 +29,19 @@ from samara.protocol.errors import (
     StatementError,
     UsageError,
 )
-from samara.protocol.ids import format_record
+from samara.protocol.ids import ReleaseId, format_record
 from samara.protocol.keyfile import PlainKey, SealedKey, decode_key_file
-from samara.protocol.limits import MIN_KEY_LOG_N
-from samara.protocol.records import Standing, verify_release
+from samara.protocol.limits import MAX_SIGNATURES, MIN_KEY_LOG_N
+from samara.protocol.records import (
+    Place,
+    PublisherChain,
+    Standing,
+    make_key_revocation,
+    make_next_root,
+    verify_release,
+)
 from samara.protocol.rootfile import RootFile
+from samara.protocol.trust import Verdict
 
 OLD, NEW = "winged seeds of maple", "and the wind takes them"
 KEY = "publisher.key"
@@ -253,6 +263,77 @@ def test_after_a_rotation_the_home_knows_its_publisher_and_its_heads_count(tmp_p
         kept = store.home.root / f"publisher-{before.key.removeprefix('did:key:')}.key"
         assert SigningKey(kept.read_bytes()).did == before.key
         assert list(roots.old_heads(store, after)) == []
+
+
+def verdict(store: Store, release: ReleaseId) -> Verdict:
+    return store.trust.judge(store.verified(release)).verdict
+
+
+def test_what_no_head_names_stays_good_after_a_rotation(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store:
+        old = own_publisher(store).key
+        made = [
+            make_source(store, tmp_path / how, {"w": 1000}, visibility=how).release for how in ("unlisted", "private")
+        ]
+        done = roots._rotate(store, RotateRequest())
+        assert (done.heads, done.releases) == (0, 2)
+    with give_home(tmp_path / "home") as store:
+        own = own_publisher(store)
+        assert list(roots.old_releases(store, own)) == []
+        for release in made:  # of the same id
+            assert store.verified(release).signers.standing is Standing.CURRENT
+            assert verdict(store, release) is Verdict.GOOD
+        # Also when the old key is taken back since.
+        revoke(store, RevokeRequest(key=old, through=0))
+        assert [verdict(store, release) for release in made] == [Verdict.GOOD, Verdict.GOOD]
+        assert all(store.serves(held) for held in store.catalog.releases())
+
+
+def test_many_rotations_do_not_fill_an_envelope(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store:
+        made = make_source(store, tmp_path / "unlisted", {"w": 1000}, visibility="unlisted").release
+        for _ in range(2 + MAX_SIGNATURES):
+            assert roots._rotate(store, RotateRequest()).releases == 1
+        records = store.catalog.records(made)
+        assert records is not None
+        assert len(Envelope.decode(records.release).signatures) == 2
+        assert verdict(store, made) is Verdict.GOOD
+
+
+def test_what_a_revoked_key_signed_is_not_signed_anew(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store:
+        old = own_publisher(store)
+        made = make_source(store, tmp_path / "unlisted", {"w": 1000}, visibility="unlisted").release
+        # Another device brings the root, and takes the old key back before this one has signed anything anew.
+        new = Publisher.of("another device")
+        new.chain = PublisherChain.verify(
+            [*old.chain.envelopes, make_next_root(old.chain, [new.keys[0].did], [*signing_keys(store, old), *new.keys])]
+        )
+        revocation = make_key_revocation(
+            new.chain, place=Place.first(), key=old.key, last=Place.first(), issued=WHEN, keys=new.keys
+        )
+        store.ledgers.take(new.chain.envelopes, [revocation.envelope])
+        assert list(roots.old_releases(store, own_publisher(store))) == []
+        assert verdict(store, made) is Verdict.REVOKED
+
+
+def test_who_has_the_link_gets_the_signatures_of_the_new_keys(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store, give_home(tmp_path / "reader") as reader:
+        made = make_source(store, tmp_path / "unlisted", {"w": 1000}, visibility="unlisted")
+        take_all(made, store, reader)
+        before = reader.catalog.records(made.release)
+        roots._rotate(store, RotateRequest())
+        reader.ledgers.take(own_publisher(store).chain.envelopes, ())
+        assert verdict(reader, made.release) is Verdict.UNTRUSTED
+        take_all(made, store, reader)
+        assert verdict(reader, made.release) is Verdict.GOOD
+        after = reader.catalog.records(made.release)
+        # The copy of before takes nothing away again, nor does one that strangers have signed.
+        assert before is not None
+        assert after is not None
+        reader.keep_signatures(made.release, before.release)
+        reader.keep_signatures(made.release, cosign(before.release, [SigningKey(bytes(32))]))
+        assert reader.catalog.records(made.release) == after
 
 
 def test_without_its_index_a_home_still_knows_its_publisher(tmp_path: Path) -> None:
