@@ -119,6 +119,10 @@ FUTURE_SLACK: Final = 86_400
 HEAD_LIFETIME: Final = 366 * 86_400
 """Seconds after which a head says that a newer one is to be expected: a year, for sites where nobody comes oftener."""
 
+MAX_FOLLOWED_SEQUENCE: Final = 1 << 32
+"""Sequence up to which a publisher's head goes on from one of a delegate whose delegation has ended: more than anybody
+has released, and as long as it is, no delegate can lead a name to the last sequence there is."""
+
 FLOOR_REACH: Final = 2 * 366 * 86_400
 """Seconds beyond the floor of time up to which a clock is believed, and beyond its anchor to which records alone carry
 it: two years, which a machine may well have been away, while a clock that is off is mostly off by far more."""
@@ -213,7 +217,8 @@ MAX_LOG_FORKS: Final = 16
 """Proofs of forks in one answer: each freezes a publisher alone, and takes up to two envelopes."""
 
 MAX_LOG_REVOCATIONS: Final = 256
-"""Revocations that one answer brings ahead of their places in the log; what is more comes in its place."""
+"""Revocations that one answer brings ahead of their places in the log, and heads of delegates, which have none; what is
+more of the first comes in its place, and of the second with its release."""
 
 MAX_LOG_ENTRIES: Final = 4096
 """Records of a log in one answer: so many of the usual kilobyte fill `MAX_RECORDS`, and cost a second to verify."""

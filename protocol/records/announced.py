@@ -1,7 +1,8 @@
 """A head as the DHT keeps it: with its publisher's root chain, since who validates it there cannot fetch.
 
-A value is items one after another, each a length (u32, little-endian) and an envelope: the roots, genesis first, and
-then the head.
+A value is items one after another, each a length (u32, little-endian) and an envelope: the roots, genesis first; the
+delegation, where the head is a delegate's; and then the head. That the delegation is still in force, is more than a
+value can say.
 
 Source: specs/network.md, "Values".
 """
@@ -10,12 +11,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from samara.protocol.errors import EnvelopeError, StatementError, VerificationError
 from samara.protocol.limits import MAX_ENVELOPE, MAX_KAD_VALUE, MAX_ROOT_CHAIN
+from samara.protocol.records.delegation import named_delegation, verify_delegation
 from samara.protocol.records.head import VerifiedHead, newer_head, verify_head
 from samara.protocol.records.root import PublisherChain
+from samara.protocol.records.signers import Standing
 from samara.protocol.routing import head_key
 
 __all__ = ["decode_announced", "decode_announced_head", "encode_announced_head", "newest_announced"]
@@ -23,14 +27,16 @@ __all__ = ["decode_announced", "decode_announced_head", "encode_announced_head",
 _LENGTH: Final = struct.Struct("<I")
 
 
-def encode_announced_head(roots: Sequence[bytes], head: bytes) -> bytes:
+def encode_announced_head(roots: Sequence[bytes], head: bytes, delegation: bytes | None = None) -> bytes:
     """Return the value under which a head is kept.
 
     Args:
         roots: Envelopes of the root chain, genesis first.
         head: Envelope of the head.
+        delegation: Envelope of the delegation that the head names; None where it names none.
     """
-    return b"".join(_LENGTH.pack(len(item)) + item for item in (*roots, head))
+    given = () if delegation is None else (delegation,)
+    return b"".join(_LENGTH.pack(len(item)) + item for item in (*roots, *given, head))
 
 
 def decode_announced_head(key: str, value: bytes) -> VerifiedHead:
@@ -50,14 +56,16 @@ def decode_announced(key: str, value: bytes) -> tuple[PublisherChain, VerifiedHe
         value: Its bytes.
 
     Raises:
-        VerificationError: Malformed, wrongly signed, signed by keys that speak for the publisher no more, or another
-            name's head.
+        VerificationError: Malformed, wrongly signed, or another name's head.
     """
-    items = _items(value)
-    if len(items) < 2:
-        raise EnvelopeError("an announced head without its roots")
-    chain = PublisherChain.verify(items[:-1])
-    head = verify_head(items[-1], chain)
+    *before, envelope = _items(value) or [b""]
+    delegated = bool(before) and named_delegation(envelope) is not None
+    roots = before[:-1] if delegated else before
+    if not roots:
+        raise EnvelopeError("an announced head without its roots, or its delegation")
+    chain = PublisherChain.verify(roots)
+    given = [verify_delegation(before[-1], chain)] if delegated else []
+    head = verify_head(envelope, chain, {entry.id: entry for entry in given})
     if head_key(head.head.publisher, head.head.name) != key:
         raise StatementError("a head under the key of another name")
     return chain, head
@@ -69,11 +77,20 @@ def newest_announced(key: str, values: Sequence[bytes]) -> int:
     for index, value in enumerate(values):
         known, offered = decode_announced_head(key, values[best]), decode_announced_head(key, value)
         try:
-            if newer_head(known, offered).id != known.id:
+            if _newer(known, offered).id != known.id:
                 best = index
         except VerificationError:
             continue
     return best
+
+
+def _newer(known: VerifiedHead, offered: VerifiedHead) -> VerifiedHead:
+    """Of two delegates' heads whose publisher has replaced its keys since, the newer one counts all the same."""
+    if known.signers.standing is offered.signers.standing is Standing.RETIRED:
+        known, offered = (
+            replace(head, signers=replace(head.signers, standing=Standing.CURRENT)) for head in (known, offered)
+        )
+    return newer_head(known, offered)
 
 
 def _items(value: bytes) -> list[bytes]:
@@ -82,7 +99,7 @@ def _items(value: bytes) -> list[bytes]:
     items: list[bytes] = []
     at = 0
     while at < len(value):
-        if at + _LENGTH.size > len(value) or len(items) > MAX_ROOT_CHAIN:
+        if at + _LENGTH.size > len(value) or len(items) > MAX_ROOT_CHAIN + 1:
             raise EnvelopeError("an announced head that is cut off, or of too many roots")
         (length,) = _LENGTH.unpack_from(value, at)
         at += _LENGTH.size

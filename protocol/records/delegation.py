@@ -31,22 +31,25 @@ from samara.protocol.records.entry import (
 )
 from samara.protocol.records.root import PublisherChain
 from samara.protocol.records.signers import Signers, Standing, check_publisher, check_signers
-from samara.protocol.records.statement import Opened
+from samara.protocol.records.statement import Opened, open_any
 
 __all__ = [
     "DELEGATION",
     "NO_DELEGATIONS",
+    "PATTERN",
     "Delegation",
     "Delegations",
     "check_authority",
     "make_delegation",
+    "named_delegation",
     "read_delegated",
     "verify_delegation",
 ]
 
 _TYPE: Final = "urn:samara:delegation:1"
 _FIELDS: Final = ENTRY_FIELDS | {"names", "keys", "threshold", "expires", "revoked"}
-_PATTERN: Final = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._-]{0,94}\*|[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+PATTERN: Final = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._-]{0,94}\*|[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+"""What may be delegated: a name, the beginning of names and `*`, or `*`."""
 
 
 @final
@@ -145,6 +148,16 @@ def read_delegated(opened: Opened) -> bytes | None:
     return found
 
 
+def named_delegation(envelope: bytes) -> bytes | None:
+    """Return the delegation that a release or a head is signed under, as it says, or None.
+
+    Raises:
+        RecordError: It is no record, or what it names is no id.
+    """
+    opened = open_any(envelope)
+    return read_delegated(opened) if "delegation" in opened.critical else None
+
+
 def check_authority(
     opened: Opened,
     chain: PublisherChain,
@@ -221,7 +234,7 @@ def _read(opened: Opened) -> Delegation:
 
 
 def _pattern(value: object) -> str:
-    if not isinstance(value, str) or not _PATTERN.fullmatch(value):
+    if not isinstance(value, str) or not PATTERN.fullmatch(value):
         raise StatementError("delegation: names: expected names, of which a * may be the end")
     return value
 

@@ -183,7 +183,7 @@ def newer_head(known: VerifiedHead, offered: VerifiedHead) -> VerifiedHead:
 
     Raises:
         StatementError: Of different names.
-        ForkError: One sequence, two heads.
+        ForkError: One sequence, two heads, both by the publisher's own keys or both under one delegation.
 
     Source: specs/records.md §6, 3 and 4.
     """
@@ -194,8 +194,7 @@ def newer_head(known: VerifiedHead, offered: VerifiedHead) -> VerifiedHead:
         return known
     if known.signers.standing is not Standing.CURRENT:
         return offered
-    same_root = a.root == b.root
-    if same_root and (
+    if (a.root, a.delegation) == (b.root, b.delegation) and (
         a.sequence == b.sequence
         or (b.sequence == a.sequence + 1 and b.previous != known.id)
         or (a.sequence == b.sequence + 1 and a.previous != offered.id)
@@ -205,7 +204,11 @@ def newer_head(known: VerifiedHead, offered: VerifiedHead) -> VerifiedHead:
             pair=(known.envelope, offered.envelope),
             hint="the publisher's keys may be stolen: ask the publisher, and trust neither until then",
         )
-    return offered if (b.root, b.sequence) > (a.root, a.sequence) else known
+    return offered if _newness(b) > _newness(a) else known
+
+
+def _newness(head: Head) -> tuple[int, int, bool]:
+    return head.root, head.sequence, head.delegation is None
 
 
 def _read(opened: Opened) -> Head:

@@ -150,8 +150,8 @@ class Release:
     delegation: builtins.bytes | None = None
 
     def says_the_same(self, other: Release) -> bool:
-        """Return whether both say the same facts, whenever issued and under whichever root."""
-        return dataclasses.replace(self, issued=other.issued, root=other.root) == other
+        """Return whether both say the same facts, whenever issued and under whichever root or delegation."""
+        return dataclasses.replace(self, issued=other.issued, root=other.root, delegation=other.delegation) == other
 
 
 @final

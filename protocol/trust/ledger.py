@@ -359,9 +359,27 @@ class Ledger:
         """Return all delegations that are known, by record id: what `verify_release` takes."""
         return self._index.delegations
 
-    def delegation_in_force(self, delegation: bytes) -> bool:
-        """Return whether a delegation is the newest for its names. Whether it has expired, is for the floor of time."""
+    def delegation_in_force(self, delegation: bytes) -> Verified[Delegation] | None:
+        """Return the delegation that is in force for the names of one: itself, or what renewed it; None: no more.
+
+        Whether it has expired, is for the floor of time.
+        """
         return self._now().in_force(delegation)
+
+    @property
+    def delegated(self) -> tuple[Verified[Delegation], ...]:
+        """The newest delegation for each list of names, in the order of the log; also those that have ended."""
+        newest = self._now().delegations.values()
+        return tuple(sorted(newest, key=lambda entry: entry.said.origin.place.position))
+
+    def believes(self, head: VerifiedHead) -> bool:
+        """Return whether those who signed a head, known or not, may move its name by all that is known."""
+        return self._now().believes(head)
+
+    def refutes(self, head: VerifiedHead) -> bool:
+        """Return whether the log, as it is known, says of a delegate's head that it may not move its name any more."""
+        delegation = head.head.delegation
+        return delegation is not None and self.counts(delegation) and not self.believes(head)
 
     @property
     def collections(self) -> Mapping[str, Verified[Collection]]:
@@ -556,8 +574,8 @@ class Ledger:
         found = self._index.delegations.get(delegation)
         return (
             found is not None
-            and self._now().in_force(delegation)
             and len(good & set(found.said.keys)) >= found.said.threshold
+            and self._now().lets_sign(good, delegation)
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from samara.protocol.errors import RecordError, UntrustedError
 from samara.protocol.ids import PublisherId
@@ -22,6 +23,7 @@ from samara.protocol.limits import (
     MAX_RECORDS,
 )
 from samara.protocol.ports import LogPage
+from samara.protocol.records.head import VerifiedHead
 from samara.protocol.records.log import Entry
 from samara.protocol.records.root import PublisherChain
 from samara.protocol.trust.forks import Fork, ForkProof, place_of
@@ -63,10 +65,15 @@ def page_of(ledger: Ledger, root: int, first: int) -> LogPage:
             break
         entries.append(entry)
     given = {entry.id for entry in entries}
+    ahead = [entry for entry in ahead if entry.id not in given]
+    beside: list[Entry] = [*ahead]
+    if not line or max(line) in map(_position, entries):  # else what says who may sign them may still be to come
+        heads = _in_turn(_loose(ledger))[: MAX_LOG_REVOCATIONS - len(ahead)]
+        beside += [head for head in heads if room.takes(head.envelope)]
     return LogPage(
         roots=roots,
         forks=tuple(map(_sides, forks)),
-        revocations=_envelopes(entry for entry in ahead if entry.id not in given),
+        revocations=_envelopes(beside),
         entries=_envelopes(entries),
         newest=max(line, default=0),
     )
@@ -81,7 +88,7 @@ def whole_log(ledger: Ledger) -> LogPage:
         roots=ledger.chain.envelopes,
         forks=tuple(map(_sides, ledger.forks)),
         revocations=_envelopes(ahead),
-        entries=_envelopes(entry for entry in line if entry.id not in given),
+        entries=_envelopes([*(entry for entry in line if entry.id not in given), *_loose(ledger)]),
         newest=_position(line[-1]) if line else 0,
     )
 
@@ -121,6 +128,20 @@ class _Anybody:
 
     def __contains__(self, key: object) -> bool:
         return True
+
+
+def _loose(ledger: Ledger) -> list[VerifiedHead]:
+    """The heads outside the log that are the newest of their names, those that were issued last first."""
+    found = [head for head in ledger.heads.values() if head.head.place is None]
+    return sorted(found, key=lambda head: (head.head.issued, head.id), reverse=True)
+
+
+def _in_turn(heads: Iterable[VerifiedHead]) -> list[VerifiedHead]:
+    """One of each delegation, then the next of each: one delegate's many names do not keep out another's few."""
+    by_delegation: dict[bytes | None, list[VerifiedHead]] = {}
+    for head in heads:
+        by_delegation.setdefault(head.head.delegation, []).append(head)
+    return [head for turn in zip_longest(*by_delegation.values()) for head in turn if head is not None]
 
 
 class _Room:

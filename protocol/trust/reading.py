@@ -162,16 +162,35 @@ class Reading:
         ours = entry.signers.everyone & set(now.keys)
         return sum(1 for key in ours if self.voids(key, entry) is False) >= now.threshold
 
-    def in_force(self, delegation: bytes) -> bool:
-        """Return whether a delegation is the newest for its names, and nothing took it back."""
+    def in_force(self, delegation: bytes) -> Verified[Delegation] | None:
+        """Return the delegation that is in force for the names of one: itself, or what it was renewed by.
+
+        None: its names are delegated no more, or it has ended by a fork.
+
+        Source: specs/records.md §14, 1 and 4.
+        """
         found = self._placed.get(delegation)
-        return (
-            found is not None
-            and isinstance(found.said, Delegation)
-            and delegation not in self._condemned
-            and (newest := self.delegations.get(found.said.names)) is not None
-            and newest.id == delegation
-        )
+        if found is None or not says(found, Delegation):
+            return None
+        if delegation not in self.counted or delegation in self._condemned:
+            return None
+        newest = self.delegations.get(found.said.names)
+        if newest is None or newest.said.revoked or newest.id in self._condemned:
+            return None
+        return newest
+
+    def lets_sign(self, keys: AnyOf[str], delegation: bytes) -> bool:
+        """Return whether keys are enough of those of the delegation that is in force for the names of one."""
+        now = self.in_force(delegation)
+        return now is not None and len(set(now.said.keys) & set(keys)) >= now.said.threshold
+
+    def believes(self, head: VerifiedHead) -> bool:
+        """Return whether current keys, or those of a delegation in force, have signed a head; revoked ones aside."""
+        delegation = head.head.delegation
+        if delegation is None:
+            return self.is_current(head) and self.counts(head)
+        good = [key for key in head.signers.everyone if self.voids(key, head) is False]
+        return self.counts(head) and self.lets_sign(good, delegation)
 
     # Reading on.
 
@@ -278,13 +297,8 @@ class Reading:
             self.bindings[entry.said.purpose] = entry
 
     def hear_loose(self, head: VerifiedHead) -> None:
-        """Let a head outside the log count, if current keys, or those of a delegation in force, have signed it."""
-        delegation = head.head.delegation
-        if delegation is None:
-            believed = self.is_current(head) and self.counts(head)
-        else:
-            believed = self.in_force(delegation) and self.counts(head)
-        if believed:
+        """Let a head outside the log count, if it is believed."""
+        if self.believes(head):
             self._hear_head(head)
 
     def _hear_head(self, entry: VerifiedHead) -> None:

@@ -140,7 +140,9 @@ def gather(
         witnesses: Those whom the rule that decided names.
     """
     delegation = release.signers.delegation
-    delegated = None if delegation is None else ledger.delegations.get(delegation)
+    delegated = None
+    if delegation is not None:
+        delegated = ledger.delegation_in_force(delegation) or ledger.delegations.get(delegation)
     return Facts(
         release=release,
         standing=ledger.standing(release),
@@ -204,7 +206,12 @@ def _judge_trust(facts: Facts, reasons: list[str]) -> None:
     if not facts.decision.believed:
         reasons.append(f"nobody whom the rule {facts.decision.rule} believes has signed it")
     if facts.standing is Standing.RETIRED and facts.key_revocation is None:
-        reasons.append("keys signed it that do not speak for its publisher any more, and nothing newer names it")
+        delegate = facts.release.signers.delegation is not None
+        reasons.append(
+            "a delegate signed it whose delegation has ended, or went to other keys, and nothing newer names it"
+            if delegate
+            else "keys signed it that do not speak for its publisher any more, and nothing newer names it"
+        )
     if facts.fork is not None and not facts.held:
         reasons.append(f"its publisher is frozen: {facts.fork.what} are signed")
     rule = facts.decision.rule

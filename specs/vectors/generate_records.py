@@ -19,6 +19,7 @@ from samara.protocol import ids
 from samara.protocol.dsse import PAYLOAD_TYPE, SigningKey, pae
 from samara.protocol.limits import MAX_POSITION
 from samara.protocol.records import (
+    Delegation,
     Place,
     PublisherChain,
     Reason,
@@ -26,6 +27,7 @@ from samara.protocol.records import (
     Subject,
     Verified,
     VerifiedHead,
+    make_delegation,
     make_genesis,
     make_head,
     make_key_revocation,
@@ -1293,7 +1295,19 @@ class Log:
         more: dict[str, Any] = {"place": self.place, "issued": ISSUED, "keys": [self.key]}
         return self.took(make_key_revocation(self.chain, key=key.did, last=last, **more))
 
-    def took(self, found: VerifiedHead | Verified[Revocation]) -> str:
+    def delegate(self, *keys: SigningKey, **changes: object) -> Verified[Delegation]:
+        more: dict[str, Any] = {"place": self.place, "issued": ISSUED, "keys": [self.key], "names": ["tiny*"]} | changes
+        given = make_delegation(self.chain, delegates=[key.did for key in keys], **more)
+        self.took(given)
+        return given
+
+    def lent(self, given: Verified[Delegation], key: SigningKey, release: bytes, **changes: object) -> str:
+        """A head by a delegate; it has no place in the log."""
+        more: dict[str, Any] = {"name": "tiny-llama", "previous": None, "issued": ISSUED} | changes
+        under = {"delegation": given.id, "delegations": {given.id: given}}
+        return make_head(self.chain, release=release, keys=[key], **more, **under).envelope.decode()
+
+    def took(self, found: VerifiedHead | Verified[Revocation] | Verified[Delegation]) -> str:
         self.place = self.place.next(found.id) if self.place.position < MAX_POSITION else self.place
         self.said.append(found.envelope.decode())
         return self.said[-1]
@@ -1466,6 +1480,49 @@ def ledger_vectors() -> list[Vector]:
         **tip(good.said[1], tiny=b"2"),
         missing=[],
     )
+
+    # Delegates.
+    lending = log()
+    given = lending.delegate(BEN)
+    (delegation,) = lending.said
+    lent = lending.lent(given, BEN, b"1")
+    row("a delegate's head", records(delegation, lent), **tip(delegation, tiny=b"1"), missing=[], frozen=False)
+    row("a delegate's head before its delegation", records(lent), error="StatementError")
+    ended = lending.copy()
+    ended.delegate(BEN, revoked=True)
+    row("a delegation that ended", records(*ended.said, lent), **tip(ended.said[-1]), frozen=False)
+    renewed = lending.copy()
+    renewed.delegate(BEN, expires="2030-01-01T00:00:00Z")
+    row("a delegation that was renewed", records(*renewed.said, lent), **tip(renewed.said[-1], tiny=b"1"))
+    changed = lending.copy()
+    changed.delegate(CLEO)
+    row("a delegation that went to another key", records(*changed.said, lent), **tip(changed.said[-1]))
+    two = lending.copy()
+    two.delegate(BEN, names=["tiny-*"])
+    row("other names, delegated to the same key", records(*two.said, lent), **tip(two.said[-1], tiny=b"1"))
+    own = lending.copy()
+    own.head(b"2")
+    row("the publisher's own head at a delegate's sequence", records(*own.said, lent), **tip(own.said[-1], tiny=b"2"))
+    twice = lending.lent(given, BEN, b"3")
+    row("a fork by a delegate", records(delegation, lent, twice), error="ForkError")
+    row(
+        "a proof of it, which freezes nobody",
+        [*records(delegation, lent), {"fork": [lent, twice]}],
+        **tip(delegation),
+        frozen=False,
+    )
+    saved = log()
+    to_cleo = saved.delegate(CLEO)
+    lent = saved.lent(to_cleo, CLEO, b"1")
+    before = [*records(*saved.said, lent), {"roots": saved.rotate()}]
+    row("a delegation under a root that was replaced, and nothing since", before, **tip(saved.said[-1]))
+    saved.delegate(CLEO)
+    row(
+        "a delegation that was signed anew under a new root",
+        [*before, *records(saved.said[-1])],
+        **tip(saved.said[-1], tiny=b"1"),
+    )
+
     mallory = Log(PublisherChain.verify([MALLORYS]), MALLORY)
     row("another publisher's record", records(mallory.head(b"1")), error="StatementError")
     row("a release in a log", records(envelope(release_payload(), ANNA)), error="StatementError")

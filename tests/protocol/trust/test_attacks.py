@@ -284,8 +284,8 @@ def test_all_online_keys_stolen_and_the_root_saves_it() -> None:
         assert verdict(known, evil) is Verdict.REVOKED
         with pytest.raises(RevokedError):
             known.admit(delegate.head(evil, place=None, **under).envelope)
-        assert known.delegation_in_force(again.id)
-        assert not known.delegation_in_force(given.id)
+        for names in (given, again):
+            assert known.delegation_in_force(names.id) == again, "the same names, and other keys"
 
 
 def test_a_delegation_that_ended_lets_nothing_stand() -> None:
@@ -616,6 +616,13 @@ def test_a_fork_by_a_delegate_ends_its_delegation_and_freezes_nobody() -> None:
         ledger.admit(ben.head(ben.release("3", **under), place=None, **under).envelope)
     assert len(ledger.forks) == 1
     assert not restarted(ledger).delegation_in_force(given.id)
+    # Delegated anew, the names are the delegate's again, and what was signed before the fork is not.
+    again = anna.delegate("ben")
+    ledger.admit(anna.said[-1])
+    assert ledger.delegation_in_force(again.id) == again
+    for known in (ledger, restarted(ledger)):
+        assert not known.delegation_in_force(given.id)
+        assert known.head("tiny") is None
 
 
 # Witnesses.

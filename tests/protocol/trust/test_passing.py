@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from support.publishers import Publisher
+from support.publishers import Publisher, key
 
-from samara.protocol.errors import ForkError
+from samara.protocol.errors import ForkError, StatementError
 from samara.protocol.limits import MAX_ENVELOPE, MAX_LOG_PAGES, MAX_POSITION, MAX_RECORDS
 from samara.protocol.ports import LogPage
-from samara.protocol.records import Place, PublisherChain
+from samara.protocol.records import Place, PublisherChain, VerifiedHead
 from samara.protocol.trust import ForkProof, Ledger
 from samara.protocol.trust.catchup import CatchUp
 from samara.protocol.trust.forks import place_of
-from samara.protocol.trust.passing import page_of, whole_log
+from samara.protocol.trust.passing import page_of, put_together, whole_log
 
 
 def size(page: LogPage) -> int:
@@ -28,7 +30,7 @@ def take(ledger: Ledger, page: LogPage) -> None:
     for pair in page.forks:
         ledger.admit_fork(ForkProof(*pair))
     for record in (*page.revocations, *page.entries):
-        with contextlib.suppress(ForkError):
+        with contextlib.suppress(ForkError, StatementError):  # a delegate's head before its delegation
             ledger.admit(record)
 
 
@@ -222,3 +224,65 @@ def test_after_a_rotation_that_left_a_branch_the_new_one_is_found_with_its_begin
     assert theirs.newest is not None
     assert behind.newest.id == theirs.newest.id
     assert [entry.id for entry in behind.log()] == [entry.id for entry in theirs.log()]
+
+
+def lent(anna: Publisher, *names: str, by: str = "ben") -> list[VerifiedHead]:
+    """Heads of a delegate, each of a name of its own."""
+    given = anna.delegate(by, names=[f"{by}*"])
+    under: dict[str, Any] = {"delegation": given.id, "delegations": {given.id: given}}
+    delegate = Publisher(anna.chain, [key(by)])
+    return [delegate.head(delegate.release("1", name, **under), place=None, **under) for name in names]
+
+
+def heard(anna: Publisher, heads: Sequence[VerifiedHead]) -> Ledger:
+    ledger = anna.ledger()
+    for head in heads:
+        ledger.admit(head.envelope)
+    return ledger
+
+
+def test_the_newest_heads_of_delegates_come_with_the_newest_record() -> None:
+    anna = busy(3)
+    (head,) = lent(anna, "ben-1")
+    ledger = heard(anna, [head])
+    assert page_of(ledger, 1, 1) == LogPage(revocations=(head.envelope,), entries=tuple(anna.said), newest=4)
+    mine = Ledger(anna.chain)
+    assert catch_up(mine, ledger) == 1
+    # One who takes them in the order in which they travel lacks the delegation at first, and is told again.
+    assert catch_up(mine, ledger) == 1
+    assert mine.head("ben-1") == head
+    assert whole_log(ledger).entries == (*anna.said, head.envelope)
+    again = put_together(anna.chain.publisher, whole_log(ledger), [])
+    assert again == whole_log(ledger)
+
+
+def test_a_page_that_ends_early_has_no_heads_of_delegates(monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = busy(3)
+    heads = lent(anna, "ben-1")
+    monkeypatch.setattr("samara.protocol.trust.passing.MAX_LOG_ENTRIES", 3)
+    ledger = heard(anna, heads)
+    assert page_of(ledger, 1, 1) == LogPage(entries=tuple(anna.said[:3]), newest=4)
+    assert page_of(ledger, 1, 4).revocations == (heads[0].envelope,)
+
+
+def test_many_names_of_one_delegate_leave_room_for_another_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = busy(1)
+    many, few = lent(anna, *(f"ben-{n}" for n in range(9)), by="ben"), lent(anna, "cleo-1", by="cleo")
+    gone = anna.release("9")
+    anna.revoke(gone)
+    anna.publish("10")
+    monkeypatch.setattr("samara.protocol.trust.passing.MAX_LOG_REVOCATIONS", 4)
+    page = page_of(heard(anna, [*many, *few]), 1, len(anna.said))
+    assert len(page.revocations) == 4
+    assert few[0].envelope in page.revocations
+    assert size(page) <= MAX_RECORDS
+
+
+def test_heads_whose_delegation_has_ended_are_not_passed_on() -> None:
+    anna = busy(1)
+    heads = lent(anna, "ben-1")
+    ledger = heard(anna, heads)
+    anna.delegate("ben", names=["ben*"], revoked=True)
+    ledger.admit(anna.said[-1])
+    assert page_of(ledger, 1, 1).revocations == ()
+    assert whole_log(ledger).entries == tuple(anna.said)

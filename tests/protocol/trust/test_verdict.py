@@ -177,6 +177,12 @@ def test_a_delegation_that_expired_makes_stale() -> None:
     found = judge(facts(anna, release))
     assert found.verdict is Verdict.STALE
     assert "delegation" in found.reasons[0]
+    anna.delegate("ben")
+    assert judge(facts(anna, release)).verdict is Verdict.GOOD, "renewed, for the same delegate"
+    anna.delegate("cleo")
+    changed = judge(facts(anna, release))
+    assert changed.verdict is Verdict.UNTRUSTED
+    assert "went to other keys" in changed.reasons[0]
 
 
 def test_what_is_held_of_a_frozen_publisher_stays_usable_and_what_is_new_does_not() -> None:
