@@ -10,6 +10,7 @@ from samara.cli import stick
 from samara.node.operations import (
     catalogues,
     collecting,
+    delegating,
     delta,
     fetch,
     follows,
@@ -42,7 +43,7 @@ __all__ = ["all_operations"]
 def all_operations() -> list[AnyOperation]:
     """Return every operation that a node of this program answers."""
     asked: list[Query[Any, Any]] = [queries.LIST, searching.SEARCH, queries.SHOW, queries.QUEUE, queries.KEY_SHOW]
-    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM, history.LOG, trusting.TRUST_SHOW]
+    asked += [tensors.TENSORS, oms.OMS_KEY, sbom.SBOM, history.LOG, trusting.TRUST_SHOW, delegating.DELEGATIONS]
     asked += [catalogues.COLLECTION_SHOW, catalogues.COLLECTION_LS, catalogues.FOLLOWS, introducing.PROPOSALS]
     return [
         publish.PUBLISH,
@@ -67,6 +68,7 @@ def all_operations() -> list[AnyOperation]:
         roots.CHANGE_KEYS,
         roots.SIGN_ROOT,
         roots.RENEW,
+        delegating.DELEGATE,
         oms.ATTEST_OMS,
         collecting.COLLECTION_ADD,
         collecting.COLLECTION_REMOVE,

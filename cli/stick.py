@@ -200,7 +200,11 @@ def import_all(
         VerificationError: The stick as a whole is not what it must be.
         StoppedError: `cancelled` said so.
     """
-    listing = list_releases(Path(request.folder), cancelled=cancelled)
+    # Records first: what was taken back since is known before it comes in, and so is to whom names are delegated. What
+    # they say of publishers of whom nothing is held is kept as far as strangers' is; so they are taken once more when
+    # the releases are here.
+    before = take_logs(store, Path(request.folder), cancelled)
+    listing = list_releases(Path(request.folder), library=store, cancelled=cancelled)
     if not listing.entries and not listing.skipped:
         raise NotFoundError(f"there is no release on the stick at {request.folder}", hint="samara export puts some.")
 
@@ -221,9 +225,6 @@ def import_all(
             raise StoreError(f"{entry.name} went away while it came in", hint="Run the same command again.")
         return _row(store, held, here, moved)
 
-    # Records first: what was taken back since is known before it comes in. What they say of publishers of whom nothing
-    # is held is kept as far as strangers' is; so they are taken once more when the releases are here.
-    before = take_logs(store, Path(request.folder), cancelled)
     skipped = [(skip.label, skip.error) for skip in listing.skipped]
     done = _all(((entry.name, entry) for entry in listing.entries), carry, skipped)
     after = take_logs(store, Path(request.folder), cancelled)
@@ -316,6 +317,7 @@ class _Taking:
         self._to = to
         self._insisted = insisted
         self.records = store.records
+        self.verify_records = store.verify_records
         self.nodes = store.nodes
         self.read = store.read
         self.close_intake = store.close_intake

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
 from samara.protocol.table import FileTable
+
+if TYPE_CHECKING:
+    from samara.protocol.records.release import VerifiedRelease
 
 __all__ = [
     "RAW_ALONE",
@@ -53,8 +56,8 @@ class LogPage:
     Attributes:
         roots: Roots beyond those that are known already, in order.
         forks: Proofs of forks: two envelopes each.
-        revocations: Revocations that are not among the entries: they travel before all else.
-        entries: Records of the log by ascending position.
+        revocations: What is not among the entries: revocations, which travel before all else, and heads outside it.
+        entries: Records of the log by ascending position; where all is told at once, then the heads outside it.
         newest: Position of the newest record that whoever passes them on has; 0 when there is none.
     """
 
@@ -319,6 +322,14 @@ class Library(Protocol):
 
     def records(self, release: ReleaseId) -> Records | None:
         """Return the records of a held release."""
+        ...
+
+    def verify_records(self, records: Records, *, expected: ReleaseId | None = None) -> VerifiedRelease:
+        """Verify a release by all that is known of its publisher.
+
+        Raises:
+            RecordError: It is wrong.
+        """
         ...
 
     def nodes(self, content: ContentId, stream: int) -> Sequence[bytes] | None:

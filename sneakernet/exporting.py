@@ -28,7 +28,7 @@ from samara.protocol.errors import (
 )
 from samara.protocol.ids import ReleaseId, digest, format_record
 from samara.protocol.ports import Library
-from samara.protocol.records import VerifiedRelease, verify_release
+from samara.protocol.records import VerifiedRelease
 from samara.protocol.table import FileEntry, FileTable, verify_table
 from samara.sneakernet.layout import (
     MARK,
@@ -138,7 +138,7 @@ class _Source:
         records = library.records(release)
         if records is None:
             raise NotFoundError(f"release {format_record(release)} is not known here", hint="See samara ls.")
-        verified = verify_release(records, expected=release)
+        verified = library.verify_records(records, expected=release)
         content = verified.release.content
         nodes = library.nodes(content, 0)
         if nodes is None:

@@ -126,8 +126,14 @@ class Imported:
     reused: int
 
 
-def list_releases(folder: Path, *, cancelled: Cancelled | None = None) -> Listing:
+def list_releases(folder: Path, *, library: Library | None = None, cancelled: Cancelled | None = None) -> Listing:
     """Look at what is on a stick, and verify the records. Blocks.
+
+    Args:
+        folder: The stick.
+        library: The store, which knows what publishers have delegated; without one, all that delegates signed is
+            skipped.
+        cancelled: Says whether to stop.
 
     Raises:
         NotFoundError: It is no stick.
@@ -146,7 +152,7 @@ def list_releases(folder: Path, *, cancelled: Cancelled | None = None) -> Listin
         if cancelled is not None and cancelled():
             raise StoppedError("looking at the stick was stopped")
         try:
-            _commit, _records, verified = _read_records(stick, label)
+            _commit, _records, verified = _read_records(stick, label, library)
         except (VerificationError, StoreError, NotFoundError) as error:
             skipped.append(Skipped(ascii(label)[1:-1][:120], error))
         else:
@@ -180,7 +186,7 @@ def import_release(
     Source: specs/stick.md §5.
     """
     stick = Stick(folder, forgiving=True)
-    commit, records, verified = _read_records(stick, entry.label)
+    commit, records, verified = _read_records(stick, entry.label, library)
     if verified.id != entry.release:
         raise StickError(f"the stick holds another release at {entry.label} than a moment ago")
     names = ReleaseNames(entry.label)
@@ -196,7 +202,7 @@ def import_release(
             library.close_intake(intake)
 
 
-def _read_records(stick: Stick, label: str) -> tuple[Commit, Records, VerifiedRelease]:
+def _read_records(stick: Stick, label: str, library: Library | None) -> tuple[Commit, Records, VerifiedRelease]:
     """Read and verify what a label says it holds.
 
     Raises:
@@ -224,7 +230,8 @@ def _read_records(stick: Stick, label: str) -> tuple[Commit, Records, VerifiedRe
         found.append(envelope)
     roots, rest = tuple(found[: commit.roots]), found[commit.roots :]
     records = Records(roots, rest[0], rest[1] if commit.head else None)
-    return commit, records, verify_release(records, expected=commit.release)
+    verify = verify_release if library is None else library.verify_records
+    return commit, records, verify(records, expected=commit.release)
 
 
 def _read_table(stick: Stick, names: ReleaseNames, verified: VerifiedRelease, chunks: ChunkList) -> FileTable:

@@ -1,5 +1,5 @@
-"""key: this home's key, and names for publishers; what shows the key and what replaces it is in `key_secrets` and
-`key_roots`.
+"""key: this home's key, and names for publishers; what shows the key, what replaces it and what delegates names is in
+`key_secrets`, `key_roots` and `key_delegates`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from samara.cli.commands.key_delegates import delegate_names, show_delegations
 from samara.cli.commands.key_roots import (
     add_key,
     remove_key,
@@ -151,5 +152,7 @@ for command in (
     sign_root,
     show_roots,
     renew_heads,
+    delegate_names,
+    show_delegations,
 ):
     key_command.add_command(command)

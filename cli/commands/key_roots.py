@@ -141,12 +141,13 @@ def show_roots(to: str, as_json: bool) -> None:
 def renew_heads(as_json: bool) -> None:
     """Sign again what was signed before the current root, so that its readers believe it.
 
-    That is the newest heads, and unlisted and private releases of this home, which no head names.
+    That is the newest heads, what is delegated, and unlisted and private releases of this home, which no head names.
     """
     with show_events(quiet=as_json) as report:
         made = with_passphrase(lambda passphrase: call(RENEW, RenewRequest(passphrase), report))
-    names = ", ".join((*made.names, *made.releases))
-    emit_json(made) if as_json else say(f"Signed anew: {names or 'nothing; all are'}")
+    lent = (f"the delegation of {' '.join(names)}" for names in made.delegated)
+    signed = ", ".join((*made.names, *made.releases, *lent))
+    emit_json(made) if as_json else say(f"Signed anew: {signed or 'nothing; all are'}")
 
 
 def _change(request: ChangeRequest, to: str, as_json: bool) -> None:
@@ -180,6 +181,10 @@ def _settle(made: RootMade, to: str, as_json: bool, *, written: bool = False) ->
     if made.releases:
         what = f"{made.releases} release{'s' * (made.releases != 1)}"
         say(f"Signed by the new keys, too: {what} that no head names. Who has the link gets that by fetching again.")
+    for names in made.delegated:
+        say(f"Signed anew, too: the delegation of {' '.join(names)}")
+    if made.delegated:
+        say("Was the old key stolen? Then see whom these are for (samara key delegations), and end what is not yours.")
     if not made.kept:
         say("This home publishes as another one. To let it be this publisher: samara key sign FILE --become ID")
     if len(made.keys) > 1:

@@ -27,11 +27,13 @@ from samara.node.store.home import Home
 from samara.protocol.errors import UsageError
 
 if TYPE_CHECKING:
+    from samara.node.operations.delegating import DelegateRow
     from samara.node.operations.judging import SeenRow
     from samara.node.operations.library import Verified
     from samara.node.operations.oms import OmsFound
 
 __all__ = [
+    "delegated",
     "gc_command",
     "ls_command",
     "pin_command",
@@ -212,6 +214,7 @@ def _print_shown(shown: Shown) -> None:
             else shown.publisher_id,
         ),
         ("issued", shown.issued),
+        *(("signed by", delegated(one)) for one in (shown.delegate,) if one),
         ("verdict", "; ".join([shown.verdict, *shown.reasons])),
         *(("use instead", one) for one in (shown.replacement,) if one),
         ("licence", shown.license + ("" if shown.redistribute else " (not passed on)")),
@@ -271,9 +274,12 @@ def _print_release(one: Verified) -> None:
         say(f"  wrong or missing: {path}")
     for signer in one.signers:
         who = signer.name if signer.trusted else "somebody you have no name for"
+        who = f"a delegate of {who}" if judged is not None and judged.delegate is not None else who
         when = f" on {judged.issued[:10]}" if judged is not None else ""
         say(f"  signed by {who}{when}, {signer.key}" + ("" if one.standing == "current" else f" ({one.standing} key)"))
     if judged is not None:
+        if judged.delegate is not None:
+            say(f"  {delegated(judged.delegate)}")
         for seen in judged.seen:
             say(f"  {_seen(seen)}")
         say(f"  rule {judged.rule}, on the ground: {judged.ground}")
@@ -283,6 +289,18 @@ def _print_release(one: Verified) -> None:
 
 def _seen(one: SeenRow) -> str:
     return f"seen by {one.witness} at position {one.position} of its publisher's log"
+
+
+def delegated(one: DelegateRow) -> str:
+    """Return in words how it stands with delegates who have signed something."""
+    names = " ".join(one.names) or "names that are not known here"
+    until = f" until {one.expires}" if one.expires else ""
+    states = {
+        "in force": f"a delegate for {names}{until}",
+        "expired": f"a delegate for {names}, whose delegation expired on {one.expires}",
+        "changed": f"a delegate for {names}, which are delegated to other keys now",
+    }
+    return states.get(one.state, f"a delegate for {names}, whose delegation has ended")
 
 
 def _attested(one: AttestationRow) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from samara.cli.commands.library import delegated
 from samara.cli.doors import ask
 from samara.cli.output import emit_json, json_option, say
 from samara.node.operations.history import LOG, HeadRow, Logged, LogRequest
@@ -30,6 +31,8 @@ def _print(logged: Logged) -> None:
     for row in logged.heads:
         say(f"  {row.issued}  {row.version or '?':10} {row.release}{_remarks(row)}")
         say(f"    number {row.sequence}, {_place(row)}, signed by {', '.join(row.keys)}")
+        if row.delegate is not None:
+            say(f"    {delegated(row.delegate)}")
     for one in logged.seen:
         say(f"  Seen by {one.witness} at position {one.position} of the log, whose newest is {logged.newest}.")
     for first, last in logged.missing:

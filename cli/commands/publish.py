@@ -36,6 +36,9 @@ def publish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--allow", metavar="PEER", multiple=True, help="A peer id that may have a private release."),
         click.option("--base", metavar="REF", multiple=True, help="What it was made from."),
         click.option("--tell-its-id", is_flag=True, help="Also of a base that is less public than this."),
+        click.option(
+            "--as", "publisher", metavar="PUBLISHER", default="", help="Release for PUBLISHER, who delegated the name."
+        ),
         insist_option,
     ]
     for option in reversed(options):
@@ -58,6 +61,7 @@ def request_of(path: str, options: dict[str, Any]) -> PublishRequest:
         bases=tuple(options["base"]),
         insist=tuple(options["insist"]),
         tell_its_id=options["tell_its_id"],
+        publisher=options["publisher"],
     )
 
 
@@ -78,9 +82,13 @@ def publish_command(path: str, as_json: bool, **options: Any) -> None:  # noqa: 
 
     Nothing is copied. The same bytes published again are the same release.
 
+    With --as it is a release of PUBLISHER (a petname or an id), who delegated its name to this home's key: see samara
+    key delegations PUBLISHER.
+
     \b
     samara publish ./my-model --license Apache-2.0
     samara publish model.gguf --name tiny-chat@2
+    samara publish ./tonight --name night-42 --as alice
     """  # noqa: D301 - click wants the character, not the two
     with show_events(quiet=as_json) as report:
         row = call(PUBLISH, request_of(path, options), report)

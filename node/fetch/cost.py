@@ -76,7 +76,7 @@ class CostJob:
         self._node = node
         self._goal = goal
         self._store = node.store
-        self._meeting = Meeting(node, goal, self, report, patience=patience)
+        self._meeting = Meeting(node, goal, self, report, patience=patience, hears=False)
         self._table: SharedTable | None = None
         self._elsewhere: Elsewhere | None = None
 

@@ -4,6 +4,8 @@
     the DHT's ────────────┼──► newer_head ──► the head that counts
     each peer's answer ───┘
 
+A delegate's head counts while its publisher's log, as it is known here, lets the delegate sign (records.md §14).
+
 Nobody can prove that there is nothing newer. So the question ends when whoever could be asked has answered, and nothing
 new came for a moment; only who offers what counts, and nothing older, has answered. Nothing is written but,
 where it shall be heard, what the publisher's log has more than is known here.
@@ -28,7 +30,6 @@ from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.transport import PeerAddress
 from samara.node.operations.base import Report
 from samara.node.store.catalog import HeldRelease
-from samara.node.store.store import Store
 from samara.protocol.errors import CriticalError, ForkError, NetworkError, NotFoundError, RecordError
 from samara.protocol.records import PublisherChain, Standing, VerifiedHead, newer_head, verify_head
 from samara.protocol.records.announced import decode_announced
@@ -94,14 +95,18 @@ class Following:
         self._held = held
         self._by_name = replace(goal, release=None, name=held.name)
         # What is condemned is not looked for any more, but what takes its place is.
-        self._meeting = Meeting(node, self._by_name if held.condemned else goal, self, report, patience=patience)
+        self._meeting = Meeting(
+            node, self._by_name if held.condemned else goal, self, report, patience=patience, hears=hears
+        )
         self._chain = PublisherChain.verify(node.store.catalog.roots(held.publisher), expected=held.publisher)
-        self._best = _known_head(node.store, held, self._chain)
+        self._known = node.store.ledgers.head(held.publisher, held.name)
+        self._offered: dict[bytes | None, VerifiedHead] = {}  # by delegation: the newest by each who may sign
+        self._best: VerifiedHead | None = None
         self._hears = hears
-        self._confirmed = False
         self._answered: set[str] = set()
         self._dht_asked = False
         self._too_new: CriticalError | None = None
+        self._unproven: NotFoundError | None = None
         self._news = trio.current_time()
 
     async def newest(self) -> Newest:
@@ -116,10 +121,15 @@ class Following:
         self._meeting.learning.look_at_home()
         with contextlib.suppress(NotFoundError):  # what is said below is said of the name
             await self._run()
+        self._judge()  # of what was heard meanwhile, the end of a delegation may be part
         if not self._confirmed or self._best is None:
-            raise self._too_new or NotFoundError(
-                f"nobody who could be asked knows the newest release of {self._held.name}",
-                hint="Is a node of its publisher running? Name it with --peer, or see samara doctor.",
+            raise (
+                self._too_new
+                or self._unproven
+                or NotFoundError(
+                    f"nobody who could be asked knows the newest release of {self._held.name}",
+                    hint="Is a node of its publisher running? Name it with --peer, or see samara doctor.",
+                )
             )
         return Newest(self._best, self._chain)
 
@@ -134,16 +144,18 @@ class Following:
 
     async def share_in(self, client: ExchangeClient) -> None:
         """Ask one peer, once."""
-        learning = Learning(self._by_name, self._node.store)
+        learning = Learning(self._by_name, self._node.store, self._node.logs.hear if self._hears else None)
         try:
             await learning.ask(client)
         except NotFoundError as error:
             self._too_new = self._too_new or learning.too_new
+            self._unproven = self._unproven or learning.unproven
             _log.info("%s: %s", client.peer, error.message)
         if (verified := learning.verified) is not None and verified.head is not None:
             self._take(verified.publisher, verified.head)
         if self._hears:
             await self._node.logs.hear(client, [self._held.publisher])
+            self._judge()
         self._answered.add(client.peer)
         await trio.sleep_forever()  # what it knows, it has said
 
@@ -180,30 +192,67 @@ class Following:
             if self._confirmed and trio.current_time() - self._news >= wait:
                 self._meeting.end()
 
+    @property
+    def _confirmed(self) -> bool:
+        """Whether somebody offers the head that counts."""
+        return self._best is not None and any(head.id == self._best.id for head in self._offered.values())
+
     def _take(self, chain: PublisherChain, head: VerifiedHead) -> None:
-        """Hold a verified head against the one that counts so far.
+        """Hold a verified head against those that were offered so far.
 
         Raises:
-            ForkError: A fork, of which the proof is kept.
+            ForkError: A fork by the publisher's own keys, of which the proof is kept.
         """
         self._chain = self._chain.join(chain)
-        head = verify_head(head.envelope, self._chain)  # under a longer chain its signers may be retired
-        if head.signers.standing is not Standing.CURRENT:
+        key = head.head.delegation
+        before = self._offered.get(key)
+        if before is None or not self._believes(before):
+            self._offered[key] = head
+        elif self._believes(head):
+            self._offered[key] = self._newer(before, head)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Find out which head counts, of those that were offered and the one known here, by all that is known by now.
+
+        Raises:
+            ForkError: As `_take`.
+        """
+        was = self._best.id if self._best is not None else None, self._confirmed
+        heads = [*([self._known] if self._known is not None else []), *self._offered.values()]
+        best: VerifiedHead | None = None
+        for head in filter(self._believes, heads):
+            best = head if best is None else self._newer(best, head)
+        if best is not None and not self._believes(best):
+            self._judge()  # a delegate has forked, which ended its delegation
             return
-        known = verify_head(self._best.envelope, self._chain) if self._best is not None else None
+        self._best = best
+        if (best.id if best is not None else None, self._confirmed) != was:
+            self._news = trio.current_time()
+
+    def _believes(self, head: VerifiedHead) -> bool:
+        """Whether those who signed a head may move its name, by the roots and the log that are known by now."""
+        if head.head.delegation is None:
+            return verify_head(head.envelope, self._chain).signers.standing is Standing.CURRENT
+        with self._node.store.ledgers.asking(self._held.publisher) as ledger:
+            return ledger is not None and head.head.delegation in ledger.delegations and ledger.believes(head)
+
+    def _newer(self, known: VerifiedHead, offered: VerifiedHead) -> VerifiedHead:
+        """Return whichever of two heads that are believed counts. A delegate's fork ends its delegation, and no more.
+
+        Raises:
+            ForkError: A fork by the publisher's own keys, of which the proof is kept.
+        """
         try:
-            best = head if known is None else newer_head(known, head)
+            return newer_head(_current(known), _current(offered))
         except ForkError as error:
             if error.pair is not None:
                 self._node.store.ledgers.take_fork(self._chain.publisher, ForkProof(*error.pair))
-            raise
-        if best.id == head.id and not (self._confirmed and known is not None and known.id == head.id):
-            self._confirmed = True
-            self._news = trio.current_time()
-        self._best = best
+            if known.head.delegation is None:
+                raise
+            return known
 
 
-def _known_head(store: Store, held: HeldRelease, chain: PublisherChain) -> VerifiedHead | None:
-    with store.ledgers.asking(held.publisher) as ledger:
-        known = ledger.head(held.name) if ledger is not None else None
-        return verify_head(known.envelope, chain, ledger.delegations) if ledger is not None and known else None
+def _current(head: VerifiedHead) -> VerifiedHead:
+    """A head that is believed, as `newer_head` sees it: it knows of no log, and no longer chain."""
+    return replace(head, signers=replace(head.signers, standing=Standing.CURRENT))

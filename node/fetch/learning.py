@@ -6,11 +6,16 @@ newest head that was seen here (specs/records.md §6). Who sent something wrong 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
 import trio
 
 from samara.node.fetch.goal import Goal
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.store.store import Store
+from samara.protocol.dsse import Envelope
 from samara.protocol.errors import (
     CriticalError,
     ForkError,
@@ -19,13 +24,17 @@ from samara.protocol.errors import (
     RemoteProtocolError,
     VerificationError,
 )
-from samara.protocol.ids import format_record
+from samara.protocol.ids import PublisherId, ReleaseId, digest, format_record
 from samara.protocol.ports import Records
-from samara.protocol.records import Standing, VerifiedHead, VerifiedRelease, Visibility
+from samara.protocol.records import PublisherChain, Standing, VerifiedHead, VerifiedRelease, Visibility
+from samara.protocol.records.delegation import named_delegation
 from samara.protocol.routing import routing_key
 from samara.protocol.trust import contradict
 
-__all__ = ["Learning", "WrongRecordsError"]
+__all__ = ["Hear", "Learning", "WrongRecordsError"]
+
+Hear: TypeAlias = Callable[[ExchangeClient, Sequence[PublisherId]], Awaitable[object]]
+"""Asks a peer for the logs of publishers, and keeps what it tells."""
 
 
 class WrongRecordsError(RemoteProtocolError):
@@ -38,20 +47,24 @@ class Learning:
     Args:
         goal: What is to be fetched.
         store: What is known here already.
+        hear: Asks a peer for the log of a publisher and keeps it; None: no log is kept.
 
     Attributes:
         verified: The release, once it is known.
         records: Its records, as they came.
         too_new: What a later version of Samara must have made; nobody is to blame for it.
+        unproven: Why what somebody has is not taken for its publisher's; nobody is to blame for that either.
     """
 
-    def __init__(self, goal: Goal, store: Store) -> None:
+    def __init__(self, goal: Goal, store: Store, hear: Hear | None = None) -> None:
         self.verified: VerifiedRelease | None = None
         self.records: Records | None = None
         self.too_new: CriticalError | None = None
+        self.unproven: NotFoundError | None = None
         self._goal = goal
         self._store = store
         self._outdated = False
+        self._hear = hear
 
     @property
     def public(self) -> bool | None:
@@ -94,7 +107,7 @@ class Learning:
 
         Raises:
             WrongRecordsError: What the peer sent is not what was asked for, or not what was signed.
-            NotFoundError: It has none, or only another or older one.
+            NotFoundError: It has none, or only another or older one, or one by a delegate and no log that proves it.
             VerificationError: The release is not of the publisher that the link names, or is condemned here.
             ForkError: The publisher's keys signed another head for the place of one that is known here.
             UntrustedError: It was taken back, or a rule that is enforced does not believe it.
@@ -108,6 +121,7 @@ class Learning:
             records = await client.latest(goal.publisher, goal.name)
         else:
             raise NotFoundError("a fetch that names nothing")
+        records = await self._see_to_delegations(client, records)
         verified = await trio.to_thread.run_sync(self._verify, records, client.peer)
         if goal.release is None:
             await trio.to_thread.run_sync(self._check_name, verified, records, client.peer)
@@ -125,6 +139,47 @@ class Learning:
         """Whether a head is older than one that was seen here: then whoever offers it is behind, or lies."""
         known = self._store.ledgers.head(head.head.publisher, head.head.name)
         return known is not None and _newness(head) < _newness(known)
+
+    async def _see_to_delegations(self, client: ExchangeClient, records: Records) -> Records:
+        """See that the delegations under which records are signed are known: the publisher's log has them.
+
+        Returns:
+            The records; of a release that was asked for by its id without the head, where that alone is not proven.
+
+        Raises:
+            NotFoundError: They are not, and the peer has no log that does.
+        """
+        publisher = await trio.to_thread.run_sync(self._whose_log_lacks, records)
+        if publisher is None:
+            return records
+        if self._hear is not None:
+            await self._hear(client, [publisher])
+            publisher = await trio.to_thread.run_sync(self._whose_log_lacks, records)
+        if publisher is not None:
+            alone = replace(records, head=None)
+            if self._goal.release is not None and not await trio.to_thread.run_sync(self._whose_log_lacks, alone):
+                return alone
+            self.unproven = NotFoundError(
+                f"a delegate has signed it, and the log of publisher {format_record(publisher)} that would say so is"
+                " not here" + (", nor with those who have it" if self._hear is not None else ""),
+                hint="Get the log first: samara records sync PUBLISHER --peer MULTIADDR, or samara records import.",
+            )
+            raise self.unproven
+        return records
+
+    def _whose_log_lacks(self, records: Records) -> PublisherId | None:
+        """Return whose log is needed before records can be verified; None where none is, or they are wrong anyway."""
+        goal = self._goal
+        try:
+            publisher = PublisherChain.verify(records.roots).publisher
+            named = {named_delegation(one) for one in (records.release, records.head) if one is not None} - {None}
+            asked = goal.release in {None, ReleaseId(digest(Envelope.decode(records.release).payload))}
+        except RecordError:
+            return None
+        if not named or not asked or goal.publisher not in {None, publisher}:
+            return None
+        with self._store.ledgers.asking(publisher) as ledger:
+            return publisher if ledger is None or not named <= ledger.delegations.keys() else None
 
     def _verify(self, records: Records, peer: str) -> VerifiedRelease:
         goal = self._goal
@@ -145,6 +200,8 @@ class Learning:
         goal, said = self._goal, verified.release
         if said.name != goal.name:
             raise WrongRecordsError(f"{peer} sent a release of the name {said.name}, not {goal.name}")
+        if verified.head is not None and self._is_lapsed(verified.head):
+            raise NotFoundError(f"{peer} has only a release of {goal.name} that a delegate signed who may no more")
         if goal.version is not None:
             if said.version != goal.version:
                 raise NotFoundError(f"{peer} has version {said.version}, not {goal.version}")
@@ -155,8 +212,17 @@ class Learning:
             raise NotFoundError(f"{peer} has only an older release of {goal.name}")
         if verified.head is not None and known is not None and contradict(known, verified.head) is not None:
             taken = self._store.ledgers.take(records.roots, [verified.head.envelope])  # it keeps the proof
+            if verified.head.head.delegation is not None:  # which ends the delegation, and says nothing of others
+                raise NotFoundError(f"{peer} has a head that contradicts one by the same delegate")
             if taken.errors:
                 raise taken.errors[0]
+
+    def _is_lapsed(self, head: VerifiedHead) -> bool:
+        """Whether a delegate has signed a head under a delegation that does not let it any more, by what is known."""
+        if head.head.delegation is None:
+            return False
+        with self._store.ledgers.asking(head.head.publisher) as ledger:
+            return ledger is None or not ledger.believes(head)
 
     def _take(self, verified: VerifiedRelease, records: Records) -> None:
         if self._goal.publisher not in {None, verified.release.publisher}:

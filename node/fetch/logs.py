@@ -39,8 +39,9 @@ from samara.protocol.errors import (
 from samara.protocol.exchange.messages import Refusal
 from samara.protocol.ids import PublisherId
 from samara.protocol.ports import LogPage
+from samara.protocol.records.delegation import named_delegation
 from samara.protocol.routing import log_key
-from samara.protocol.trust import ForkProof
+from samara.protocol.trust import ForkProof, Ledger
 from samara.protocol.trust.announced import decode_announced_log
 from samara.protocol.trust.catchup import CatchUp
 from samara.protocol.trust.forks import place_of
@@ -227,13 +228,28 @@ class LogKeeper:
                 taken = self._ledgers.take(roots, (*page.revocations, *page.entries), publisher=publisher)
                 heard.records, heard.roots, heard.forks = len(taken.new), taken.roots, len(taken.forks)
                 heard.refused.update(taken.refused)
-                heard.forks += sum(take_fork(self._ledgers, publisher, ForkProof(*pair)) for pair in page.forks)
+                proofs = [ForkProof(*pair) for pair in page.forks]
+                heard.forks += sum(
+                    take_fork(self._ledgers, publisher, proof)
+                    for proof in proofs
+                    if not _is_early(self._ledgers.ledger(publisher), proof)
+                )
         except RecordError as error:
             raise WrongRecordsError(f"{peer} sent wrong records: {error.message}") from error
         wrong = next((name for name in heard.refused if name in _NOBODY_KEEPS), None)
         if wrong is not None:
             raise WrongRecordsError(f"{peer} passes on records that nobody has signed ({wrong})")
         return heard
+
+
+def _is_early(ledger: Ledger | None, proof: ForkProof) -> bool:
+    """Whether nobody can say yet if a proof holds, since the delegation of both heads is still to come: it comes again.
+
+    Raises:
+        RecordError: It proves nothing.
+    """
+    delegation = named_delegation(proof.first)
+    return delegation is not None and (ledger is None or delegation not in ledger.delegations)
 
 
 def take_fork(ledgers: Ledgers, publisher: PublisherId, proof: ForkProof) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,7 +36,7 @@ from samara.protocol.errors import (
     RemoteProtocolError,
     SamaraError,
 )
-from samara.protocol.ids import format_record
+from samara.protocol.ids import PublisherId, format_record
 from samara.protocol.records.announced import decode_announced_head
 from samara.protocol.routing import head_key, routing_key
 
@@ -94,6 +94,7 @@ class Meeting:
         report: Is told whom the fetch leaves out.
         patience: Seconds with nobody who has it until the fetch is given up; None never gives up.
         waits: How long it waits for anything else.
+        hears: Whether a log is kept that the release cannot be verified without.
 
     Attributes:
         learning: What is known of the release.
@@ -102,10 +103,18 @@ class Meeting:
     """
 
     def __init__(
-        self, node: Node, goal: Goal, work: Work, report: Report, *, patience: float | None, waits: Waits | None = None
+        self,
+        node: Node,
+        goal: Goal,
+        work: Work,
+        report: Report,
+        *,
+        patience: float | None,
+        waits: Waits | None = None,
+        hears: bool = True,
     ) -> None:
         self.buffers = BufferPool()
-        self.learning = Learning(goal, node.store)
+        self.learning = Learning(goal, node.store, self._hear if hears else None)
         self.failure: SamaraError | None = None
         self._node = node
         self._catalog = node.store.catalog
@@ -321,6 +330,9 @@ class Meeting:
             network.host.set_banned(self._catalog.banned())
         await network.host.disconnect(peer)
 
+    async def _hear(self, client: ExchangeClient, publishers: Sequence[PublisherId]) -> None:
+        await self._node.logs.hear(client, publishers)
+
     # Looking for them.
 
     def _follow_visibility(self) -> None:
@@ -370,6 +382,8 @@ class Meeting:
             return NetworkError(
                 "everybody who has it is gone", hint="Run the same command later: it goes on where it stopped."
             )
+        if self.learning.unproven is not None:
+            return self.learning.unproven
         if (too_new := self.learning.too_new) is not None:
             return CriticalError(too_new.message, hint=too_new.hint or "Is this Samara up to date?")
         what = format_record(self._goal.release) if self._goal.release else self._goal.name

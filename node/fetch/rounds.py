@@ -59,15 +59,18 @@ class Round:
 
 
 def followed(store: Store) -> frozenset[PublisherId]:
-    """Return the publishers with whom this home has to do: a name, a release that is held, or collections."""
+    """Return the publishers with whom this home has to do: a name, a release that is held, collections, delegates."""
     held = {release.publisher for release in store.catalog.releases()}
-    return frozenset(held | store.catalog.petnames().keys() | store.catalogues.collectors())
+    return frozenset(
+        held | store.catalog.petnames().keys() | store.catalogues.collectors() | store.ledgers.delegating()
+    )
 
 
 def may_be_asked_for(store: Store) -> frozenset[PublisherId]:
     """Return those of them that may be named to anybody: no secret of this home hangs on them, or the user said so."""
     public, secret = _of_releases(store)
-    return public | (store.catalog.petnames().keys() - secret) | store.catalogues.collectors()
+    said = store.catalogues.collectors() | store.ledgers.delegating()
+    return public | (store.catalog.petnames().keys() - secret) | said
 
 
 def listed_to_ask_for(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import trio
@@ -31,11 +32,12 @@ from samara.node.network.transport import Network, PeerAddress, Reachability, Ro
 from samara.node.store.home import Home
 from samara.node.store.store import Store
 from samara.node.supervise import supervise
-from samara.protocol.errors import NetworkError, RemoteProtocolError, VerificationError
+from samara.protocol.errors import NetworkError, RemoteProtocolError, StatementError, VerificationError
 from samara.protocol.exchange.frames import Allocate
 from samara.protocol.exchange.messages import PROTOCOL
 from samara.protocol.ids import PublisherId
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, PROGRESS_WINDOW
+from samara.protocol.records import VerifiedHead
 from samara.protocol.records.announced import decode_announced_head, encode_announced_head, newest_announced
 from samara.protocol.routing import head_key, log_key, routing_key
 from samara.protocol.trust.announced import best_announced_log, decode_announced_log, encode_announced_log
@@ -176,8 +178,8 @@ class NetworkService:
 def shared_logs(store: Store) -> frozenset[PublisherId]:
     """Return the publishers whose logs are announced.
 
-    Those of whom a public release is passed on, or was; collectors; and those that were witnessed here, with our own,
-    since our signatures tell everybody of these.
+    Those of whom a public release is passed on, or was; collectors; this home's own that has delegates; and those that
+    were witnessed here, with our own, since our signatures tell everybody of these.
     """
     released = frozenset(  # also of what was taken back: that must get about
         held.publisher
@@ -187,7 +189,7 @@ def shared_logs(store: Store) -> frozenset[PublisherId]:
     collectors = store.catalogues.collectors() & store.ledgers.known().keys()
     witnessed = store.witnessed.publishers()
     ours = frozenset(filter(store.ledgers.is_own, store.ledgers.named())) if witnessed else frozenset[PublisherId]()
-    return released | collectors | witnessed | ours
+    return released | collectors | witnessed | ours | store.ledgers.delegating()
 
 
 def announced_log(store: Store, publisher: PublisherId) -> bytes | None:
@@ -215,13 +217,27 @@ def _shared(store: Store) -> tuple[set[bytes], dict[str, bytes]]:
             continue
         head = store.ledgers.head(held.publisher, held.name)
         if head is not None and head.head.release == held.id:  # it may name one that was removed
-            roots = store.catalog.roots(held.publisher)
-            values[head_key(held.publisher, held.name)] = encode_announced_head(roots, head.envelope)
+            values[head_key(held.publisher, held.name)] = _announced(store, head)
     return keys, values
 
 
-def _validate_head(key: str, value: bytes) -> None:
-    decode_announced_head(key, value)
+def _announced(store: Store, head: VerifiedHead) -> bytes:
+    """The value of a head in the DHT, with all that its signatures rest on."""
+    said = head.head
+    with store.ledgers.asking(said.publisher) as ledger:
+        given = None if ledger is None or said.delegation is None else ledger.delegations.get(said.delegation)
+    delegation = None if given is None else given.envelope
+    return encode_announced_head(store.catalog.roots(said.publisher), head.envelope, delegation)
+
+
+def _validate_head(store: Store, key: str, value: bytes) -> None:
+    """Check a head that is announced, also against what is known here of its delegation.
+
+    Raises:
+        VerificationError: It is wrong, or by a delegate who may not sign any more.
+    """
+    if store.ledgers.refutes(decode_announced_head(key, value)):
+        raise StatementError("the head is by a delegate who may not sign any more")
 
 
 def _validate_log(key: str, value: bytes) -> None:
@@ -253,7 +269,7 @@ async def run_network(
         quiet=lambda: allowance.metered,
     )
     rules = {
-        "head": ValueRule(_validate_head, newest_announced),
+        "head": ValueRule(partial(_validate_head, store), newest_announced),
         "log": ValueRule(_validate_log, best_announced_log),
     }
     async with open_network(config, rules=rules) as network, trio.open_nursery() as nursery:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from samara.node.operations.base import Query
+from samara.node.operations.delegating import DelegateRow, delegate_row
 from samara.node.operations.judging import SeenRow, seen_rows
 from samara.node.operations.refs import publisher_of, publisher_text
 from samara.node.store.store import Store
@@ -43,6 +44,7 @@ class HeadRow:
         counts: It is part of the log as it holds now.
         retag: It gave the name back to an earlier release, or an earlier version to other bytes.
         revoked: Why its release was taken back; empty when it was not.
+        delegate: Which delegates have signed it; None when the publisher's own keys have.
     """
 
     record: str
@@ -58,6 +60,7 @@ class HeadRow:
     counts: bool
     retag: bool
     revoked: str
+    delegate: DelegateRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +133,22 @@ def _rows(store: Store, ledger: Ledger, heads: tuple[VerifiedHead, ...]) -> tupl
                 version=version,
                 keys=head.signers.keys,
                 newest=newest is not None and newest.id == head.id,
-                counts=said.place is None or ledger.counts(head.id),
+                counts=_counts(ledger, head),
                 retag=said.release != last and (moved or said.release in before),
                 revoked=revocation.said.reason.value if revocation is not None else "",
+                delegate=delegate_row(store, ledger.publisher, said.delegation, head.signers.keys),
             )
         )
         before.add(said.release)
         last = said.release
     return tuple(rows)
+
+
+def _counts(ledger: Ledger, head: VerifiedHead) -> bool:
+    """Whether a head is part of what holds now: of the log, or by a delegate who may still sign."""
+    if head.head.delegation is not None:
+        return ledger.believes(head)
+    return head.head.place is None or ledger.counts(head.id)
 
 
 LOG = Query("log", LogRequest, Logged, _log)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from samara.node.operations.delegating import DelegateRow, delegate_row
 from samara.node.operations.refs import publisher_text
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
@@ -19,6 +20,7 @@ __all__ = [
     "SeenRow",
     "check_held",
     "check_path",
+    "delegate_of",
     "judge_held",
     "judged_row",
     "notices",
@@ -58,6 +60,7 @@ class JudgedRow:
         newer: The release that the name stands for now, when it is another; else empty.
         replacement: What its publisher says to use in its place; may be empty.
         seen: Which witnesses have seen in its publisher's log that it was published.
+        delegate: Which delegates have signed it; None when the publisher's own keys have.
     """
 
     verdict: str
@@ -72,6 +75,7 @@ class JudgedRow:
     newer: str
     replacement: str
     seen: tuple[SeenRow, ...]
+    delegate: DelegateRow | None = None
 
 
 def judge_held(store: Store, held: HeldRelease, damaged: Sequence[str] = ()) -> Judgement:
@@ -101,6 +105,7 @@ def judged_row(store: Store, held: HeldRelease, found: Judgement) -> JudgedRow:
         format_record(found.newer) if found.newer is not None else "",
         format_record(found.replacement) if found.replacement is not None else "",
         seen_rows(store, held.publisher, held),
+        delegate_of(store, held),
     )
 
 
@@ -119,6 +124,12 @@ def seen_rows(store: Store, publisher: PublisherId, held: HeldRelease | None = N
         seen = seen_by(ledger, witnesses) if held is None else saw(ledger, held.name, held.id, witnesses)
     rows = (SeenRow(one.witness.name, one.position, format_record(one.record)) for one in seen)
     return tuple(sorted(rows, key=lambda row: (-row.position, row.witness)))
+
+
+def delegate_of(store: Store, held: HeldRelease) -> DelegateRow | None:
+    """Return which delegates have signed a release; None when its publisher's own keys have."""
+    release = store.verified(held.id)
+    return delegate_row(store, held.publisher, release.release.delegation, release.signers.keys)
 
 
 def check_held(store: Store, held: HeldRelease, insist: Sequence[str]) -> Judgement:

@@ -15,16 +15,8 @@ from samara.node.inference.fit import estimate
 from samara.node.inference.run import DEFAULT_CONTEXT
 from samara.node.operations.advice import parquet_advice
 from samara.node.operations.base import Notice, Operation, Progress, Report
-from samara.node.operations.refs import (
-    OwnPublisher,
-    find_release,
-    link_of,
-    next_place,
-    now_text,
-    own_publisher,
-    signing,
-    signing_keys,
-)
+from samara.node.operations.delegating import Author, author_keys, author_of, previous_head
+from samara.node.operations.refs import find_release, link_of, next_place, now_text, signing
 from samara.node.store.files import os_errors, read_some
 from samara.node.store.publish import Published, SourceFile, find_files, publish_files
 from samara.node.store.store import Store
@@ -38,12 +30,14 @@ from samara.protocol.licenses import Redistribution, judge, license_of_card, lic
 from samara.protocol.links import check_name
 from samara.protocol.ports import Records
 from samara.protocol.records import (
+    NO_DELEGATIONS,
     NO_LICENSE,
     VERSION,
     Format,
     Kind,
     Lineage,
     Release,
+    Standing,
     VerifiedRelease,
     Visibility,
     format_time,
@@ -79,6 +73,8 @@ class PublishRequest:
         bases: REFs of what it was made from.
         insist: Names of releases that are passed on although they were taken back.
         tell_its_id: Also the ids of bases that are less public than this release.
+        publisher: Petname or id of the publisher whose release it shall be, who delegated its name to this home; empty:
+            this home's own.
     """
 
     path: str
@@ -92,6 +88,7 @@ class PublishRequest:
     bases: tuple[str, ...] = ()
     insist: tuple[str, ...] = ()
     tell_its_id: bool = False
+    publisher: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +163,7 @@ def publish(
         UsageError: A name, version, kind or visibility is malformed.
         StoreError: A file changed while it was read.
         RevokedError: These bytes were published before, and taken back.
+        NotFoundError: As `author_of`, where another publisher is named.
     """
     name, kind, visibility = _checked(request, files)
     _refuse_the_home(store, files)
@@ -173,14 +171,14 @@ def publish(
     facts, warnings = _facts(files)
     warnings += parquet_advice(files)
     license_, redistribute = _license(request, files, facts)
-    own = own_publisher(store)
-    _ask_early(store, own, root)
+    author = author_of(store, request.publisher, name)
+    _ask_early(store, author, root)
     with store.publishing():
         published = publish_files(store.contents, root, files, on_progress=report, cancelled=cancelled)
         wanted = Release(
             kind=kind,
-            publisher=own.publisher,
-            root=own.chain.current.version,
+            publisher=author.publisher,
+            root=author.chain.current.version,
             name=name,
             version=request.version or "1",
             issued=now_text(),
@@ -192,13 +190,14 @@ def publish(
             visibility=visibility,
             format=_format(facts),
             lineage=Lineage(bases=bases),
+            delegation=author.delegation.id if author.delegation is not None else None,
         )
         with signing:
             found = _earlier(store, wanted, any_version=not request.version)
             if found is not None and store.trust.check(found, insisted=name in request.insist).stops:
                 store.trust.seed(found.id)
             version = _version(store, wanted, request.version)
-            release = found or _sign(store, replace(wanted, version=version), published)
+            release = found or _sign(store, request.publisher, replace(wanted, version=version), published)
         store.catalog.pin(release.id, pinned=True)
     store.catalog.allow(release.id, request.allow)
     broken = "its header breaks the chunking rule, so it is cut like any file"
@@ -249,13 +248,13 @@ def _base(store: Store, ref: str, visibility: Visibility | None) -> str:
     return format_record(held.id)
 
 
-def _ask_early(store: Store, own: OwnPublisher, root: Path) -> None:
+def _ask_early(store: Store, author: Author, root: Path) -> None:
     """Say before hours of hashing that nothing can be signed; what was published before may need no signature."""
     try:
-        signing_keys(store, own)
+        author_keys(store, author)
     except OperationError:
         here = [place.content for place in store.contents.places() if place.root == root]
-        if not any(store.catalog.releases(content=content, publisher=own.publisher) for content in here):
+        if not any(store.catalog.releases(content=content, publisher=author.publisher) for content in here):
             raise
 
 
@@ -351,9 +350,16 @@ def _earlier(store: Store, wanted: Release, *, any_version: bool) -> VerifiedRel
             continue
         release = store.verify_records(records, expected=held.id)
         same = replace(wanted, version=release.release.version) if any_version else wanted
-        if same.says_the_same(release.release):
+        if same.says_the_same(release.release) and not _is_lapsed(store, release):
             return release
     return None
+
+
+def _is_lapsed(store: Store, release: VerifiedRelease) -> bool:
+    """Whether a delegate has signed a release who may no more, and nobody who may has named it since."""
+    with store.ledgers.asking(release.release.publisher) as ledger:
+        delegated = release.release.delegation is not None
+        return delegated and ledger is not None and ledger.standing(release) is Standing.RETIRED
 
 
 def _version(store: Store, wanted: Release, asked: str) -> str:
@@ -367,24 +373,29 @@ def _version(store: Store, wanted: Release, asked: str) -> str:
     return str(1 + max(len(held), heads, *numbers))
 
 
-def _sign(store: Store, wanted: Release, published: Published) -> VerifiedRelease:
-    own = own_publisher(store)
-    keys = signing_keys(store, own)
-    release = make_release(wanted, published.encoded, own.chain, keys)
-    with store.ledgers.asking(own.publisher) as ledger:
+def _sign(store: Store, whose: str, wanted: Release, published: Published) -> VerifiedRelease:
+    author = author_of(store, whose, wanted.name)  # while it was hashed, more may have become known of the publisher
+    delegation = author.delegation.id if author.delegation is not None else None
+    wanted = replace(wanted, root=author.chain.current.version, delegation=delegation)
+    keys = author_keys(store, author)
+    with store.ledgers.asking(author.publisher) as ledger:
+        delegations = ledger.delegations if ledger is not None else NO_DELEGATIONS
+        release = make_release(wanted, published.encoded, author.chain, keys, delegations)
         head = None
         if wanted.visibility is Visibility.PUBLIC:
             head = make_head(
-                own.chain,
+                author.chain,
                 name=wanted.name,
                 release=release.payload,
-                previous=ledger.head(wanted.name) if ledger is not None else None,
+                previous=previous_head(ledger, wanted.name, delegation) if ledger is not None else None,
                 issued=wanted.issued,
                 keys=keys,
-                place=next_place(ledger),
+                place=next_place(ledger) if delegation is None else None,
                 expires=format_time(parse_time(wanted.issued) + limits.HEAD_LIFETIME),
+                delegation=delegation,
+                delegations=delegations,
             ).envelope
-        store.add_release(release, Records(own.chain.envelopes, release.envelope, head), own=True)
+        store.add_release(release, Records(author.chain.envelopes, release.envelope, head), own=True)
     return release
 
 

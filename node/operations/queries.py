@@ -7,7 +7,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from samara.node.operations.base import Query
-from samara.node.operations.judging import SeenRow, judge_held, seen_rows
+from samara.node.operations.delegating import DelegateRow
+from samara.node.operations.judging import SeenRow, delegate_of, judge_held, seen_rows
 from samara.node.operations.refs import find_release, link_of, own_publisher
 from samara.node.operations.roots import old_heads, old_releases
 from samara.node.store.catalog import HeldRelease
@@ -158,6 +159,7 @@ class Shown(ReleaseRow):
         notes: What else a person should know.
         newer: The release that the name stands for now, when it is another; else empty.
         replacement: What its publisher says to use in its place; may be empty.
+        delegate: Which delegates have signed it; None when the publisher's own keys have.
         attestations: What is said of it.
         seen: Which witnesses have seen in its publisher's log that it was published.
     """
@@ -175,6 +177,7 @@ class Shown(ReleaseRow):
     notes: tuple[str, ...]
     newer: str
     replacement: str
+    delegate: DelegateRow | None
     attestations: tuple[AttestationRow, ...]
     seen: tuple[SeenRow, ...]
 
@@ -356,6 +359,7 @@ def _show(store: Store, request: ShowRequest) -> Shown:
         notes=judged.notes,
         newer=format_record(judged.newer) if judged.newer is not None else "",
         replacement=format_record(judged.replacement) if judged.replacement is not None else "",
+        delegate=delegate_of(store, held),
         attestations=_attestations(store, held, request),
         seen=seen_rows(store, held.publisher, held),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from samara.node.operations.base import Operation, Query, Report
+from samara.node.operations.delegating import renew_delegations
 from samara.node.operations.refs import OwnPublisher, enough_keys, next_place, own_publisher, signing
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
@@ -27,6 +28,7 @@ from samara.protocol.records import (
     make_head,
 )
 from samara.protocol.rootfile import RootFile, countersign, propose
+from samara.protocol.trust import Ledger
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -118,6 +120,7 @@ class RootMade:
         key: This home's present key as did:key.
         heads: How many heads were signed anew.
         releases: How many unlisted and private releases the new keys have signed, too.
+        delegated: The names of each delegation that was signed anew.
     """
 
     publisher: str
@@ -132,6 +135,7 @@ class RootMade:
     key: str
     heads: int
     releases: int
+    delegated: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +152,12 @@ class Renewed:
     Attributes:
         names: Names whose heads were.
         releases: Names and versions of the unlisted and private releases that were.
+        delegated: The names of each delegation that was.
     """
 
     names: tuple[str, ...]
     releases: tuple[str, ...]
+    delegated: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +186,18 @@ def old_heads(store: Store, own: OwnPublisher) -> Iterator[VerifiedHead]:
         return
     with store.ledgers.asking(own.publisher) as ledger:
         for name in sorted({held.name for held in store.catalog.releases(publisher=own.publisher)}):
-            known = ledger.history(name) if ledger is not None else ()
-            if known and known[-1].head.root < own.chain.current.version:
+            known = [] if ledger is None else [head for head in ledger.history(name) if _stands(ledger, head)]
+            if known and known[-1].head.delegation is None and known[-1].head.root < own.chain.current.version:
                 yield known[-1]
+
+
+def _stands(ledger: Ledger, head: VerifiedHead) -> bool:
+    """Whether a head is one that a newer one must not step over: the publisher's own, or a delegate's who may sign.
+
+    What a delegate released last is not taken back by signing anew what came before it.
+    """
+    delegation = head.head.delegation
+    return delegation is None or ledger.delegation_in_force(delegation) is not None
 
 
 def old_releases(store: Store, own: OwnPublisher) -> Iterator[tuple[HeldRelease, VerifiedRelease]]:
@@ -352,6 +367,7 @@ def _settle(
         key=store.keys.present().did,
         heads=len(renewed.names),
         releases=len(renewed.releases),
+        delegated=renewed.delegated,
     )
 
 
@@ -384,7 +400,9 @@ def _keep(store: Store, chain: PublisherChain, passphrase: str, *, renew: bool) 
 
 
 def _renewed(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> Renewed:
-    return Renewed(_renew(store, own, keys), _renew_releases(store, own, keys))
+    """Sign anew what is of an older root. Delegations first: who may sign a name says which head is its newest."""
+    delegated = renew_delegations(store, own, keys)
+    return Renewed(_renew(store, own, keys), _renew_releases(store, own, keys), delegated)
 
 
 def _forget_overtaken(store: Store, chain: PublisherChain) -> None:

@@ -244,6 +244,12 @@ def _own_subject(store: Store, ledger: Ledger, request: RevokeRequest) -> Subjec
         for subject in _of_heads(ledger, request.ref):
             return subject
         raise
+    if held.publisher != ledger.publisher and held.own:
+        whose = publisher_text(store, held.publisher)
+        raise UsageError(
+            f"{held.name} is {whose}'s: this home signed it as a delegate, and a delegate takes nothing back",
+            hint=f"Ask {whose} to revoke it. A better one in its place is published with --as {whose}.",
+        )
     if held.publisher != ledger.publisher:
         raise UsageError(
             f"{held.name} is {publisher_text(store, held.publisher)}'s, and only they can take it back",

@@ -247,7 +247,7 @@ def _followed(store: Store, refs: Sequence[str], report: Report) -> list[HeldRel
 
 def _named(store: Store, text: str) -> HeldRelease:
     held = _found(store, text)
-    if held.own:
+    if held.own and store.ledgers.is_own(held.publisher):  # what a delegate signed, another may have moved on
         raise UsageError(f"{held.name} was published here", hint="samara publish makes its next version.")
     if held.visibility != "public":
         raise UsageError(

@@ -36,7 +36,7 @@ class HeldRelease:
         files: How many files.
         visibility: public, unlisted or private, as this holder keeps it.
         redistribute: Its publisher answered that it may be passed on.
-        own: It was published from this home.
+        own: It was published from this home: by its own publisher, or as a delegate of another.
         condemned: Why it is not to be used; empty when it may.
         added: When it came here, seconds since 1970.
     """
@@ -84,6 +84,9 @@ class QueuedFetch:
     added: float
 
 
+_AS_DELEGATE = 2
+"""In the column `own`: signed here under another publisher's delegation. 1 is signed here by this home's publisher."""
+
 _RELEASE = (
     "id, publisher, name, version, issued, kind, license, content, bytes, files, visibility, redistribute, own,"
     " condemned, added"
@@ -101,10 +104,11 @@ class Catalog:
     def add_release(self, verified: VerifiedRelease, records: Records, *, own: bool) -> None:
         """Keep a verified release with its roots. Its head is for the ledger (`Store.add_release`)."""
         release = verified.release
+        signed = 0 if not own else 1 if release.delegation is None else _AS_DELEGATE
         row = (
             verified.id, release.publisher, release.name, release.version, release.issued, release.kind.value,
             release.license, release.content, release.bytes, release.files, release.visibility.value,
-            release.redistribute, own, time.time(), records.release,
+            release.redistribute, signed, time.time(), records.release,
         )  # fmt: skip
         with self._index.write() as db:
             db.execute(

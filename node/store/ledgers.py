@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeGuard
 
@@ -270,6 +271,20 @@ class Ledgers:
         query = f"SELECT publisher, max(version) FROM root WHERE publisher IN ({whose}) GROUP BY publisher"  # noqa: S608
         return {PublisherId(row[0]): row[1] for row in self._index.read.execute(query)}
 
+    def refutes(self, head: VerifiedHead) -> bool:
+        """Return whether it is known here that a delegate's head may not move its name any more.
+
+        It is asked for what strangers announce, and makes no ledger for a delegation of which nothing is known.
+        """
+        query = "SELECT 1 FROM entry WHERE id = ?"
+        delegation = head.head.delegation
+        if delegation is None or not self._index.has("entry"):
+            return False
+        if self._index.read.execute(query, (delegation,)).fetchone() is None:
+            return False
+        with self.asking(head.head.publisher) as ledger:
+            return ledger is not None and ledger.refutes(head)
+
     def forks(self) -> list[tuple[PublisherId, Fork, bool, float]]:
         """Return every fork that is known: whose, whether it freezes its publisher now, and when it was found out."""
         if not self._index.has("fork"):
@@ -297,15 +312,25 @@ class Ledgers:
 
     def is_own(self, publisher: PublisherId) -> bool:
         """Return whether this home has signed for a publisher."""
-        query = "SELECT 1 FROM release WHERE publisher = ? AND own"
+        query = "SELECT 1 FROM release WHERE publisher = ? AND own & 1"  # and not as a delegate
         return self._row(publisher).own or self._index.read.execute(query, (publisher,)).fetchone() is not None
 
     def own(self) -> frozenset[PublisherId]:
         """Return all publishers for which this home has signed."""
-        query = "SELECT publisher FROM release WHERE own"
+        query = "SELECT publisher FROM release WHERE own & 1"
         if self._index.has("log"):
             query += " UNION SELECT publisher FROM log WHERE own"
         return frozenset(PublisherId(row[0]) for row in self._index.read.execute(query))
+
+    def delegating(self) -> frozenset[PublisherId]:
+        """Return the publishers of this home that have delegated names: their logs are to be known."""
+        if not self._index.has("log"):
+            return frozenset()
+        query = (
+            "SELECT DISTINCT log.publisher FROM log JOIN entry ON entry.publisher = log.publisher"
+            " WHERE own AND kind = 'delegation'"
+        )
+        return frozenset(PublisherId(row[0]) for row in self._index.read.execute(query).fetchall())
 
     # What comes in.
 
@@ -370,14 +395,19 @@ class Ledgers:
                 self.told(taken)
             return taken
 
-    def take_own(self, roots: Sequence[bytes], envelope: bytes) -> Entry:
+    def take_own(self, roots: Sequence[bytes], envelope: bytes, *, delegate: bool = False) -> Entry:
         """Take a record that this home has just signed; return it.
+
+        Args:
+            roots: The root chain of the publisher.
+            envelope: The record.
+            delegate: It is signed under a delegation: the publisher is another.
 
         Raises:
             RecordError: The ledger does not admit it: `ForkError` while the publisher is frozen.
             UntrustedError: The key that signed it was revoked, or replaced.
         """
-        taken = self.take(roots, [envelope], own=True)
+        taken = self.take(roots, [envelope], own=not delegate)
         if taken.errors:
             raise taken.errors[0]
         return taken.new[0]
@@ -530,14 +560,26 @@ class Ledgers:
             raise DiskFullError(
                 f"the record at position {position} would be one of those that made room for newer ones"
             )
+        for last in (False, True):
+            if full:
+                self._evict(ledger, batch, row, quota, self._lent(ledger) if last else frozenset())
+                full = row.records >= quota.records or row.bytes + len(envelope) > quota.bytes
         if full:
-            self._evict(ledger, batch, row, quota)
-            if row.records >= quota.records or row.bytes + len(envelope) > quota.bytes:
-                raise DiskFullError(f"no more records of {format_record(ledger.publisher)} are kept here")
+            raise DiskFullError(f"no more records of {format_record(ledger.publisher)} are kept here")
 
-    def _evict(self, ledger: Ledger, batch: _Batch, row: _Log, quota: _Quota) -> None:
-        """Choose the oldest records to go, an eighth at a time: never what may hold for ever, nor what is newest."""
-        kept = {head.id for head in ledger.heads.values()} | set(batch.evicted)
+    def _evict(
+        self, ledger: Ledger, batch: _Batch, row: _Log, quota: _Quota, lent: AbstractSet[bytes] = frozenset()
+    ) -> None:
+        """Choose the oldest records to go, an eighth at a time: never what may hold for ever, nor what is newest.
+
+        Args:
+            ledger: Whose.
+            batch: What is about to be committed.
+            row: What is kept.
+            quota: What may be.
+            lent: Newest heads that make room all the same.
+        """
+        kept = ({head.id for head in ledger.heads.values()} - lent) | set(batch.evicted)
         kept |= {collection.id for collection in ledger.collections.values()}
         if ledger.newest is not None:
             kept.add(ledger.newest.id)
@@ -556,6 +598,18 @@ class Ledgers:
                 row.trimmed = max(row.trimmed, position)
         gone = set(batch.evicted)
         batch.new = [entry for entry in batch.new if entry.id not in gone]
+
+    def _lent(self, ledger: Ledger) -> frozenset[bytes]:
+        """Return the newest heads under the delegation that has most of them, but those of what was signed here.
+
+        A delegate may have any number of names, and would so keep out the record that ends its delegation.
+        """
+        query = "SELECT id FROM release WHERE publisher = ? AND own"
+        ours = {ReleaseId(row[0]) for row in self._index.read.execute(query, (ledger.publisher,))}
+        heads = [h for h in ledger.heads.values() if h.head.delegation is not None and h.head.release not in ours]
+        share = Counter(head.head.delegation for head in heads)
+        most = max(share, key=lambda delegation: share[delegation], default=None)
+        return frozenset(head.id for head in heads if head.head.delegation == most)
 
     def _forget_a_stranger(self, db: sqlite3.Connection) -> None:
         """Let the stranger go who was heard of longest ago; those who took something back, or forked, come last."""
@@ -620,7 +674,7 @@ class Ledgers:
             if fresh and not row.own and not self._is_known(publisher):
                 self._forget_a_stranger(db)
             self._catalog.add_roots(publisher, ledger.chain.envelopes)
-            self._write_entries(db, publisher, batch)
+            self._write_entries(db, ledger, batch)
             self._write_forks(db, publisher, batch)
             db.execute(
                 "INSERT OR REPLACE INTO log (publisher, own, position, records, bytes, trimmed, seen)"
@@ -629,15 +683,15 @@ class Ledgers:
             )
             self.catalogues.refresh(publisher, ledger.collections, own=row.own)
 
-    def _write_entries(self, db: sqlite3.Connection, publisher: PublisherId, batch: _Batch) -> None:
+    def _write_entries(self, db: sqlite3.Connection, ledger: Ledger, batch: _Batch) -> None:
         for entry in batch.new:
             db.execute(
                 "INSERT INTO entry (id, publisher, kind, position, about, envelope) VALUES (?,?,?,?,?,?)"
                 " ON CONFLICT (id) DO UPDATE SET envelope = excluded.envelope",  # one that was damaged came again
-                (entry.id, publisher, _kind(entry), _position(entry), _about(entry), entry.envelope),
+                (entry.id, ledger.publisher, _kind(entry), _position(entry), _about(entry), entry.envelope),
             )
-            if isinstance(entry, VerifiedHead) and entry.signers.standing is Standing.CURRENT:
-                self._catalog.add_head(entry)  # a retired key moves no name
+            if isinstance(entry, VerifiedHead) and _moves_a_name(ledger, entry):
+                self._catalog.add_head(entry)
         for table in ("entry", "head"):
             for entry in batch.cosigned:
                 db.execute(f"UPDATE {table} SET envelope = ? WHERE id = ?", (entry.envelope, entry.id))  # noqa: S608
@@ -692,6 +746,13 @@ def _proofs(stored: Iterable[bytes]) -> list[ForkProof]:
         except RecordError as error:
             _log.warning("a proof of a fork in the index is of no use: %s", error.message)
     return proofs
+
+
+def _moves_a_name(ledger: Ledger, head: VerifiedHead) -> bool:
+    """Whether a head is kept beside the release that it names: a retired key moves no name."""
+    if head.head.delegation is not None:
+        return ledger.believes(head)
+    return head.signers.standing is Standing.CURRENT
 
 
 def _kind(entry: Entry) -> str:

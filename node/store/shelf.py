@@ -61,12 +61,13 @@ class PeerShelf:
         listed = [r.id for r in held if r.visibility != "unlisted" and self._may(r, peer)]
         head = self._ledgers.head(publisher, name)
         if head is not None and head.head.release in listed:
-            return self._catalog.records(head.head.release)
+            records = self._catalog.records(head.head.release)
+            return None if records is None else replace(records, head=head.envelope)
         return self._catalog.records(listed[0]) if listed else None
 
     def log(self, publisher: PublisherId, root: int, first: int, peer: str) -> LogPage | None:
         """Return a page of a publisher's log, when a release of it is no secret to this peer, when this home follows or
-        signs its collections, or when it was witnessed here.
+        signs its collections, when it was witnessed here, or when it is this home's own and has delegates.
 
         Whether the files are passed on does not matter: that they are to be used no more must get about, too.
         """
@@ -75,8 +76,8 @@ class PeerShelf:
             and (held.visibility == "public" or (held.visibility == "private" and self._catalog.allowed(held.id, peer)))
             for held in self._catalog.releases(publisher=publisher)
         )
-        followed = publisher in self._ledgers.catalogues.collectors()
-        if not shown and not followed and not self._is_witnessed(publisher):
+        told = self._ledgers.catalogues.collectors() | self._ledgers.delegating()
+        if not shown and publisher not in told and not self._is_witnessed(publisher):
             return None
         with self._ledgers.asking(publisher) as ledger:
             return None if ledger is None else page_of(ledger, root, first)

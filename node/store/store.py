@@ -243,7 +243,8 @@ class Store:
             with self.ledgers.lock, self._index.write():
                 self.catalog.add_release(verified, records, own=True)
                 if records.head is not None:
-                    self.ledgers.take_own(records.roots, records.head)
+                    delegate = verified.release.delegation is not None
+                    self.ledgers.take_own(records.roots, records.head, delegate=delegate)
         except BaseException:
             self.ledgers.forget(verified.release.publisher)
             raise

@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.cli import Here
 from support.contents import give_home, make_source
 from support.publishers import Publisher
 from support.speaking import tell
 
-from samara.cli import main as cli_main
 from samara.cli.operations import all_operations
 from samara.protocol.ids import format_record
 
 
-class Home:
-    """Runs commands in this process, on one home."""
-
-    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.path = path
-        self._capsys = capsys
-        self._monkeypatch = monkeypatch
-
-    def samara(self, *arguments: str | Path) -> tuple[int, str, str]:
-        self._monkeypatch.setenv("SAMARA_HOME", str(self.path))
-        self._monkeypatch.setenv("SAMARA_NETWORK_MDNS", "no")
-        self._monkeypatch.setenv("SAMARA_NETWORK_DHT", "off")
-        self._monkeypatch.setenv("SAMARA_NETWORK_LISTEN", "/ip4/127.0.0.1/tcp/0")
-        self._monkeypatch.setattr("sys.argv", ["samara", *map(str, arguments)])
-        code = 0
-        try:
-            cli_main.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = self._capsys.readouterr()
-        return code, out, err
-
-    def json(self, *arguments: str | Path) -> tuple[int, dict[str, Any]]:
-        code, out, _ = self.samara(*arguments, "--json")
-        found: dict[str, Any] = json.loads(out)
-        return code, found
+@pytest.fixture
+def here(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    return Here(tmp_path / "here", capsys, monkeypatch)
 
 
 @pytest.fixture
-def here(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Home:
-    return Home(tmp_path / "here", capsys, monkeypatch)
+def there(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    return Here(tmp_path / "there", capsys, monkeypatch)
 
 
 @pytest.fixture
-def there(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Home:
-    return Home(tmp_path / "there", capsys, monkeypatch)
-
-
-@pytest.fixture
-def anna(here: Home) -> Publisher:
+def anna(here: Here) -> Publisher:
     """Somebody with a name and a log here."""
     anna = Publisher.of("anna")
     release = anna.release("1")
@@ -72,7 +42,7 @@ def test_all_are_operations_of_a_node() -> None:
     assert {"records export", "records import", "records sync"} <= names
 
 
-def test_records_go_from_home_to_home(here: Home, there: Home, anna: Publisher, tmp_path: Path) -> None:
+def test_records_go_from_home_to_home(here: Here, there: Here, anna: Publisher, tmp_path: Path) -> None:
     code, out, _ = here.samara("records", "export", tmp_path / "news")
     assert (code, "2 records of 1 publisher" in out, "anna" in out) == (0, True, True)
     code, out, _ = there.samara("records", "import", tmp_path / "news")
@@ -85,7 +55,7 @@ def test_records_go_from_home_to_home(here: Home, there: Home, anna: Publisher, 
 
 
 def test_a_file_that_was_cut_off_gives_what_it_has_and_says_so(
-    here: Home, there: Home, anna: Publisher, tmp_path: Path
+    here: Here, there: Here, anna: Publisher, tmp_path: Path
 ) -> None:
     here.samara("records", "export", tmp_path / "news", "anna")
     (tmp_path / "news").write_bytes((tmp_path / "news").read_bytes()[:-10])
@@ -95,7 +65,7 @@ def test_a_file_that_was_cut_off_gives_what_it_has_and_says_so(
     assert "SKIPPED the rest of the file: the file of records is cut off" in out
 
 
-def test_what_is_wrong_has_its_exit_code(here: Home, anna: Publisher, tmp_path: Path) -> None:
+def test_what_is_wrong_has_its_exit_code(here: Here, anna: Publisher, tmp_path: Path) -> None:
     (tmp_path / "photo").write_bytes(b"\xff\xd8" * 100)
     assert here.json("records", "import", tmp_path / "photo")[1]["error"] == "RecordFileError"
     assert here.samara("records", "import", tmp_path / "photo")[0] == 4
@@ -105,7 +75,7 @@ def test_what_is_wrong_has_its_exit_code(here: Home, anna: Publisher, tmp_path: 
 
 
 def test_a_log_that_was_forked_has_the_exit_code_of_what_is_not_trusted(
-    here: Home, there: Home, anna: Publisher, tmp_path: Path
+    here: Here, there: Here, anna: Publisher, tmp_path: Path
 ) -> None:
     other = anna.copy()
     anna.publish("2")
@@ -121,7 +91,7 @@ def test_a_log_that_was_forked_has_the_exit_code_of_what_is_not_trusted(
     assert "1 refused: ForkError" in out
 
 
-def test_asking_nobody_says_so(here: Home, there: Home, anna: Publisher) -> None:
+def test_asking_nobody_says_so(here: Here, there: Here, anna: Publisher) -> None:
     assert here.samara("records", "sync")[0] == 3
     assert there.samara("records", "sync")[0] == 3
     peer = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
@@ -131,7 +101,7 @@ def test_asking_nobody_says_so(here: Home, there: Home, anna: Publisher) -> None
     assert len(found["failed"]) == 1
 
 
-def test_a_home_that_has_nothing_public_exports_nothing(here: Home, tmp_path: Path) -> None:
+def test_a_home_that_has_nothing_public_exports_nothing(here: Here, tmp_path: Path) -> None:
     with give_home(here.path) as store:
         make_source(store, tmp_path / "secret", {"s": 10}, visibility="private")
     assert here.samara("records", "export", tmp_path / "news")[0] == 3

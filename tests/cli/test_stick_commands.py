@@ -19,8 +19,9 @@ from samara.cli.operations import all_operations
 from samara.cli.stick import EXPORT, IMPORT, ExportRequest, ImportRequest, export_all, import_all
 from samara.node.app import Node
 from samara.node.operations.base import Event, Progress
+from samara.node.store.store import Store
 from samara.protocol.errors import ChunkError, LicenseError
-from samara.protocol.ids import ReleaseId, format_record
+from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.limits import KIB, MIB
 from samara.protocol.ports import Records
 from samara.protocol.records import VerifiedRelease, verify_release
@@ -189,11 +190,13 @@ def test_the_licence_of_others_is_obeyed_and_ones_own_is_ones_own(tmp_path: Path
 def _forbid(patch: pytest.MonkeyPatch) -> None:
     """Make every release say that it may not be passed on."""
 
-    def forbid(records: Records, *, expected: ReleaseId | None) -> VerifiedRelease:
-        verified = verify_release(records, expected=expected)
+    def forbid(
+        store: Store, records: Records, *, expected: ReleaseId | None = None, publisher: PublisherId | None = None
+    ) -> VerifiedRelease:
+        verified = verify_release(records, expected=expected, publisher=publisher)
         return dataclasses.replace(verified, release=dataclasses.replace(verified.release, redistribute=False))
 
-    patch.setattr("samara.sneakernet.exporting.verify_release", forbid)
+    patch.setattr(Store, "verify_records", forbid)
 
 
 @pytest.mark.parametrize("command", ["export", "import"])

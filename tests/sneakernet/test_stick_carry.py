@@ -38,7 +38,6 @@ from samara.protocol.ids import ReleaseId
 from samara.protocol.limits import KIB, MIB
 from samara.protocol.ports import Records
 from samara.protocol.records import VerifiedRelease, verify_release
-from samara.sneakernet import exporting
 from samara.sneakernet.exporting import export_release
 from samara.sneakernet.importing import import_release, list_releases
 from samara.sneakernet.media import Stick, StickFile
@@ -309,8 +308,8 @@ def test_what_may_not_be_passed_on_needs_a_clear_yes(tmp_path: Path, monkeypatch
         verified = verify_release(records, expected=expected)
         return dataclasses.replace(verified, release=dataclasses.replace(verified.release, redistribute=False))
 
-    monkeypatch.setattr(exporting, "verify_release", forbid)
     with give_home(tmp_path / "a") as source:
+        monkeypatch.setattr(source, "verify_records", forbid)
         made = make_source(source, tmp_path / "m", SMALL)
         with pytest.raises(LicenseError, match="passed on") as caught:
             export(source, made, tmp_path / "stick")

@@ -1,4 +1,4 @@
-"""The real command line in real processes, on loopback only."""
+"""The real command line, in real processes or in this one, on loopback only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["Cli", "Done", "Running", "eventually"]
+import pytest
+
+from samara.cli import main as cli_main
+
+__all__ = ["Cli", "Done", "Here", "Running", "eventually"]
 
 _SRC = Path(__file__).resolve().parents[2] / "src"
 _OURS = ("SAMARA_", "COV_", "PYTHONDONTWRITEBYTECODE")
@@ -161,6 +165,34 @@ class Cli:
         kind, _, path = json.loads((self.home / "lock").read_text())["door"].partition(":")
         assert kind == "unix"
         return str(path)
+
+
+class Here:
+    """Runs commands in this process, on one home."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = path
+        self._capsys = capsys
+        self._monkeypatch = monkeypatch
+
+    def samara(self, *arguments: str | Path) -> tuple[int, str, str]:
+        self._monkeypatch.setenv("SAMARA_HOME", str(self.path))
+        self._monkeypatch.setenv("SAMARA_NETWORK_MDNS", "no")
+        self._monkeypatch.setenv("SAMARA_NETWORK_DHT", "off")
+        self._monkeypatch.setenv("SAMARA_NETWORK_LISTEN", "/ip4/127.0.0.1/tcp/0")
+        self._monkeypatch.setattr("sys.argv", ["samara", *map(str, arguments)])
+        code = 0
+        try:
+            cli_main.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+    def json(self, *arguments: str | Path) -> tuple[int, dict[str, Any]]:
+        code, out, _ = self.samara(*arguments, "--json")
+        found: dict[str, Any] = json.loads(out)
+        return code, found
 
 
 def eventually(look: Callable[[], T], *, within: float = 15.0, every: float = 0.05) -> T:

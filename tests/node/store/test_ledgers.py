@@ -318,6 +318,35 @@ def test_a_revocation_finds_room_where_anything_else_lies(tmp_path: Path, monkey
         assert said(store.ledgers, signer)[2]
 
 
+def test_a_delegate_that_fills_the_store_keeps_no_revocation_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its names is a newest head, which makes no room; its publisher ends it all the same."""
+    strangers(monkeypatch)
+    signer = Publisher.of("anna")
+    given, few = signer.delegate("ben", names=["*"]), signer.delegate("cleo", names=["c*"])
+    heads = [
+        delegate.head(delegate.release("1", name, **under), place=None, **under).envelope
+        for by, given_, names in (("cleo", few, ["c1"]), ("ben", given, [f"b{n}" for n in range(40)]))
+        for delegate in (Publisher(signer.chain, [key(by)]),)
+        for under in ({"delegation": given_.id, "delegations": {given_.id: given_}},)
+        for name in names
+    ]
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(signer.chain.envelopes, [*signer.said, *heads])
+        (count,) = store._index.read.execute("SELECT count(*) FROM entry").fetchone()
+        assert count <= 16
+        signer.delegate("ben", names=["*"], revoked=True)
+        signer.revoke(signer.release("1"))
+        taken = store.ledgers.take(signer.chain.envelopes, signer.said[2:])
+        assert (len(taken.new), taken.refused) == (2, {})
+    with give_home(tmp_path / "a") as store, store.ledgers.asking(signer.chain.publisher) as ledger:
+        assert ledger is not None
+        assert ledger.delegation_in_force(given.id) is None
+        assert ledger.revocation(signer.release("1").id) is not None
+        assert set(ledger.heads) == {"c1"}, "what another delegate signed has not made room"
+
+
 def test_of_many_strangers_those_who_took_something_back_go_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
