@@ -53,6 +53,7 @@ from samara.protocol.records.attestation import ATTESTATION
 from samara.protocol.records.collection import COLLECTION
 from samara.protocol.records.fields import NAME
 from samara.protocol.records.log import ENTRY_KINDS
+from samara.protocol.records.revocation import REVOCATION
 from samara.protocol.records.statement import Opened, open_any
 from samara.protocol.trust import Fork, ForkProof, Ledger
 
@@ -562,7 +563,8 @@ class Ledgers:
             )
         for last in (False, True):
             if full:
-                self._evict(ledger, batch, row, quota, self._lent(ledger) if last else frozenset())
+                lent = self._lent(ledger, revokes=opened.kind == REVOCATION.type) if last else frozenset[bytes]()
+                self._evict(ledger, batch, row, quota, lent)
                 full = row.records >= quota.records or row.bytes + len(envelope) > quota.bytes
         if full:
             raise DiskFullError(f"no more records of {format_record(ledger.publisher)} are kept here")
@@ -577,10 +579,9 @@ class Ledgers:
             batch: What is about to be committed.
             row: What is kept.
             quota: What may be.
-            lent: Newest heads that make room all the same.
+            lent: Newest heads and collections that make room all the same.
         """
-        kept = ({head.id for head in ledger.heads.values()} - lent) | set(batch.evicted)
-        kept |= {collection.id for collection in ledger.collections.values()}
+        kept = {*(_newest(ledger) - lent), *batch.evicted}
         if ledger.newest is not None:
             kept.add(ledger.newest.id)
         rows = self._index.read.execute(
@@ -599,11 +600,14 @@ class Ledgers:
         gone = set(batch.evicted)
         batch.new = [entry for entry in batch.new if entry.id not in gone]
 
-    def _lent(self, ledger: Ledger) -> frozenset[bytes]:
+    def _lent(self, ledger: Ledger, *, revokes: bool) -> frozenset[bytes]:
         """Return the newest heads under the delegation that has most of them, but those of what was signed here.
 
-        A delegate may have any number of names, and would so keep out the record that ends its delegation.
+        A delegate may have any number of names, and would so keep out the record that ends its delegation. A thief of
+        the publisher's own keys may, too: for a revocation all newest heads and collections make room.
         """
+        if revokes:
+            return _newest(ledger)
         query = "SELECT id FROM release WHERE publisher = ? AND own"
         ours = {ReleaseId(row[0]) for row in self._index.read.execute(query, (ledger.publisher,))}
         heads = [h for h in ledger.heads.values() if h.head.delegation is not None and h.head.release not in ours]
@@ -768,6 +772,12 @@ def _takes_release(
 def _position(entry: Entry) -> int:
     place = entry.head.place if isinstance(entry, VerifiedHead) else entry.said.origin.place
     return place.position if place is not None else 0
+
+
+def _newest(ledger: Ledger) -> frozenset[bytes]:
+    """The newest head and the newest collection of each name."""
+    heads = {head.id for head in ledger.heads.values()}
+    return frozenset(heads | {collection.id for collection in ledger.collections.values()})
 
 
 def _is_replaced(ledger: Ledger, opened: Opened) -> bool:

@@ -318,6 +318,30 @@ def test_a_revocation_finds_room_where_anything_else_lies(tmp_path: Path, monkey
         assert said(store.ledgers, signer)[2]
 
 
+def test_a_thief_with_names_without_end_keeps_no_revocation_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strangers(monkeypatch)
+    anna = Publisher.of("anna")
+    bad = anna.release("1")
+    anna.head(bad)
+    thief = anna.copy()
+    for number in range(40):
+        thief.publish("1", f"name{number}")
+    with give_home(tmp_path / "a") as store:
+        store.ledgers.take(anna.chain.envelopes, thief.said)
+        with pytest.raises(DiskFullError):
+            raise store.ledgers.take((), [thief.publish("1", "more").envelope], publisher=anna.chain.publisher).errors[
+                0
+            ]
+        revocation = thief.revoke(bad)
+        taken = store.ledgers.take((), [revocation.envelope], publisher=anna.chain.publisher)
+        assert [entry.id for entry in taken.new] == [revocation.id]
+        assert store.ledgers.revocation(anna.chain.publisher, bad.id) is not None
+        (count,) = store._index.read.execute("SELECT count(*) FROM entry").fetchone()
+        assert count <= 16
+
+
 def test_a_delegate_that_fills_the_store_keeps_no_revocation_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
