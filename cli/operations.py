@@ -76,6 +76,7 @@ def all_operations() -> list[AnyOperation]:
         follows.FOLLOW,
         follows.UNFOLLOW,
         introducing.TRUST_IMPORT,
+        oms.OMS_ROTATE,
         records.RECORDS_EXPORT,
         records.RECORDS_IMPORT,
         records.RECORDS_SYNC,

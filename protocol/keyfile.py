@@ -1,4 +1,6 @@
-"""The key file: an Ed25519 seed at rest, plain or sealed with a passphrase (specs/keys.md §1).
+"""The key file: a seed at rest, plain or sealed with a passphrase (specs/keys.md §1).
+
+The seed is that of a publisher's Ed25519 key, or of another kind that is kept in the same way: see `KeyKind`.
 
 A sealed file says whose key it is without being opened. What it asks its reader to compute is bounded before anything
 is derived. Salts are handed in, and nothing here remembers a passphrase or a seed.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -20,21 +23,66 @@ from samara.protocol.errors import KeyFileError, PassphraseError
 from samara.protocol.ids import did_key
 from samara.protocol.limits import KEY_LOG_N, MAX_KEY_LOG_N, MAX_PASSPHRASE, MIN_KEY_LOG_N, MIN_PASSPHRASE
 
-__all__ = ["MAX_KEY_FILE", "SALT_BYTES", "PlainKey", "SealedKey", "check_new_passphrase", "decode_key_file"]
+__all__ = [
+    "MAX_KEY_FILE",
+    "PUBLISHER_KEY",
+    "SALT_BYTES",
+    "KeyKind",
+    "PlainKey",
+    "SealedKey",
+    "check_new_passphrase",
+    "decode_key_file",
+]
 
 SALT_BYTES: Final = 16
 _SEED_BYTES: Final = 32
-_MAGIC: Final = b"samaraKY"
+_MAGIC_BYTES: Final = 8
 _VERSION: Final = 1
 _SCRYPT: Final = 1
 _R: Final = 8
 _P: Final = 1
 _NONCE: Final = bytes(12)  # a wrapping key seals one seed: its salt is new each time
-_HEADER: Final = struct.Struct(f">8sBBB{SALT_BYTES}s32s")
 _BOX_BYTES: Final = _SEED_BYTES + 16
-MAX_KEY_FILE: Final = _HEADER.size + _BOX_BYTES
-"""Bytes of the longest key file."""
 _RESTORE: Final = "Restore it from its words: samara key restore."
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KeyKind:
+    """What a seed is the seed of.
+
+    Attributes:
+        magic: 8 bytes with which a sealed file of this kind begins.
+        public_bytes: Bytes of a public key in it.
+        public_of: Returns the public key of a seed.
+        name_of: Returns the name of a public key; `KeyFileError` when it cannot be one.
+    """
+
+    magic: bytes
+    public_bytes: int
+    public_of: Callable[[bytes], bytes]
+    name_of: Callable[[bytes], str]
+
+    @property
+    def header(self) -> struct.Struct:
+        """Layout of a sealed file up to the sealed seed."""
+        return struct.Struct(f">{_MAGIC_BYTES}sBBB{SALT_BYTES}s{self.public_bytes}s")
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Bytes of a sealed file: no key file is longer."""
+        return self.header.size + _BOX_BYTES
+
+
+def _public(seed: bytes) -> bytes:
+    return SigningKey(seed).public
+
+
+PUBLISHER_KEY: Final = KeyKind(b"samaraKY", 32, _public, did_key)
+"""The Ed25519 key of a publisher, named by its did:key."""
+
+MAX_KEY_FILE: Final = PUBLISHER_KEY.sealed_bytes
+"""Bytes of a publisher's longest key file."""
 
 
 @final
@@ -71,17 +119,21 @@ class SealedKey:
     Attributes:
         log_n: log2 of scrypt's N; within bounds.
         salt: 16 bytes.
-        public: The raw public key that the file states, 32 bytes. True only once it was opened.
+        public: The public key that the file states. True only once it was opened.
         box: The sealed seed, 48 bytes.
+        kind: What it is the seed of.
     """
 
     log_n: int
     salt: bytes
     public: bytes
     box: bytes
+    kind: KeyKind = PUBLISHER_KEY
 
     @classmethod
-    def seal(cls, seed: bytes, passphrase: str, *, salt: bytes, log_n: int = KEY_LOG_N) -> SealedKey:
+    def seal(
+        cls, seed: bytes, passphrase: str, *, salt: bytes, log_n: int = KEY_LOG_N, kind: KeyKind = PUBLISHER_KEY
+    ) -> SealedKey:
         """Seal a seed.
 
         Args:
@@ -89,6 +141,7 @@ class SealedKey:
             passphrase: Any that can be one; whether it is long enough, says `check_new_passphrase`.
             salt: 16 random bytes that no seed was sealed with before.
             log_n: log2 of scrypt's N; memory is 1 KiB · 2^log_n.
+            kind: What it is the seed of.
 
         Raises:
             PassphraseError: It is empty, too long or not text.
@@ -98,18 +151,18 @@ class SealedKey:
         """
         if len(salt) != SALT_BYTES or not MIN_KEY_LOG_N <= log_n <= MAX_KEY_LOG_N:
             raise ValueError("a salt of 16 bytes and a cost within bounds are needed")
-        public = SigningKey(seed).public
+        public = kind.public_of(seed)
         wrapping = _derive(passphrase, salt, log_n)
-        return cls(log_n, salt, public, wrapping.encrypt(_NONCE, seed, _header(log_n, salt, public)))
+        return cls(log_n, salt, public, wrapping.encrypt(_NONCE, seed, _header(kind, log_n, salt, public)), kind)
 
     @property
     def did(self) -> str:
-        """The stated public key as did:key."""
-        return did_key(self.public)
+        """The name of the stated public key: of a publisher's its did:key."""
+        return self.kind.name_of(self.public)
 
     def encode(self) -> bytes:
         """Return the bytes of its file."""
-        return _header(self.log_n, self.salt, self.public) + self.box
+        return _header(self.kind, self.log_n, self.salt, self.public) + self.box
 
     def open(self, passphrase: str) -> PlainKey:
         """Open it. Takes 1 KiB · 2^log_n of memory.
@@ -120,19 +173,23 @@ class SealedKey:
         """
         wrapping = _derive(passphrase, self.salt, self.log_n)
         try:
-            seed = wrapping.decrypt(_NONCE, self.box, _header(self.log_n, self.salt, self.public))
+            seed = wrapping.decrypt(_NONCE, self.box, _header(self.kind, self.log_n, self.salt, self.public))
         except InvalidTag:
             raise PassphraseError(
                 f"the passphrase does not open the key {self.did}, or its file was changed",
                 hint=f"Try again. If it is surely right, the file is damaged. {_RESTORE}",
             ) from None
-        if SigningKey(seed).public != self.public:
+        if self.kind.public_of(seed) != self.public:
             raise KeyFileError("the key file states another public key than its own", hint=_RESTORE)
         return PlainKey(seed)
 
 
-def decode_key_file(data: bytes) -> PlainKey | SealedKey:
+def decode_key_file(data: bytes, kind: KeyKind = PUBLISHER_KEY) -> PlainKey | SealedKey:
     """Parse a key file; nothing is derived.
+
+    Args:
+        data: The bytes of the file.
+        kind: What it must be the seed of.
 
     Raises:
         KeyFileError: It is none, of an unknown version, or asks for too much.
@@ -141,13 +198,13 @@ def decode_key_file(data: bytes) -> PlainKey | SealedKey:
     """
     if len(data) == _SEED_BYTES:
         return PlainKey(data)
-    if not data.startswith(_MAGIC):
+    if not data.startswith(kind.magic):
         raise KeyFileError(f"{len(data)} bytes that are no key file: a plain one has {_SEED_BYTES}", hint=_RESTORE)
-    if data[len(_MAGIC) :][:1] not in {b"", bytes([_VERSION])}:
-        raise KeyFileError(f"a key file of version {data[len(_MAGIC)]}", hint="A newer version of Samara may read it.")
-    if len(data) != MAX_KEY_FILE:
-        raise KeyFileError(f"a sealed key file of {len(data)} bytes: it has {MAX_KEY_FILE}", hint=_RESTORE)
-    _, _, derivation, log_n, salt, public = _HEADER.unpack_from(data)
+    if data[_MAGIC_BYTES:][:1] not in {b"", bytes([_VERSION])}:
+        raise KeyFileError(f"a key file of version {data[_MAGIC_BYTES]}", hint="A newer version of Samara may read it.")
+    if len(data) != kind.sealed_bytes:
+        raise KeyFileError(f"a sealed key file of {len(data)} bytes: it has {kind.sealed_bytes}", hint=_RESTORE)
+    _, _, derivation, log_n, salt, public = kind.header.unpack_from(data)
     if derivation != _SCRYPT:
         raise KeyFileError(f"a key file with key derivation {derivation}", hint="A newer version may read it.")
     if not MIN_KEY_LOG_N <= log_n <= MAX_KEY_LOG_N:
@@ -155,7 +212,8 @@ def decode_key_file(data: bytes) -> PlainKey | SealedKey:
             f"a key file that wants scrypt with N = 2^{log_n}: expected 2^{MIN_KEY_LOG_N} to 2^{MAX_KEY_LOG_N}",
             hint=_RESTORE,
         )
-    return SealedKey(log_n, salt, public, data[_HEADER.size :])
+    kind.name_of(public)
+    return SealedKey(log_n, salt, public, data[kind.header.size :], kind)
 
 
 def check_new_passphrase(passphrase: str) -> str:
@@ -173,8 +231,8 @@ def check_new_passphrase(passphrase: str) -> str:
     return passphrase
 
 
-def _header(log_n: int, salt: bytes, public: bytes) -> bytes:
-    return _HEADER.pack(_MAGIC, _VERSION, _SCRYPT, log_n, salt, public)
+def _header(kind: KeyKind, log_n: int, salt: bytes, public: bytes) -> bytes:
+    return kind.header.pack(kind.magic, _VERSION, _SCRYPT, log_n, salt, public)
 
 
 def _derive(passphrase: str, salt: bytes, log_n: int) -> ChaCha20Poly1305:

@@ -596,6 +596,10 @@ MAX_OMS_SIG: Final = 144
 MAX_OMS_KEY: Final = 4 * KIB
 """Bytes of a PEM file with a public key; one on P-521 has 268."""
 
+MAX_OMS_TRIED: Final = 4096
+"""Records that bind keys, of which one may be of who made a signature file: at a fifth of a millisecond each, what
+strangers add to a store does not keep `verify` busy."""
+
 MAX_OMS_IGNORED: Final = 256
 """Paths that a `model.sig` says are not looked at; ours names 7 or 8, and each is compared with every file."""
 

@@ -48,7 +48,8 @@ def attest_command(
     A --claim is public: it goes into your log, and to whoever asks for that. `samara show` tells what was said.
 
     With --oms it is a model.sig, which model_signing (from PyPI) verifies with the key that `samara key show --oms`
-    writes. Nothing is hashed again that has not changed since it was published or fetched.
+    writes, and `samara verify` with what your log says: the first time, that the key is yours is signed into it. Nothing
+    is hashed again that has not changed since it was published or fetched.
 
     \b
     samara attest alice/tiny-chat --claim evaluated --suite mmlu --score 61.2 --results mmlu.json
@@ -86,6 +87,9 @@ def _attest_oms(ref: str, to: str, as_json: bool) -> None:
 def _print_made(made: OmsAttested) -> None:
     files = "1 file" if made.files == 1 else f"{made.files} files"
     say(f"{made.path}: {files} signed by the OMS key {made.key}")
+    if made.recorded:
+        say(f"Your log says now that this key is yours: record {made.record}")
+        say("Whoever hears of it (a peer, or a file: samara records export) verifies with: samara verify FOLDER")
     command = ["model_signing", "verify", "key", made.folder, "--signature", made.path, "--public_key", "key.pem"]
     if made.links:
         command.append("--allow_symlinks")

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,8 +24,12 @@ from samara.cli.commands.key_secrets import backup_key, lock_key, protect_key, r
 from samara.cli.doors import ask, call
 from samara.cli.files import write_new
 from samara.cli.output import emit_json, json_option, say, show_events
+from samara.cli.passphrase import with_passphrase
 from samara.node.operations.queries import KEY_SHOW, KeyShowRequest
 from samara.protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from samara.node.operations.oms import OmsKeyShown
 
 __all__ = ["key_command"]
 
@@ -67,13 +73,24 @@ def show_key(oms: bool, to: str, as_json: bool) -> None:
 def _show_oms_key(to: str, *, as_json: bool) -> None:
     from samara.node.operations.oms import OMS_KEY, OmsKeyRequest
 
-    shown = ask(OMS_KEY, OmsKeyRequest())
+    shown = with_passphrase(lambda passphrase: ask(OMS_KEY, OmsKeyRequest(passphrase)))
     if to:
         write_new(to, shown.pem)
     if as_json:
         emit_json(shown)
     else:
         say(f"The OMS key {shown.key} is in {to}." if to else shown.pem.rstrip())
+        print(_bound(shown), file=sys.stderr)
+
+
+def _bound(shown: OmsKeyShown) -> str:
+    """Whether others can tell whose key it is; not on stdout, where the key itself may be wanted alone."""
+    if shown.bound == shown.key:
+        return f"Your log says that it is yours: record {shown.record}"
+    other = (
+        f"Your log names another key, {shown.bound}" if shown.bound else "Your log does not say yet that it is yours"
+    )
+    return f"{other}; samara attest REF --oms signs that it is this one."
 
 
 @key_command.command("name")

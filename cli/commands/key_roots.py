@@ -50,16 +50,33 @@ _threshold = click.option(
 @click.command("rotate")
 @_to
 @_anew
+@click.option("--oms", is_flag=True, help="Replace the OMS key instead, and bind the new one.")
 @json_option
-def rotate_key(to: str, anew: bool, as_json: bool) -> None:
+def rotate_key(to: str, anew: bool, oms: bool, as_json: bool) -> None:
     """Put a new key in place of this home's. The publisher's id, names and links stay; the old key is kept aside.
 
-    Do it when the key may have been seen by others, and then write down the words of the new one.
+    Do it when the key may have been seen by others, and then write down the words of the new one. The key of `samara
+    attest --oms` stays: --oms replaces that one. Then sign anew what shall be believed; what it had signed is not.
     """
+    if oms:
+        _rotate_oms(as_json)
+        return
     made = _signed(lambda report, given: call(ROTATE, RotateRequest(given, anew), report), as_json)
     _settle(made, to, as_json)
     if made.complete and not as_json:
         say("Write down the words of the new key: samara key backup. The old key lies beside it, in publisher-….key")
+
+
+def _rotate_oms(as_json: bool) -> None:
+    from samara.node.operations.oms import OMS_ROTATE, OmsRotateRequest
+
+    with show_events(quiet=as_json) as report:
+        made = with_passphrase(lambda passphrase: call(OMS_ROTATE, OmsRotateRequest(passphrase), report))
+    if as_json:
+        emit_json(made)
+        return
+    say(f"The OMS key is {made.key} now, and your log says so: record {made.record}")
+    say("Write down its words: samara key backup --oms. Sign anew what shall be believed: samara attest REF --oms")
 
 
 @click.command("add-key")

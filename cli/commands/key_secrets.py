@@ -23,6 +23,7 @@ from samara.node.operations.keys import (
     UnprotectRequest,
 )
 from samara.node.operations.queries import KEY_SHOW, KeyShowRequest
+from samara.protocol.errors import UsageError
 from samara.protocol.words import SEED_WORDS
 
 __all__ = ["backup_key", "lock_key", "protect_key", "restore_key", "unprotect_key"]
@@ -66,31 +67,44 @@ def lock_key(as_json: bool) -> None:
 
 
 @click.command("backup")
+@click.option("--oms", is_flag=True, help="The words of the OMS key, where those of the key do not bring it back.")
 @json_option
-def backup_key(as_json: bool) -> None:
-    """Show the key as 24 words, to be written on paper. Who has them is you."""
-    found = with_passphrase(lambda passphrase: ask(BACKUP, BackupRequest(passphrase)))
+def backup_key(oms: bool, as_json: bool) -> None:
+    """Show the key as 24 words, to be written on paper. Who has them is you.
+
+    They bring back the key of `samara attest --oms`, too, unless it is older than the key or was put in by itself: then
+    that is said, and --oms shows its words.
+    """
+    found = with_passphrase(lambda passphrase: ask(BACKUP, BackupRequest(passphrase, oms)))
     if as_json:
         emit_json(found)
         return
-    say(f"The key {found.key}")
+    say(f"The {'OMS ' * oms}key {found.key}")
     say(f"of publisher {found.publisher}")
     say()
     for row in range(0, SEED_WORDS, 4):
         say("".join(f"{row + n + 1:>4}. {word:<9}" for n, word in enumerate(found.words[row : row + 4])).rstrip())
     say()
     say("Write them on paper, in this order, and keep that where you keep your passport. They are no wallet's words.")
-    if found.root > 1:
+    if found.oms:
+        say("They do not bring back the OMS key, which is no newer than the key before: samara key backup --oms")
+    if found.root > 1 and not oms:
         say("The key is not the publisher's first: keep the chain, too, which is no secret: samara key roots --to FILE")
 
 
 @click.command("restore")
 @click.option("--replace", metavar="DID", default="", help="The key that is here now and makes way; it is kept aside.")
 @click.option("--protect", is_flag=True, help="Seal it with a passphrase at once.")
+@click.option("--oms", is_flag=True, help="They are those of an OMS key: samara key backup --oms.")
 @json_option
-def restore_key(replace: str, protect: bool, as_json: bool) -> None:
+def restore_key(replace: str, protect: bool, oms: bool, as_json: bool) -> None:
     """Bring a key back from its 24 words, which are read from the terminal or from standard input."""
+    if oms and protect:
+        raise UsageError("an OMS key is protected as the publisher's is", hint="Leave --protect out.")
     words = _read_words()
+    if oms:
+        _restore_oms(words, replace, as_json)
+        return
     new = new_passphrase(replaces=False) if protect else ""
     with show_events(quiet=as_json) as report:
         state = call(RESTORE, RestoreRequest(words, replace, new), report)
@@ -105,6 +119,14 @@ def restore_key(replace: str, protect: bool, as_json: bool) -> None:
         say("  samara key sign ROOT-FILE --become PUBLISHER-ID")
     else:
         say("This key was replaced: it does not speak for that publisher any more.")
+
+
+def _restore_oms(words: str, replace: str, as_json: bool) -> None:
+    with show_events(quiet=as_json) as report:
+        state = with_passphrase(
+            lambda passphrase: call(RESTORE, RestoreRequest(words, replace, passphrase, oms=True), report)
+        )
+    emit_json(state) if as_json else say("The OMS key is here again. See samara key show --oms")
 
 
 def _read_words() -> str:

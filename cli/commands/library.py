@@ -97,7 +97,8 @@ def verify_command(targets: tuple[str, ...], oms_key: str, signature: str, as_js
     One word says what to think of it: GOOD, STALE (intact, and something newer was to be expected), REVOKED (its
     publisher took it back), UNTRUSTED (nobody whom you believe has signed it), DAMAGED. Exits with 5 when one is
     REVOKED or UNTRUSTED, with 4 when a byte is wrong or a file is missing.
-    A model.sig (OpenSSF Model Signing) in a folder is checked, too, if this home made it or --oms-key names its key.
+    A model.sig (OpenSSF Model Signing) in a folder is checked, too, if this home made it, a publisher's record that is
+    known here says whose key it is, or --oms-key names the key.
 
     \b
     samara verify
@@ -185,6 +186,8 @@ def _exit_code(one: Verified) -> int:
     """The code of the verdict; of several releases the highest counts: who does not believe it need not repair it."""
     if one.judged is not None and one.judged.verdict in {"REVOKED", "UNTRUSTED"}:
         return 5
+    if one.ok and not one.release and one.oms is not None and not one.oms.trusted:
+        return 5
     return 0 if one.ok else 4
 
 
@@ -248,6 +251,8 @@ def _print_verified(one: Verified) -> None:
 
 def _print_oms(name: str, oms: OmsFound) -> None:
     whose = "this home's OMS key" if oms.signer == "me" else f"the OMS key of {oms.signer or 'the file you named'}"
+    if oms.signer and oms.signer == oms.publisher:
+        whose += ", somebody you have no name for"
     passed_over = f", {oms.ignored} passed over" if oms.ignored else ""
     say(f"{name}: {'every signed file is right' if oms.ok else 'WRONG'} ({_files(oms.files)}{passed_over})")
     for path in oms.bad:
@@ -255,6 +260,8 @@ def _print_oms(name: str, oms: OmsFound) -> None:
     for path in oms.unsigned:
         say(f"  not signed: {path}")
     say(f"  signed by {whose}, {oms.key}, in {oms.signature}")
+    for note in oms.notes:
+        say(f"  {note}")
 
 
 def _print_release(one: Verified) -> None:

@@ -18,6 +18,7 @@ from samara.protocol.dsse import SigningKey
 from samara.protocol.errors import UsageError
 from samara.protocol.ids import format_record
 from samara.protocol.keyfile import check_new_passphrase
+from samara.protocol.oms import OmsKey
 from samara.protocol.records import PublisherChain, make_genesis
 from samara.protocol.rootfile import RootFile, genesis_id
 from samara.protocol.words import CHECK_BITS
@@ -86,13 +87,15 @@ class RestoreRequest:
 
     Attributes:
         words: 24 of them.
-        replace: did:key of the key that is here and makes way; empty when there is none.
+        replace: did:key of the key that is here and makes way, of an OMS key the hint; empty when there is none.
         new: Seal the key with this passphrase; empty lets it lie open.
+        oms: They are an OMS key's. `new` is the publisher's passphrase then, if that is sealed.
     """
 
     words: str = field(repr=False)
     replace: str = ""
     new: str = field(default="", repr=False)
+    oms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +117,15 @@ class KeyState:
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """The words of the present key."""
+    """The words of the present key, or of the OMS key.
+
+    Attributes:
+        passphrase: Opens it, where it is sealed.
+        oms: The OMS key's.
+    """
 
     passphrase: str = field(default="", repr=False)
+    oms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +134,17 @@ class BackedUp:
 
     Attributes:
         publisher: Publisher id.
-        key: The key as did:key.
+        key: The key as did:key; of an OMS key the hint.
         words: 24 words.
         root: Version of the publisher's current root; above 1 the words alone do not tell the publisher's id.
+        oms: Hint of the OMS key that these words do not bring back, too; empty when they do.
     """
 
     publisher: str
     key: str
     words: tuple[str, ...] = field(repr=False)
     root: int
+    oms: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +172,7 @@ class PublisherWords:
 
 
 def _unlock(store: Store, request: UnlockRequest) -> KeyState:
+    store.oms.unlock(request.passphrase)
     store.keys.unlock([store.keys.present().did], request.passphrase)
     store.keys.unlock(own_publisher(store).chain.current.keys, request.passphrase)
     return _state(store)
@@ -168,6 +180,7 @@ def _unlock(store: Store, request: UnlockRequest) -> KeyState:
 
 def _lock(store: Store, request: LockRequest) -> KeyState:
     store.keys.lock()
+    store.oms.lock()
     return _state(store)
 
 
@@ -175,11 +188,15 @@ def _protect(store: Store, request: ProtectRequest) -> KeyState:
     check_new_passphrase(request.new)
     own = own_publisher(store)
     store.keys.keep_roots(RootFile(own.chain))  # a sealed key cannot make its genesis again
+    store.keys.seed(request.passphrase)  # it is the right one: else nothing is changed
+    store.oms.seal(request.passphrase, request.new)
     store.keys.seal(request.passphrase, request.new)
     return _state(store)
 
 
 def _unprotect(store: Store, request: UnprotectRequest) -> KeyState:
+    store.keys.seed(request.passphrase)
+    store.oms.unseal(request.passphrase)
     store.keys.unseal(request.passphrase)
     return _state(store)
 
@@ -189,10 +206,35 @@ def _restore(store: Store, request: RestoreRequest) -> KeyState:
     new = SigningKey(seed)
     if request.new:
         check_new_passphrase(request.new)
+    if request.oms:
+        return _restore_oms(store, seed, request)
     _refuse_other(store, new.did, request.replace)
+    if _becomes_another(store, new.did):
+        store.oms.set_aside()  # it is that of the publisher who makes way
     store.keys.put(seed, request.new)
     _settle_chain(store, new, request.new)
     return _state(store)
+
+
+def _restore_oms(store: Store, seed: bytes, request: RestoreRequest) -> KeyState:
+    here, wanted = store.oms.public(), OmsKey(seed).public
+    sealed = store.keys.is_sealed([store.keys.present().did])
+    if sealed:
+        store.keys.seed(request.new)
+    if store.oms.path.exists() and (here is None or here.hint not in {wanted.hint, request.replace}):
+        raise UsageError(
+            f"this home has another OMS key, {here.hint if here is not None else store.oms.path}",
+            hint="To put the restored one in its place (it is kept aside): samara key restore --oms --replace HINT",
+        )
+    store.oms.put(seed, request.new)
+    return _state(store)
+
+
+def _becomes_another(store: Store, did: str) -> bool:
+    """Whether a home that has another key becomes another publisher by a restored one."""
+    kept = store.keys.roots()
+    stays = kept is not None and (kept.chain.publisher == genesis_id(did) or did in kept.chain.current.keys)
+    return not stays and store.keys.present_did() not in {None, did}
 
 
 def _refuse_other(store: Store, did: str, replace: str) -> None:
@@ -224,8 +266,13 @@ def _state(store: Store) -> KeyState:
 
 def _backup(store: Store, request: BackupRequest) -> BackedUp:
     own = own_publisher(store)
+    publisher, root = format_record(own.publisher), own.chain.current.version
+    if request.oms:
+        seed = store.oms.seed(request.passphrase)
+        return BackedUp(publisher, OmsKey(seed).public.hint, word_list().of_seed(seed), root, "")
     seed = store.keys.seed(request.passphrase)
-    return BackedUp(format_record(own.publisher), own.key, word_list().of_seed(seed), own.chain.current.version)
+    oms = store.oms.public() if store.oms.is_apart(seed) else None
+    return BackedUp(publisher, own.key, word_list().of_seed(seed), root, oms.hint if oms is not None else "")
 
 
 def _words(store: Store, request: WordsRequest) -> PublisherWords:

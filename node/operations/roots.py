@@ -271,6 +271,7 @@ def _rotate(store: Store, request: RotateRequest) -> RootMade:
     wanted = [new.did, *(key for key in current.keys if key != mine)]
     file = propose(own.chain, wanted, current.threshold, [*keys, new])
     _refuse_fork(store, file, anew=request.anew)
+    store.oms.keep(request.passphrase)
     store.keys.keep(seed, request.passphrase if sealed else "")
     return _settle(store, own, file, request.passphrase)
 

@@ -12,6 +12,7 @@ import trio
 
 from samara.node.operations.base import Operation, Report
 from samara.node.operations.refs import (
+    enough_keys,
     find_release,
     next_place,
     now_text,
@@ -161,12 +162,13 @@ class Attested:
     claim: str
 
 
-def sign_record(store: Store, make: Maker) -> Entry:
+def sign_record(store: Store, make: Maker, passphrase: str = "") -> Entry:
     """Sign a record into the log of this home's publisher, and keep it.
 
     Args:
         store: The home's.
         make: Makes the record, of the chain, the ledger, the place in the log and the keys.
+        passphrase: Opens the keys for this alone, where they are sealed; empty takes those that were unlocked.
 
     Raises:
         ForkError: The publisher is frozen.
@@ -176,7 +178,12 @@ def sign_record(store: Store, make: Maker) -> Entry:
         own = own_publisher(store)
         with store.ledgers.asking(own.publisher) as ledger:
             known = ledger if ledger is not None else Ledger(own.chain)
-            entry = make(own.chain, known, next_place(known), signing_keys(store, own))
+            keys = (
+                enough_keys(own, store.keys.open(own.chain.current.keys, passphrase))
+                if passphrase
+                else signing_keys(store, own)
+            )
+            entry = make(own.chain, known, next_place(known), keys)
             return store.ledgers.take_own(own.chain.envelopes, entry.envelope)
 
 

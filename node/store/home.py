@@ -87,7 +87,7 @@ class Home:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def key(self, name: str) -> bytes:
-        """Return the seed (32 bytes) of the key `node`, `publisher` or `oms`, made now when there is none.
+        """Return the seed (32 bytes) of the key `node` or `publisher`, made now when there is none.
 
         Raises:
             ReadOnlyError: It cannot be made.
@@ -102,10 +102,6 @@ class Home:
         if len(seed) != _KEY_BYTES:
             raise StoreError(f"{path} has {len(seed)} bytes instead of {_KEY_BYTES}", hint="Restore it from a backup.")
         return seed
-
-    def has_key(self, name: str) -> bool:
-        """Return whether a key of this name was made here."""
-        return (self.root / f"{name}.key").exists()
 
     def is_held(self) -> bool:
         """Whether a process holds this home now. A lock dies with its process, whatever the lock file still says."""

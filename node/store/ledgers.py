@@ -50,6 +50,7 @@ from samara.protocol.records import (
     VerifiedHead,
 )
 from samara.protocol.records.attestation import ATTESTATION
+from samara.protocol.records.binding import bound_key
 from samara.protocol.records.collection import COLLECTION
 from samara.protocol.records.fields import NAME
 from samara.protocol.records.log import ENTRY_KINDS
@@ -247,6 +248,31 @@ class Ledgers:
             with self.asking(PublisherId(publisher)) as ledger:
                 found += ledger.attestations(release) if ledger is not None else ()
         return found
+
+    def bound_keys(self, most: int) -> Iterator[bytes]:
+        """Yield the keys that publishers bind or once bound (SubjectPublicKeyInfo in DER), each once.
+
+        Of publishers with a name here first, then of those of whom something is held, and of each the newest first.
+        Whether a binding counts, only the ledger of its publisher says.
+
+        Args:
+            most: How many records are looked at.
+        """
+        if not self._index.has("entry"):
+            return
+        rows = self._index.read.execute(
+            "SELECT envelope FROM entry WHERE kind = 'binding' ORDER BY"
+            " EXISTS (SELECT 1 FROM petname WHERE petname.publisher = entry.publisher) DESC,"
+            " EXISTS (SELECT 1 FROM release WHERE release.publisher = entry.publisher) DESC, no DESC LIMIT ?",
+            (most,),
+        )
+        seen: set[bytes] = set()
+        for (envelope,) in rows.fetchall():
+            with contextlib.suppress(RecordError):  # damaged on disk: its ledger leaves it out, too
+                key = bound_key(envelope)
+                if key not in seen:
+                    seen.add(key)
+                    yield key
 
     def revocation(self, publisher: PublisherId, release: ReleaseId) -> Verified[ReleaseRevocation] | None:
         """Return the revocation of a release by its publisher, or None.

@@ -17,10 +17,11 @@ from typing import Final
 
 from samara.node.store.files import os_errors
 from samara.node.store.home import Home, write_private
+from samara.node.store.keyfiles import KeyFile, locked, open_key, read_key, read_some, seal_key, sweep, write_key
 from samara.protocol.dsse import SigningKey
 from samara.protocol.errors import KeyFileError, LockedKeyError, PassphraseError, RecordError
 from samara.protocol.ids import PublisherId, format_record
-from samara.protocol.keyfile import MAX_KEY_FILE, SALT_BYTES, PlainKey, SealedKey, decode_key_file
+from samara.protocol.keyfile import PlainKey, SealedKey
 from samara.protocol.limits import MAX_ROOT_FILE
 from samara.protocol.rootfile import RootFile
 
@@ -28,10 +29,6 @@ __all__ = ["PublisherKeys"]
 
 _ASIDE: Final = re.compile(r"publisher-z6Mk[1-9A-HJ-NP-Za-km-z]+\.key")
 _DID: Final = "did:key:"
-_LOCKED: Final = "the publisher's key is protected by a passphrase, which is needed for this"
-_HOW: Final = "Call it from a terminal, set $SAMARA_PASSPHRASE_FILE, or give samara --passphrase-fd FD."
-
-KeyFile = PlainKey | SealedKey
 
 
 class PublisherKeys:
@@ -62,7 +59,7 @@ class PublisherKeys:
         """
         if not self.path.exists():
             self._home.key("publisher")
-        return _read_key(self.path)
+        return read_key(self.path)
 
     def present_did(self) -> str | None:
         """Return the present key as did:key; None when its file is damaged or not there."""
@@ -75,7 +72,20 @@ class PublisherKeys:
             LockedKeyError: It is sealed, and the passphrase is empty.
             PassphraseError: The passphrase does not open it.
         """
-        return _open(self.present(), passphrase).seed
+        return open_key(self.present(), passphrase).seed
+
+    def opened(self) -> bytes:
+        """Return the seed of the present key, when it lies open or was unlocked.
+
+        Raises:
+            LockedKeyError: It is sealed, and this process was not given the passphrase.
+        """
+        present = self.present()
+        with self._lock:
+            seed = present.seed if isinstance(present, PlainKey) else self._opened.get(present.public)
+        if seed is None:
+            raise locked()
+        return seed
 
     def all(self) -> dict[Path, KeyFile]:
         """Return every key that can be read, by its file, the present one first.
@@ -86,7 +96,7 @@ class PublisherKeys:
         found: dict[Path, KeyFile] = {self.path: self.present()}
         for path in self._asides():
             with contextlib.suppress(KeyFileError):  # a key that was; the present one counts
-                found[path] = _read_key(path)
+                found[path] = read_key(path)
         return found
 
     def is_sealed(self, keys: Collection[str]) -> bool:
@@ -105,7 +115,7 @@ class PublisherKeys:
         with self._lock:
             seeds = [key.seed if isinstance(key, PlainKey) else self._opened.get(key.public) for key in found]
         if None in seeds:
-            raise LockedKeyError(_LOCKED, hint=_HOW)
+            raise locked()
         return [SigningKey(seed) for seed in seeds if seed is not None]
 
     def open(self, keys: Collection[str], passphrase: str) -> list[SigningKey]:
@@ -115,7 +125,7 @@ class PublisherKeys:
             LockedKeyError: One is sealed, and the passphrase is empty.
             PassphraseError: It does not open one of them.
         """
-        return [SigningKey(_open(key, passphrase).seed) for key in self._among(keys)]
+        return [SigningKey(open_key(key, passphrase).seed) for key in self._among(keys)]
 
     def unlock(self, keys: Collection[str], passphrase: str) -> None:
         """Keep those of these keys that are here open in this process.
@@ -123,7 +133,7 @@ class PublisherKeys:
         Raises:
             PassphraseError: It does not open one of them.
         """
-        opened = {key.public: _open(key, passphrase).seed for key in self._among(keys) if isinstance(key, SealedKey)}
+        opened = {key.public: open_key(key, passphrase).seed for key in self._among(keys) if isinstance(key, SealedKey)}
         with self._lock:
             self._opened.update(opened)
 
@@ -145,12 +155,12 @@ class PublisherKeys:
         self._sweep()
         for path, key in reversed(self.all().items()):  # the present one last: it says that all are sealed
             try:
-                plain = _open(key, old)
+                plain = open_key(key, old)
             except (PassphraseError, LockedKeyError):
                 if path == self.path:
                     raise
                 continue  # one of an earlier passphrase, sealed as it is
-            self._write(path, _sealed(plain, new))
+            write_key(path, seal_key(plain, new))
         self.lock()
 
     def unseal(self, passphrase: str) -> None:
@@ -162,13 +172,13 @@ class PublisherKeys:
             ReadOnlyError: The home cannot be written.
         """
         self._sweep()
-        self._write(self.path, _open(self.present(), passphrase))
+        write_key(self.path, open_key(self.present(), passphrase))
 
     def keep(self, seed: bytes, passphrase: str) -> str:
         """Keep a key beside the present one, sealed unless the passphrase is empty; return its did:key."""
         plain = PlainKey(seed)
         self._sweep()
-        self._write(self._aside(plain.did), _sealed(plain, passphrase) if passphrase else plain)
+        write_key(self._aside(plain.did), seal_key(plain, passphrase) if passphrase else plain)
         return plain.did
 
     def put(self, seed: bytes, passphrase: str) -> None:
@@ -177,7 +187,7 @@ class PublisherKeys:
         self._sweep()
         if self.present_did() != plain.did:
             self._keep_present()
-        self._write(self.path, _sealed(plain, passphrase) if passphrase else plain)
+        write_key(self.path, seal_key(plain, passphrase) if passphrase else plain)
 
     def promote(self, keys: Collection[str]) -> None:
         """Let one of these keys (did:keys), which is here, be the present one; what was, is kept aside."""
@@ -186,7 +196,7 @@ class PublisherKeys:
         found = next((path for path in self._asides() if _did_or_none(path) in keys), None)
         if found is not None:
             self._keep_present()
-            self._write(self.path, _read_key(found))
+            write_key(self.path, read_key(found))
             with os_errors(f"cannot remove {found}"):
                 found.unlink()  # it lies at its new place
 
@@ -250,61 +260,25 @@ class PublisherKeys:
     def _aside(self, did: str) -> Path:
         return self._home.root / f"publisher-{did.removeprefix(_DID)}.key"
 
-    def _write(self, path: Path, key: KeyFile) -> None:
-        with os_errors(f"cannot write the key {path}"):
-            write_private(path, key.encode(), replace=True)
-
     def _sweep(self) -> None:
-        """Delete what killed processes left of key files: a seed may lie open in one."""
-        with os_errors(f"cannot look into {self._home.root}"):
-            for path in self._home.root.glob(".publisher*"):
-                path.unlink(missing_ok=True)
-
-
-def _read_key(path: Path) -> KeyFile:
-    try:
-        return decode_key_file(_read(path, MAX_KEY_FILE))
-    except KeyFileError as error:
-        raise KeyFileError(f"{path}: {error.message}", hint=error.hint) from None
+        sweep(self._home.root, ".publisher*")
 
 
 def _read_roots(path: Path) -> RootFile | None:
     if not path.exists():
         return None
     try:
-        return RootFile.decode(_read(path, MAX_ROOT_FILE))
+        return RootFile.decode(read_some(path, MAX_ROOT_FILE))
     except RecordError as error:
         raise type(error)(
             f"{path}: {error.message}", hint="Move it away; if the index has the chain, the publisher stays the same."
         ) from None
 
 
-def _read(path: Path, most: int) -> bytes:
-    """Return at most one byte more than a file may have: that it is too long, is its parser's to say."""
-    with os_errors(f"cannot read {path}"), open(path, "rb") as file:
-        return file.read(most + 1)
-
-
 def _did_or_none(path: Path) -> str | None:
     with contextlib.suppress(KeyFileError):
-        return _read_key(path).did
+        return read_key(path).did
     return None
-
-
-def _open(key: KeyFile, passphrase: str) -> PlainKey:
-    if isinstance(key, PlainKey):
-        return key
-    if not passphrase:
-        raise LockedKeyError(_LOCKED, hint=_HOW)
-    return key.open(passphrase)
-
-
-def _sealed(plain: PlainKey, passphrase: str) -> SealedKey:
-    """Seal a key, and see that it opens again, before a file is replaced by it."""
-    sealed = SealedKey.seal(plain.seed, passphrase, salt=secrets.token_bytes(SALT_BYTES))
-    if SealedKey.open(sealed, passphrase) != plain:
-        raise KeyFileError("a key that was just sealed does not open again", hint="This machine's memory may be bad.")
-    return sealed
 
 
 def _short(publisher: PublisherId) -> str:

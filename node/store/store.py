@@ -23,6 +23,7 @@ from samara.node.store.home import Home
 from samara.node.store.index import Index
 from samara.node.store.intake import Parts, StoreIntake
 from samara.node.store.ledgers import Ledgers
+from samara.node.store.omskeys import OmsKeys
 from samara.node.store.publisherkeys import PublisherKeys
 from samara.node.store.reader import Reader, progress_path
 from samara.node.store.room import Room
@@ -93,6 +94,7 @@ class Store:
     def __init__(self, home: Home, settings: StoreSettings, *, writable: bool) -> None:
         self.home = home
         self.keys = PublisherKeys(home)
+        self.oms = OmsKeys(home, self.keys)
         self._settings = settings
         self._index = Index(home.index, writable=writable)
         self.catalog = Catalog(self._index)

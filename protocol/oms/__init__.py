@@ -1,11 +1,12 @@
 """Model signatures that tools other than Samara verify: OpenSSF Model Signing (specs/oms.md)."""
 
 from samara.protocol.oms.bundle import Bundle, ByCertificateError, sign_manifest
-from samara.protocol.oms.keys import OmsKey, OmsPublicKey
+from samara.protocol.oms.keys import OMS_KEY, OmsKey, OmsPublicKey, oms_seed
 from samara.protocol.oms.manifest import ALWAYS_IGNORED, Compared, Made, Manifest, compare, make_manifest
 
 __all__ = [
     "ALWAYS_IGNORED",
+    "OMS_KEY",
     "Bundle",
     "ByCertificateError",
     "Compared",
@@ -15,5 +16,6 @@ __all__ = [
     "OmsPublicKey",
     "compare",
     "make_manifest",
+    "oms_seed",
     "sign_manifest",
 ]

@@ -11,6 +11,7 @@ from typing import Final, final
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -18,13 +19,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from samara.protocol.errors import SignatureError, UsageError
+from samara.protocol.errors import KeyFileError, SignatureError, UsageError
+from samara.protocol.keyfile import KeyKind
 from samara.protocol.limits import MAX_OMS_KEY
 
-__all__ = ["OmsKey", "OmsPublicKey"]
+__all__ = ["OMS_KEY", "OmsKey", "OmsPublicKey", "oms_seed"]
 
 _SEED_BYTES: Final = 32
 _DOMAIN: Final = b"samara oms p-256 1"
+_SEED_DOMAIN: Final = b"samara oms seed 1"
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "secp256r1": hashes.SHA256(),
@@ -82,6 +85,18 @@ class OmsPublicKey:
             raise SignatureError("not the SubjectPublicKeyInfo of a key that OMS knows") from None
 
     @classmethod
+    def from_point(cls, point: bytes) -> OmsPublicKey:
+        """Read a compressed point of P-256, as a sealed key file states it.
+
+        Raises:
+            KeyFileError: It is none.
+        """
+        try:
+            return cls(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point))
+        except ValueError:
+            raise KeyFileError("the key file states a public key that is none of an OMS key", hint=_RESTORE) from None
+
+    @classmethod
     def _of(cls, key: object) -> OmsPublicKey:
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _HASHES:
             raise ValueError
@@ -91,6 +106,11 @@ class OmsPublicKey:
     def spki(self) -> bytes:
         """Its SubjectPublicKeyInfo in DER: what a record binds to a publisher."""
         return self._key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    @property
+    def point(self) -> bytes:
+        """The compressed point; of a key on P-256 it has 33 bytes."""
+        return self._key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
 
     def made(self, signature: bytes, message: bytes) -> bool:
         """Return whether this key made the signature (DER) of a message."""
@@ -132,3 +152,27 @@ class OmsKey:
 
 
 _HINT: Final = "It is a PEM file that begins with BEGIN PUBLIC KEY; samara key show --oms --to FILE writes one."
+_RESTORE: Final = "Restore it from its words: samara key restore --oms."
+
+
+def oms_seed(publisher: bytes) -> bytes:
+    """Return the seed of the OMS key that goes with a publisher's key, unless the home keeps another.
+
+    Args:
+        publisher: Seed of the publisher's key, 32 bytes.
+
+    Source: specs/oms.md §1; RFC 5869.
+    """
+    return HKDF(hashes.SHA256(), length=_SEED_BYTES, salt=None, info=_SEED_DOMAIN).derive(publisher)
+
+
+def _point(seed: bytes) -> bytes:
+    return OmsKey(seed).public.point
+
+
+def _hint(point: bytes) -> str:
+    return OmsPublicKey.from_point(point).hint
+
+
+OMS_KEY: Final = KeyKind(b"samaraKO", 33, _point, _hint)
+"""The key file of an OMS key, which states its compressed point, and is named by its hint."""

@@ -45,10 +45,17 @@ class Made:
     Attributes:
         publisher: Whose release it is.
         release: Its id.
+        signer: Whose key signs, where that is another than whose release it is.
     """
 
     publisher: PublisherId
     release: ReleaseId
+    signer: PublisherId | None = None
+
+    @property
+    def by(self) -> PublisherId:
+        """Who says that they sign."""
+        return self.signer or self.publisher
 
 
 @final
@@ -92,6 +99,7 @@ class Manifest:
             predicate["samara"] = {
                 "publisher": format_record(self.made.publisher),
                 "release": format_record(self.made.release),
+                **({"signer": format_record(self.made.signer)} if self.made.signer is not None else {}),
             }
         return strictjson.dumps(
             {
@@ -251,4 +259,9 @@ def _resources(predicate: Fields) -> dict[str, bytes]:
 
 
 def _made(fields: Fields) -> Made:
-    return Made(PublisherId(fields.record_id("publisher")), ReleaseId(fields.record_id("release")))
+    signer = fields.maybe("signer", fields.record_id)
+    return Made(
+        PublisherId(fields.record_id("publisher")),
+        ReleaseId(fields.record_id("release")),
+        PublisherId(signer) if signer is not None else None,
+    )

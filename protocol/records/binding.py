@@ -31,9 +31,9 @@ from samara.protocol.records.entry import (
 )
 from samara.protocol.records.fields import Fields
 from samara.protocol.records.root import PublisherChain
-from samara.protocol.records.statement import Opened, Subject
+from samara.protocol.records.statement import Opened, Subject, open_record
 
-__all__ = ["KEY_BINDING", "OMS", "KeyBinding", "make_key_binding", "verify_key_binding"]
+__all__ = ["KEY_BINDING", "OMS", "KeyBinding", "bound_key", "make_key_binding", "verify_key_binding"]
 
 OMS: Final = "oms"
 """The purpose of a key that signs OpenSSF Model Signing bundles."""
@@ -110,6 +110,15 @@ def verify_key_binding(envelope: bytes, publisher: PublisherChain) -> Verified[K
     Source: specs/records.md §15.
     """
     return KEY_BINDING.verify(envelope, publisher)
+
+
+def bound_key(envelope: bytes) -> bytes:
+    """Return the key that a key binding is of, whosever record it is, and whether or not it counts.
+
+    Raises:
+        RecordError: It is none.
+    """
+    return _read_key(open_record(envelope, _TYPE, _FIELDS).fields)
 
 
 def _read(opened: Opened) -> KeyBinding:

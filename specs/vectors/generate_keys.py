@@ -16,6 +16,7 @@ from samara.protocol.dsse import Envelope, Signature, SigningKey, sign
 from samara.protocol.ids import PublisherId, did_key, digest
 from samara.protocol.keyfile import SealedKey
 from samara.protocol.limits import MAX_KEY_LOG_N, MIN_KEY_LOG_N
+from samara.protocol.oms import OMS_KEY, OmsKey, oms_seed
 from samara.protocol.records import PublisherChain, make_genesis, make_next_root
 from samara.protocol.records.root import ROOT_TYPE
 from samara.protocol.records.statement import Subject, seal
@@ -122,6 +123,36 @@ def _foreign() -> bytes:
     header = sealed()[:27] + BEN.public
     wrapping = Scrypt(header[11:27], length=32, n=1 << MIN_KEY_LOG_N, r=8, p=1).derive(PASSPHRASE.encode())
     return header + ChaCha20Poly1305(wrapping).encrypt(bytes(12), secret("anna"), header)
+
+
+def oms_key_files() -> list[Vector]:
+    """OMS keys at rest: what follows from a publisher's seed, and files with their own."""
+    seed = secret("oms anna")
+    salt = secret(f"salt {PASSPHRASE}")[:16]
+    good = SealedKey.seal(seed, PASSPHRASE, salt=salt, log_n=MIN_KEY_LOG_N, kind=OMS_KEY).encode()
+    hint = OmsKey(seed).public.hint
+    vectors: list[Vector] = [
+        {"name": "follows from the publisher's", "publisher": secret("anna").hex(), "seed": derived.hex(), "key": name}
+        for derived, name in ((oms_seed(secret("anna")), OmsKey(oms_seed(secret("anna"))).public.hint),)
+    ]
+    vectors += [
+        {"name": "plain", "file": seed.hex(), "seed": seed.hex(), "key": hint},
+        {"name": "sealed", "file": good.hex(), "passphrase": PASSPHRASE, "seed": seed.hex(), "key": hint},
+    ]
+    wrong: dict[str, tuple[bytes, str]] = {
+        "a publisher's key file": (sealed(), "KeyFileError"),
+        "a byte more": (good + b"\0", "KeyFileError"),
+        "a byte less": (good[:-1], "KeyFileError"),
+        "a point that is on no curve": (changed(good, 27, 5), "KeyFileError"),
+        "the other point with this x": (changed(good, 27), "PassphraseError"),
+        "a cost of 64 GB": (changed(good, 10, 26), "KeyFileError"),
+        "a changed seed": (changed(good, 60), "PassphraseError"),
+        "the magic of a publisher's key": (b"samaraKY" + good[8:], "KeyFileError"),
+    }
+    return vectors + [
+        {"name": name, "file": data.hex(), "passphrase": PASSPHRASE, "error": error}
+        for name, (data, error) in wrong.items()
+    ]
 
 
 def seed_words() -> list[Vector]:
@@ -240,6 +271,7 @@ def _wrong_root_files(genesis: PublisherChain, two: RootFile) -> list[Vector]:
 def make() -> str:
     parts = {
         "key_files": key_files(),
+        "oms_key_files": oms_key_files(),
         "seed_words": seed_words(),
         "check_words": check_words(),
         "root_files": root_files(),

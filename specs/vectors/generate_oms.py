@@ -23,6 +23,11 @@ KEYS = {name: OmsKey(seed) for name, seed in SEEDS.items()}
 ANNA = KEYS["anna"]
 
 MADE = Made(PublisherId(digest(b"samara vector publisher")), ReleaseId(digest(b"samara vector release")))
+OTHERS = {
+    "publisher": format_record(MADE.publisher),
+    "release": format_record(MADE.release),
+    "signer": format_record(PublisherId(digest(b"samara vector signer"))),
+}
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 Vector = dict[str, Any]
@@ -163,6 +168,7 @@ def accepted() -> list[Vector]:
         ("resources in another order", signed(statement(resources=backwards))),
         ("no ignored paths", signed(statement(serialization={"ignore_paths": []}))),
         ("a model that is one file", signed(statement(resources=[resource(".")]))),
+        ("somebody else's release", signed(statement(predicate={"samara": OTHERS}))),
         ("fields of a later version", signed(statement(predicate={"card": {"a": 1}}, later=True))),
         ("no hint", naming({})),
         ("an empty hint", naming({"hint": ""})),
@@ -314,6 +320,8 @@ def refused_statements() -> list[tuple[str, dict[str, Any] | bytes, str]]:
         ("a digest in capitals", one(digest=sha("a").hex().upper()), "StatementError"),
         ("one file and another", statement(resources=[resource("."), resource("a")]), "StatementError"),
         ("a release that is no id", statement(predicate={"samara": release}), "StatementError"),
+        ("a signer that is no id", statement(predicate={"samara": OTHERS | {"signer": "x"}}), "StatementError"),
+        ("a signer of null", statement(predicate={"samara": OTHERS | {"signer": None}}), "StatementError"),
         ("a path above the folder", one(name="../a"), "PathError"),
         ("an absolute path", one(name="/a"), "PathError"),
         ("a path with an empty part", one(name="a//b"), "PathError"),

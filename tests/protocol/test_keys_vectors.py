@@ -10,7 +10,8 @@ from support.vectors import FOLDER, generator, vectors
 from samara.node.wordlist import word_list
 from samara.protocol import errors
 from samara.protocol.ids import PublisherId
-from samara.protocol.keyfile import PlainKey, decode_key_file
+from samara.protocol.keyfile import PlainKey, SealedKey, decode_key_file
+from samara.protocol.oms import OMS_KEY, OmsKey, OmsPublicKey, oms_seed
 from samara.protocol.rootfile import RootFile
 
 VECTORS: dict[str, list[dict[str, Any]]] = vectors("keys.json")
@@ -40,6 +41,29 @@ def test_key_files(vector: dict[str, Any]) -> None:
     key = decode_key_file(bytes.fromhex(vector["file"]))
     assert key.did == vector["key"]
     assert key.encode().hex() == vector["file"]
+
+
+@each("oms_key_files")
+def test_oms_key_files(vector: dict[str, Any]) -> None:
+    if "publisher" in vector:
+        seed = oms_seed(bytes.fromhex(vector["publisher"]))
+        assert (seed.hex(), OmsKey(seed).public.hint) == (vector["seed"], vector["key"])
+        return
+
+    def read() -> PlainKey:
+        key = decode_key_file(bytes.fromhex(vector["file"]), OMS_KEY)
+        return key if isinstance(key, PlainKey) else key.open(vector["passphrase"])
+
+    if "error" in vector:
+        with pytest.raises(error_of(vector)) as found:
+            read()
+        assert type(found.value) is error_of(vector)
+        return
+    assert read().seed.hex() == vector["seed"]
+    key = decode_key_file(bytes.fromhex(vector["file"]), OMS_KEY)
+    assert key.encode().hex() == vector["file"]
+    if isinstance(key, SealedKey):
+        assert key.did == vector["key"] == OmsPublicKey.from_point(key.public).hint
 
 
 @each("seed_words")

@@ -10,12 +10,21 @@ from support.contents import Source, give_home, make_source, take_all
 from support.publishers import WHEN, Publisher
 
 from samara.node.operations import keys as key_operations
+from samara.node.operations import oms as oms_operations
 from samara.node.operations import roots
-from samara.node.operations.keys import ProtectRequest, RestoreRequest, UnprotectRequest
+from samara.node.operations.keys import (
+    BackupRequest,
+    LockRequest,
+    ProtectRequest,
+    RestoreRequest,
+    UnlockRequest,
+    UnprotectRequest,
+)
+from samara.node.operations.oms import OmsRotateRequest
 from samara.node.operations.refs import own_publisher, signing_keys
 from samara.node.operations.roots import ChangeRequest, RotateRequest, SignRequest
 from samara.node.operations.signing import RevokeRequest, revoke
-from samara.node.store import publisherkeys
+from samara.node.store import keyfiles, publisherkeys
 from samara.node.store.home import write_private
 from samara.node.store.publisherkeys import PublisherKeys
 from samara.node.store.store import Store
@@ -30,8 +39,9 @@ from samara.protocol.errors import (
     UsageError,
 )
 from samara.protocol.ids import ReleaseId, format_record
-from samara.protocol.keyfile import PlainKey, SealedKey, decode_key_file
+from samara.protocol.keyfile import KeyKind, PlainKey, SealedKey, decode_key_file
 from samara.protocol.limits import MAX_SIGNATURES, MIN_KEY_LOG_N
+from samara.protocol.oms import OmsKey
 from samara.protocol.records import (
     Place,
     PublisherChain,
@@ -52,8 +62,8 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seal with the least cost that is read: everything else is as it is."""
     seal = SealedKey.seal
 
-    def cheaply(seed: bytes, passphrase: str, *, salt: bytes) -> SealedKey:
-        return seal(seed, passphrase, salt=salt, log_n=MIN_KEY_LOG_N)
+    def cheaply(seed: bytes, passphrase: str, *, salt: bytes, kind: KeyKind) -> SealedKey:
+        return seal(seed, passphrase, salt=salt, log_n=MIN_KEY_LOG_N, kind=kind)
 
     monkeypatch.setattr(SealedKey, "seal", staticmethod(cheaply))
 
@@ -80,7 +90,8 @@ class Deaths:
             if self.writes == number:
                 raise DiedError
 
-        self._monkeypatch.setattr(publisherkeys, "write_private", dying)
+        for module in (publisherkeys, keyfiles):
+            self._monkeypatch.setattr(module, "write_private", dying)
 
     def none(self) -> None:
         self.at(0, after=False)
@@ -100,6 +111,16 @@ def seeds_of(home: Path, *passphrases: str) -> set[bytes]:
             except PassphraseError:
                 continue
     return found
+
+
+def oms_of(store: Store, *passphrases: str) -> bytes:
+    """The seed of a home's OMS key, for somebody with the passphrases."""
+    for passphrase in passphrases:
+        try:
+            return store.oms.seed(passphrase)
+        except (LockedKeyError, PassphraseError):
+            continue
+    raise AssertionError("the OMS key is lost")
 
 
 def is_open(home: Path) -> bool:
@@ -157,30 +178,34 @@ def test_a_short_passphrase_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("number", range(1, 5))
+@pytest.mark.parametrize("number", range(1, 6))
 def test_a_process_that_dies_while_it_protects_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
 ) -> None:
     deaths = Deaths(monkeypatch)
     with give_home(tmp_path / "home") as store:
         roots._rotate(store, RotateRequest())  # so that there are two key files
-        own, seed = own_publisher(store), store.keys.seed("")
+        own, seed, oms = own_publisher(store), store.keys.seed(""), store.oms.seed("")
         secrets = seeds_of(store.home.root)
         assert len(secrets) == 2
         deaths.at(number, after=after)
         try:
             key_operations._protect(store, ProtectRequest(OLD))
-            assert number > 3
+            assert number > 4
         except DiedError:
-            assert number <= 3
+            assert number <= 4
         deaths.none()
     with give_home(tmp_path / "home") as store:
         assert own_publisher(store) == own
+        assert oms_of(store, "", OLD) == oms
         assert store.keys.seed("" if is_open(store.home.root) else OLD) == seed
         assert seeds_of(store.home.root, OLD) == secrets
         key_operations._protect(store, ProtectRequest(OLD, OLD))
         assert seeds_of(store.home.root) == set()
         assert seeds_of(store.home.root, OLD) == secrets
+        assert oms_of(store, OLD) == oms
+        with pytest.raises(LockedKeyError):
+            store.oms.seed("")
 
 
 def test_an_open_seed_that_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
@@ -373,7 +398,7 @@ def test_a_chain_that_was_put_back_does_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protected", [False, True])
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("number", range(1, 7))
 def test_a_process_that_dies_while_it_rotates_leaves_a_home_that_publishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool, protected: bool
 ) -> None:
@@ -383,13 +408,13 @@ def test_a_process_that_dies_while_it_rotates_leaves_a_home_that_publishes(
         source = published(store, tmp_path)
         if protected:
             key_operations._protect(store, ProtectRequest(OLD))
-        before, secrets = own_publisher(store), seeds_of(store.home.root, OLD)
+        before, secrets, oms = own_publisher(store), seeds_of(store.home.root, OLD), store.oms.seed(passphrase)
         deaths.at(number, after=after)
         try:
             roots._rotate(store, RotateRequest(passphrase))
-            assert number > 4
+            assert number > 5
         except DiedError:
-            assert number <= 4
+            assert number <= 5
         deaths.none()
     with give_home(tmp_path / "home") as store:
         own = own_publisher(store)
@@ -405,6 +430,8 @@ def test_a_process_that_dies_while_it_rotates_leaves_a_home_that_publishes(
         assert standing(store, source) is expected
         roots._rotate(store, RotateRequest(passphrase))
         assert own_publisher(store).publisher == before.publisher
+        assert store.oms.seed(passphrase) == oms
+        assert len((store.home.root / "oms.key").read_bytes()) == (108 if protected else 32)
         assert own_publisher(store).key in own_publisher(store).chain.current.keys
 
 
@@ -593,3 +620,116 @@ def test_a_process_that_dies_while_it_restores_can_do_it_again(
         key_operations._restore(b, request)
         assert own_publisher(b) == own_publisher(a)
         assert seeds_of(b.home.root, OLD) == secrets | seeds_of(a.home.root)
+
+
+# The OMS key beside it
+
+
+def test_one_passphrase_seals_both_and_opens_both(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store:
+        own_publisher(store)
+        path = store.home.root / "oms.key"
+        path.write_bytes(bytes(range(32)))  # of a home that an earlier version made
+        key_operations._protect(store, ProtectRequest(OLD))
+        assert bytes(range(32)) not in path.read_bytes()
+        with pytest.raises(LockedKeyError, match="OMS key"):
+            store.oms.key()
+        assert store.oms.public() is not None, "whose it is, is told without the passphrase"
+        key_operations._unlock(store, UnlockRequest(OLD))
+        assert store.oms.key().public.hint == OmsKey(bytes(range(32))).public.hint
+        key_operations._lock(store, LockRequest())
+        with pytest.raises(LockedKeyError):
+            store.oms.key()
+        with pytest.raises(PassphraseError):
+            key_operations._protect(store, ProtectRequest(NEW, NEW))
+        assert store.oms.seed(OLD) == bytes(range(32))
+        key_operations._protect(store, ProtectRequest(NEW, OLD))
+        assert (store.oms.seed(NEW), len(store.keys.seed(NEW))) == (bytes(range(32)), 32)
+        key_operations._unprotect(store, UnprotectRequest(NEW))
+        assert path.read_bytes() == bytes(range(32))
+
+
+def test_a_file_of_an_unknown_passphrase_is_told_before_anything_is_sealed(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store:
+        own_publisher(store)
+        (store.home.root / "oms.key").write_bytes(bytes(range(32)))
+        key_operations._protect(store, ProtectRequest(OLD))
+        sealed = (store.home.root / "oms.key").read_bytes()
+        key_operations._unprotect(store, UnprotectRequest(OLD))
+        (store.home.root / "oms.key").write_bytes(sealed)
+        with pytest.raises(PassphraseError, match=r"oms\.key is sealed with another"):
+            key_operations._protect(store, ProtectRequest(NEW))
+        assert is_open(store.home.root)
+        key_operations._protect(store, ProtectRequest(OLD))
+        assert store.oms.seed(OLD) == bytes(range(32))
+
+
+def test_a_rotation_leaves_the_oms_key_as_it_is_and_says_that_it_needs_words(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store, give_home(tmp_path / "new") as new:
+        own_publisher(store)
+        oms = store.oms.key().public
+        assert key_operations._backup(store, BackupRequest()).oms == ""
+        roots._rotate(store, RotateRequest())
+        assert store.oms.key().public.hint == oms.hint
+        assert key_operations._backup(store, BackupRequest()).oms == oms.hint
+        words = key_operations._backup(store, BackupRequest(oms=True))
+        assert words.key == oms.hint
+        for both in (False, True):
+            said = words if both else key_operations._backup(store, BackupRequest())
+            key_operations._restore(new, RestoreRequest(" ".join(said.words), oms=both))
+        assert new.oms.key().public.hint == oms.hint
+
+
+def test_the_words_bring_back_both(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as a, give_home(tmp_path / "b") as b:
+        own_publisher(a)
+        words = " ".join(word_list().of_seed(a.keys.seed("")))
+        own_publisher(b)
+        roots._rotate(b, RotateRequest())  # a home of another publisher, with an OMS key in a file
+        theirs = b.oms.key().public
+        key_operations._restore(b, RestoreRequest(words, own_publisher(b).key, OLD))
+        b.oms.unlock(OLD)
+        b.keys.unlock([own_publisher(b).key], OLD)
+        assert b.oms.key().public.hint == a.oms.key().public.hint
+        (aside,) = b.home.root.glob("oms-*.key")
+        assert OmsKey(aside.read_bytes()).public.hint == theirs.hint
+
+
+def test_another_oms_key_makes_way_only_by_name(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store:
+        own_publisher(store)
+        key_operations._protect(store, ProtectRequest(OLD))
+        words = " ".join(word_list().of_seed(bytes(range(32))))
+        with pytest.raises(LockedKeyError):
+            key_operations._restore(store, RestoreRequest(words, oms=True))
+        with pytest.raises(PassphraseError):
+            key_operations._restore(store, RestoreRequest(words, new=NEW, oms=True))
+        key_operations._restore(store, RestoreRequest(words, new=OLD, oms=True))
+        assert store.oms.seed(OLD) == bytes(range(32))
+        other = " ".join(word_list().of_seed(bytes(32)))
+        hint = OmsKey(bytes(range(32))).public.hint
+        with pytest.raises(UsageError, match=hint):
+            key_operations._restore(store, RestoreRequest(other, new=OLD, oms=True))
+        key_operations._restore(store, RestoreRequest(other, hint, OLD, oms=True))
+        assert store.oms.seed(OLD) == bytes(32)
+        assert (store.home.root / f"oms-{hint[:16]}.key").exists()
+
+
+def test_a_new_oms_key_is_bound_at_once(tmp_path: Path) -> None:
+    with give_home(tmp_path / "home") as store:
+        own = own_publisher(store)
+        key_operations._protect(store, ProtectRequest(OLD))
+        before = OmsKey(store.oms.seed(OLD)).public
+        with pytest.raises(LockedKeyError):
+            oms_operations._rotate(store, OmsRotateRequest())
+        with pytest.raises(PassphraseError):
+            oms_operations._rotate(store, OmsRotateRequest(NEW))
+        made = oms_operations._rotate(store, OmsRotateRequest(OLD))
+        assert made.bound == made.key != before.hint
+        with store.ledgers.asking(own.publisher) as ledger:
+            assert ledger is not None
+            bound = ledger.key_binding()
+        assert bound is not None
+        assert bound.said.key == OmsKey(store.oms.seed(OLD)).public.spki
+        with pytest.raises(LockedKeyError):
+            signing_keys(store, own)  # the passphrase was for this alone
