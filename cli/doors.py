@@ -7,6 +7,7 @@ same.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from samara.cli.importing import importing
 from samara.cli.passphrase import with_passphrase
 from samara.node.doors.client import Connection, call_node, connect
-from samara.node.operations.base import Event, Operation, Query, Report
+from samara.node.operations.base import AnyOperation, Event, Operation, Query, Report
 from samara.node.settings import StoreSettings, load_settings
 from samara.node.store.home import Home
+from samara.node.store.publisherkeys import PublisherKeys
 from samara.node.store.store import Store
 from samara.protocol.errors import HomeBusyError, NotFoundError
 
@@ -111,7 +113,7 @@ def _reach(
 ) -> Result:
     """Do it in the running node or here; where a passphrase is given, the key is unlocked there first."""
     deadline = time.monotonic() + _WAIT_FOR_HOLDER
-    unlocked = not passphrase
+    before = [] if looks else _before(home, passphrase)
 
     async def unlocked_here(node: Node) -> Result:
         if passphrase:
@@ -122,11 +124,12 @@ def _reach(
 
     while True:
         with connect(home) as connection:
-            if connection is not None and unlocked:
+            if connection is not None and not before:
                 return in_node(connection)
             if connection is not None:
-                _unlock(connection, passphrase)
-                unlocked = True
+                operation, request = before[0]
+                call_node(connection, operation, request, _ignore)
+                del before[0]
                 continue  # a connection carries one operation
         with importing():
             from samara.cli.here import run_here
@@ -138,10 +141,17 @@ def _reach(
             time.sleep(0.1)
 
 
-def _unlock(connection: Connection, passphrase: str) -> None:
-    from samara.node.operations.keys import UNLOCK, UnlockRequest
+def _before(home: Home, passphrase: str) -> list[tuple[AnyOperation, object]]:
+    """What a running node is told first: where the agent of this command is, if it needs one, and the passphrase."""
+    from samara.node.operations.keys import TELL_AGENT, UNLOCK, TellAgentRequest, UnlockRequest
 
-    call_node(connection, UNLOCK, UnlockRequest(passphrase), _ignore)
+    found: list[tuple[AnyOperation, object]] = []
+    socket = os.environ.get("SSH_AUTH_SOCK", "")
+    if socket and PublisherKeys(home).is_in_agent():
+        found.append((TELL_AGENT, TellAgentRequest(os.path.abspath(socket))))
+    if passphrase:
+        found.append((UNLOCK, UnlockRequest(passphrase)))
+    return found
 
 
 def _ignore(event: Event) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -27,6 +27,7 @@ __all__ = [
     "PAYLOAD_TYPE",
     "Envelope",
     "Signature",
+    "Signer",
     "SigningKey",
     "cosign",
     "is_weak_key",
@@ -56,9 +57,20 @@ _SMALL_ORDER: Final = frozenset(
 )
 
 
+class Signer(Protocol):
+    """An Ed25519 key that can sign: its seed is here (`SigningKey`), or with somebody else who is asked."""
+
+    @property
+    def did(self) -> str:
+        """The public key as did:key."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature of `message`."""
+
+
 @final
 class SigningKey:
-    """An Ed25519 key that can sign. It shows its public half and never its seed.
+    """An Ed25519 key that can sign, of its seed. It shows its public half and never its seed.
 
     Args:
         seed: 32 secret random bytes (RFC 8032 §5.1.5).
@@ -154,13 +166,13 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sign(payload: bytes, keys: Sequence[SigningKey], *, payload_type: str = PAYLOAD_TYPE) -> Envelope:
+def sign(payload: bytes, keys: Sequence[Signer], *, payload_type: str = PAYLOAD_TYPE) -> Envelope:
     """Return an envelope of `payload`, signed by each of `keys` in this order."""
     message = pae(payload_type, payload)
     return Envelope(payload, tuple(Signature(key.did, key.sign(message)) for key in keys), payload_type)
 
 
-def cosign(envelope: bytes, keys: Sequence[SigningKey]) -> bytes:
+def cosign(envelope: bytes, keys: Sequence[Signer]) -> bytes:
     """Return an envelope with further signatures, as a witness adds them; the record keeps its id.
 
     Args:

@@ -11,6 +11,12 @@ from typing import ClassVar
 
 __all__ = [
     "AddressError",
+    "AgentAnswerError",
+    "AgentAwayError",
+    "AgentError",
+    "AgentKeyError",
+    "AgentRefusedError",
+    "AgentTimeoutError",
     "ChunkError",
     "ContentError",
     "CriticalError",
@@ -266,6 +272,30 @@ class PassphraseError(OperationError):
 
 class LockedKeyError(OperationError):
     """Something has to be signed, and the key is sealed with a passphrase that this process was not given."""
+
+
+class AgentError(OperationError):
+    """A key is in an agent, which cannot sign this with it (specs/keys.md §7)."""
+
+
+class AgentAwayError(AgentError):
+    """No agent can be reached, or it hung up."""
+
+
+class AgentKeyError(AgentError):
+    """An agent answers, and does not have the key."""
+
+
+class AgentRefusedError(AgentError):
+    """An agent was asked to sign, and said no."""
+
+
+class AgentTimeoutError(AgentError):
+    """An agent did not answer in time; it may have waited for a person."""
+
+
+class AgentAnswerError(AgentError):
+    """An agent answered with what is no answer, or with a wrong signature."""
 
 
 class NetworkError(OperationError):

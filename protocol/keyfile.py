@@ -18,25 +18,31 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import SigningKey, is_weak_key
 from samara.protocol.errors import KeyFileError, PassphraseError
 from samara.protocol.ids import did_key
 from samara.protocol.limits import KEY_LOG_N, MAX_KEY_LOG_N, MAX_PASSPHRASE, MIN_KEY_LOG_N, MIN_PASSPHRASE
 
 __all__ = [
+    "AGENT_MAGIC",
     "MAX_KEY_FILE",
     "PUBLISHER_KEY",
     "SALT_BYTES",
+    "AgentKey",
     "KeyKind",
     "PlainKey",
     "SealedKey",
     "check_new_passphrase",
     "decode_key_file",
+    "decode_publisher_file",
 ]
 
 SALT_BYTES: Final = 16
 _SEED_BYTES: Final = 32
 _MAGIC_BYTES: Final = 8
+AGENT_MAGIC: Final = b"samaraKA"
+"""What the file of a publisher's key begins with that is in an agent."""
+_AGENT_HEAD: Final = AGENT_MAGIC + b"\x01"
 _VERSION: Final = 1
 _SCRYPT: Final = 1
 _R: Final = 8
@@ -214,6 +220,47 @@ def decode_key_file(data: bytes, kind: KeyKind = PUBLISHER_KEY) -> PlainKey | Se
         )
     kind.name_of(public)
     return SealedKey(log_n, salt, public, data[kind.header.size :], kind)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AgentKey:
+    """A publisher's key whose seed is not here: an agent signs with it.
+
+    Attributes:
+        public: The raw public key, 32 bytes.
+    """
+
+    public: bytes
+
+    @property
+    def did(self) -> str:
+        """The public key as did:key."""
+        return did_key(self.public)
+
+    def encode(self) -> bytes:
+        """Return the bytes of its file."""
+        return _AGENT_HEAD + self.public
+
+
+def decode_publisher_file(data: bytes) -> PlainKey | SealedKey | AgentKey:
+    """Parse the file of a publisher's key, which may be in an agent.
+
+    Raises:
+        KeyFileError: It is none.
+
+    Source: specs/keys.md §1 and §7.
+    """
+    if not data.startswith(AGENT_MAGIC):
+        return decode_key_file(data)
+    public = data[len(_AGENT_HEAD) :]
+    if data[_MAGIC_BYTES:][:1] not in {b"", _AGENT_HEAD[-1:]}:
+        raise KeyFileError(
+            f"a key file of an agent, of version {data[_MAGIC_BYTES]}", hint="A newer version may read it."
+        )
+    if len(public) != _SEED_BYTES or is_weak_key(public):
+        raise KeyFileError("the key file of an agent states no key", hint="Name it again: samara key use-agent KEY")
+    return AgentKey(public)
 
 
 def check_new_passphrase(passphrase: str) -> str:

@@ -181,6 +181,15 @@ MIN_KEY_LOG_N: Final = 14
 MAX_KEY_LOG_N: Final = 20
 """The most that is read: 1 GiB. A hostile file could ask for 2^255 times as much."""
 
+MAX_AGENT_MESSAGE: Final = 256 * KIB
+"""Bytes of a message to or from an agent that holds a key: OpenSSH's takes and sends no longer one."""
+
+AGENT_ANSWER: Final = 10.0
+"""Seconds within which an agent says which keys it has: a card that is in the machine is read in two or three."""
+
+AGENT_SIGN: Final = 60.0
+"""Seconds within which an agent signs: time to find the device, to type its PIN and to touch it."""
+
 MAX_PASSPHRASE: Final = KIB
 """Bytes of a passphrase in UTF-8; nobody types more."""
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.dsse import Envelope, SigningKey, is_weak_key, sign, signers
+from samara.protocol.dsse import Envelope, Signer, is_weak_key, sign, signers
 from samara.protocol.errors import JsonError, LinkError, SignatureError, StatementError
 from samara.protocol.ids import PublisherId, digest, parse_did_key
 from samara.protocol.limits import MAX_KEYS, MAX_ROOT_CHAIN, MAX_ROOT_FILE
@@ -84,7 +84,7 @@ class RootFile:
         return b"".join(line + b"\n" for line in lines)
 
 
-def propose(chain: PublisherChain, keys: Collection[str], threshold: int, signing: Sequence[SigningKey]) -> RootFile:
+def propose(chain: PublisherChain, keys: Collection[str], threshold: int, signing: Sequence[Signer]) -> RootFile:
     """Return a chain with a new root, signed by what is at hand; complete when that is enough.
 
     Args:
@@ -103,7 +103,7 @@ def propose(chain: PublisherChain, keys: Collection[str], threshold: int, signin
     return _signed(chain, root, Envelope(_payload(chain, root), ()), signing)
 
 
-def countersign(file: RootFile, signing: Sequence[SigningKey]) -> RootFile:
+def countersign(file: RootFile, signing: Sequence[Signer]) -> RootFile:
     """Return a root file whose proposal is signed by these keys, too; without a proposal there is nothing to sign.
 
     Raises:
@@ -123,7 +123,7 @@ def genesis_id(key: str) -> PublisherId:
     return PublisherId(digest(_sealed_payload(Subject.of(key, parse_did_key(key)), Root(1, 1, (key,)))))
 
 
-def _signed(chain: PublisherChain, root: Root, envelope: Envelope, signing: Sequence[SigningKey]) -> RootFile:
+def _signed(chain: PublisherChain, root: Root, envelope: Envelope, signing: Sequence[Signer]) -> RootFile:
     wanted = {*chain.current.keys, *root.keys}
     ours = sorted((key for key in signing if key.did in wanted), key=lambda key: key.did)
     if not ours:

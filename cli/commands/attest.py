@@ -48,7 +48,7 @@ def attest_command(
     A --claim is public: it goes into your log, and to whoever asks for that. `samara show` tells what was said.
 
     With --oms it is a model.sig, which model_signing (from PyPI) verifies with the key that `samara key show --oms`
-    writes, and `samara verify` with what your log says: the first time, that the key is yours is signed into it. Nothing
+    writes, and `samara verify` with what your log says: that the key is yours is signed into it the first time. Nothing
     is hashed again that has not changed since it was published or fetched.
 
     \b

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from samara.cli.commands.key_agent import list_agent, use_agent
 from samara.cli.commands.key_delegates import delegate_names, show_delegations
 from samara.cli.commands.key_roots import (
     add_key,
@@ -25,7 +26,7 @@ from samara.cli.doors import ask, call
 from samara.cli.files import write_new
 from samara.cli.output import emit_json, json_option, say, show_events
 from samara.cli.passphrase import with_passphrase
-from samara.node.operations.queries import KEY_SHOW, KeyShowRequest
+from samara.node.operations.queries import KEY_SHOW, KeyShown, KeyShowRequest
 from samara.protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def show_key(oms: bool, to: str, as_json: bool) -> None:
         emit_json(shown)
         return
     say(f"publisher  {shown.publisher}")
-    say(f"key        {shown.key}{', protected by a passphrase' if shown.protected else ''}")
+    say(f"key        {shown.key}{_kept(shown)}")
     if shown.root > 1 or len(shown.keys) > 1:
         say(f"root {shown.root:<5} {shown.threshold} of {len(shown.keys)} keys must sign")
         for key in shown.keys:
@@ -68,6 +69,12 @@ def show_key(oms: bool, to: str, as_json: bool) -> None:
         say(f"           Not signed under this root yet: {', '.join(old)}; {how}.")
     for name, publisher in sorted(shown.names.items()):
         say(f"{name:10} {publisher}")
+
+
+def _kept(shown: KeyShown) -> str:
+    if shown.where == "agent":
+        return ", in an agent: see samara key agent"
+    return ", protected by a passphrase" if shown.protected else ""
 
 
 def _show_oms_key(to: str, *, as_json: bool) -> None:
@@ -162,6 +169,8 @@ for command in (
     lock_key,
     backup_key,
     restore_key,
+    list_agent,
+    use_agent,
     rotate_key,
     add_key,
     remove_key,

@@ -35,7 +35,16 @@ from samara.protocol.ids import format_record
 from samara.protocol.limits import MAX_ROOT_FILE
 from samara.protocol.rootfile import RootFile
 
-__all__ = ["add_key", "remove_key", "renew_heads", "rotate_key", "set_threshold", "show_roots", "sign_root"]
+__all__ = [
+    "add_key",
+    "remove_key",
+    "renew_heads",
+    "rotate_key",
+    "set_threshold",
+    "settle",
+    "show_roots",
+    "sign_root",
+]
 
 _ANEW: Final = "Give up a root that was proposed before and is not complete: it is lost, and nobody completed it."
 _TO: Final = "Where the root file goes when other devices must sign; default: publisher-root-N.jsonl here."
@@ -62,7 +71,7 @@ def rotate_key(to: str, anew: bool, oms: bool, as_json: bool) -> None:
         _rotate_oms(as_json)
         return
     made = _signed(lambda report, given: call(ROTATE, RotateRequest(given, anew), report), as_json)
-    _settle(made, to, as_json)
+    settle(made, to, as_json)
     if made.complete and not as_json:
         say("Write down the words of the new key: samara key backup. The old key lies beside it, in publisher-….key")
 
@@ -136,7 +145,7 @@ def sign_root(file: str, become: str, yes: bool, anew: bool, as_json: bool) -> N
     made = _signed(lambda report, given: call(SIGN_ROOT, SignRequest(text, become, given, anew), report), as_json)
     if made.file != text:
         _write(path, made.file)
-    _settle(made, str(path), as_json, written=True)
+    settle(made, str(path), as_json, written=True)
 
 
 @click.command("roots")
@@ -169,7 +178,7 @@ def renew_heads(as_json: bool) -> None:
 
 def _change(request: ChangeRequest, to: str, as_json: bool) -> None:
     made = _signed(lambda report, given: call(CHANGE_KEYS, replace(request, passphrase=given), report), as_json)
-    _settle(made, to, as_json)
+    settle(made, to, as_json)
 
 
 def _signed(attempt: Callable[[Report, str], RootMade], as_json: bool) -> RootMade:
@@ -177,7 +186,7 @@ def _signed(attempt: Callable[[Report, str], RootMade], as_json: bool) -> RootMa
         return with_passphrase(lambda passphrase: attempt(report, passphrase))
 
 
-def _settle(made: RootMade, to: str, as_json: bool, *, written: bool = False) -> None:
+def settle(made: RootMade, to: str, as_json: bool, *, written: bool = False) -> None:
     """Say what became of it; write the file that goes to the other devices, unless it lies there already."""
     path = Path(absolute(to or f"publisher-root-{made.version}.jsonl"))
     if not written and (to or not made.complete):
@@ -202,6 +211,8 @@ def _settle(made: RootMade, to: str, as_json: bool, *, written: bool = False) ->
         say(f"Signed anew, too: the delegation of {' '.join(names)}")
     if made.delegated:
         say("Was the old key stolen? Then see whom these are for (samara key delegations), and end what is not yours.")
+    if made.left and made.threshold == 1:
+        say(f"Not signed under it yet: {', '.join(made.left)}. To do it: samara key renew")
     if not made.kept:
         say("This home publishes as another one. To let it be this publisher: samara key sign FILE --become ID")
     if len(made.keys) > 1:

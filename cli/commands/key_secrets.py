@@ -45,6 +45,9 @@ def protect_key(as_json: bool) -> None:
     new = new_passphrase(replaces=replaces)
     with show_events(quiet=as_json) as report:
         state = call(PROTECT, ProtectRequest(new, old), report)
+    if state.where == "agent" and not as_json:
+        say(f"The key {state.key} is in an agent, which guards it. What else is here, the OMS key, is protected now.")
+        return
     _tell(state, as_json, "is protected now. Without the passphrase or its words nobody can sign with it; nor can you.")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from samara.node.app import Node
     from samara.node.store.store import Store
 
-__all__ = ["Event", "Notice", "Operation", "Progress", "Query", "Report", "Text"]
+__all__ = ["AnyOperation", "Event", "Notice", "Operation", "Progress", "Query", "Report", "Text"]
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")

@@ -26,7 +26,7 @@ from samara.node.operations.signing import sign_record
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
 from samara.protocol import limits
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import EnvelopeError, NotFoundError, UsageError
 from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.links import LinkRef, NameRef, check_name, check_petname, parse_ref
@@ -293,7 +293,7 @@ def _change(store: Store, name: str, change: Callable[[_Said], _Said], *, begins
     if before is not None and _within_bounds(change(_said(before, name))) == _said(before, name):
         return _changed(before, before)
 
-    def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[SigningKey]) -> Verified[Collection]:
+    def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[Signer]) -> Verified[Collection]:
         said = _within_bounds(change(_said(ledger.collections.get(name), name)))  # another may have been faster
         try:
             return make_collection(

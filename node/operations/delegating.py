@@ -22,7 +22,7 @@ from samara.node.operations.refs import (
     signing_keys,
 )
 from samara.node.store.store import Store
-from samara.protocol.dsse import SigningKey, is_weak_key
+from samara.protocol.dsse import Signer, is_weak_key
 from samara.protocol.errors import (
     ForkError,
     LinkError,
@@ -284,7 +284,7 @@ def _says_the_same(ledger: Ledger, before: Verified[Delegation], wanted: _Wanted
 
 
 def _sign(
-    chain: PublisherChain, ledger: Ledger, wanted: _Wanted, issued: str, keys: Sequence[SigningKey]
+    chain: PublisherChain, ledger: Ledger, wanted: _Wanted, issued: str, keys: Sequence[Signer]
 ) -> Verified[Delegation]:
     return make_delegation(
         chain,
@@ -299,7 +299,7 @@ def _sign(
     )
 
 
-def renew_delegations(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> tuple[tuple[str, ...], ...]:
+def renew_delegations(store: Store, own: OwnPublisher, keys: Sequence[Signer]) -> tuple[tuple[str, ...], ...]:
     """Sign anew, under the current root, what is delegated under an older one: else it says nothing any more.
 
     All fields stay, and delegations come in their order, so that devices that know the same log write the same records.
@@ -387,7 +387,7 @@ def author_of(store: Store, whose: str, name: str) -> Author:
         return Author(own, ledger.chain, _delegation_for(store, own, ledger, whose, name))
 
 
-def author_keys(store: Store, author: Author) -> list[SigningKey]:
+def author_keys(store: Store, author: Author) -> list[Signer]:
     """Return the keys of this home that sign for an author, as many as must.
 
     Raises:

@@ -6,16 +6,17 @@ show a seed is a query: the command reads the file by itself, and no door is ask
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from samara.node.operations.base import Operation, Query, Report
-from samara.node.operations.refs import own_publisher, publisher_named, signing
+from samara.node.operations.refs import OwnPublisher, own_publisher, publisher_named, signing
 from samara.node.store.store import Store
 from samara.node.wordlist import word_list
 from samara.protocol.dsse import SigningKey
-from samara.protocol.errors import UsageError
+from samara.protocol.errors import PassphraseError, UsageError
 from samara.protocol.ids import format_record
 from samara.protocol.keyfile import check_new_passphrase
 from samara.protocol.oms import OmsKey
@@ -27,13 +28,18 @@ if TYPE_CHECKING:
     from samara.node.app import Node
 
 __all__ = [
+    "AGENT_KEYS",
     "BACKUP",
     "LOCK",
     "PROTECT",
     "RESTORE",
+    "TELL_AGENT",
     "UNLOCK",
     "UNPROTECT",
     "WORDS",
+    "AgentKeyRow",
+    "AgentKeys",
+    "AgentKeysRequest",
     "BackedUp",
     "BackupRequest",
     "KeyState",
@@ -41,9 +47,12 @@ __all__ = [
     "ProtectRequest",
     "PublisherWords",
     "RestoreRequest",
+    "TellAgentRequest",
     "UnlockRequest",
     "UnprotectRequest",
     "WordsRequest",
+    "is_protected",
+    "where_key_is",
 ]
 
 Request = TypeVar("Request")
@@ -105,14 +114,16 @@ class KeyState:
     Attributes:
         publisher: Publisher id.
         key: The present key as did:key.
-        protected: It is sealed with a passphrase.
+        protected: It is sealed with a passphrase; of a key in an agent, what else is here is.
         speaks: It is in the publisher's current root.
+        where: "file", or "agent" for a key whose seed is not here.
     """
 
     publisher: str
     key: str
     protected: bool
     speaks: bool
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,56 @@ class PublisherWords:
     bits: int
 
 
+@dataclass(frozen=True, slots=True)
+class TellAgentRequest:
+    """Where the agent of the caller is; it is asked first from now on.
+
+    Attributes:
+        socket: Path of its socket.
+    """
+
+    socket: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentKeysRequest:
+    """The keys of the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentKeyRow:
+    """A key that an agent has.
+
+    Attributes:
+        key: It as did:key; empty when it cannot sign records.
+        comment: What its owner calls it; the agent's text.
+        fingerprint: `SHA256:…`, as `ssh-add -l` shows it.
+        kind: What SSH calls its kind.
+        usable: It is Ed25519.
+        present: It is this home's present key.
+    """
+
+    key: str
+    comment: str
+    fingerprint: str
+    kind: str
+    usable: bool
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentKeys:
+    """What an agent has.
+
+    Attributes:
+        socket: Path of its socket.
+        keys: Its keys.
+    """
+
+    socket: str
+    keys: tuple[AgentKeyRow, ...]
+
+
 def _unlock(store: Store, request: UnlockRequest) -> KeyState:
     store.oms.unlock(request.passphrase)
     store.keys.unlock([store.keys.present().did], request.passphrase)
@@ -188,15 +249,20 @@ def _protect(store: Store, request: ProtectRequest) -> KeyState:
     check_new_passphrase(request.new)
     own = own_publisher(store)
     store.keys.keep_roots(RootFile(own.chain))  # a sealed key cannot make its genesis again
-    store.keys.seed(request.passphrase)  # it is the right one: else nothing is changed
+    if not store.keys.is_in_agent() or not store.oms.path.exists():
+        store.keys.seed(request.passphrase)  # it is the right one: else nothing is changed
     store.oms.seal(request.passphrase, request.new)
     store.keys.seal(request.passphrase, request.new)
     return _state(store)
 
 
 def _unprotect(store: Store, request: UnprotectRequest) -> KeyState:
+    if store.keys.is_in_agent() and store.oms.is_sealed():
+        store.oms.unseal(request.passphrase)
+        return _state(store)
     store.keys.seed(request.passphrase)
-    store.oms.unseal(request.passphrase)
+    with contextlib.suppress(PassphraseError):  # it has an earlier one
+        store.oms.unseal(request.passphrase)
     store.keys.unseal(request.passphrase)
     return _state(store)
 
@@ -261,7 +327,35 @@ def _settle_chain(store: Store, key: SigningKey, passphrase: str) -> None:
 def _state(store: Store) -> KeyState:
     own = own_publisher(store)
     current = own.chain.current.keys
-    return KeyState(format_record(own.publisher), own.key, store.keys.is_sealed([own.key]), own.key in current)
+    return KeyState(
+        format_record(own.publisher), own.key, is_protected(store, own), own.key in current, where_key_is(store)
+    )
+
+
+def is_protected(store: Store, own: OwnPublisher) -> bool:
+    """Whether a passphrase opens the present key, or, where that is in an agent, what else is here."""
+    return store.keys.is_sealed([own.key]) or (store.keys.is_in_agent() and store.oms.is_sealed())
+
+
+def where_key_is(store: Store) -> str:
+    """Return whether the present key is in a "file" or an "agent"."""
+    return "agent" if store.keys.is_in_agent() else "file"
+
+
+def _tell_agent(store: Store, request: TellAgentRequest) -> KeyState:
+    store.keys.agent.tell(request.socket)
+    return _state(store)
+
+
+def _agent_keys(store: Store, request: AgentKeysRequest) -> AgentKeys:
+    socket, keys = store.keys.agent.keys()
+    here = store.keys.present_did()
+    return AgentKeys(
+        socket,
+        tuple(
+            AgentKeyRow(key.did, key.comment, key.fingerprint, key.kind, bool(key.did), key.did == here) for key in keys
+        ),
+    )
 
 
 def _backup(store: Store, request: BackupRequest) -> BackedUp:
@@ -303,5 +397,7 @@ LOCK = _operation("key lock", LockRequest, _lock)
 PROTECT = _operation("key protect", ProtectRequest, _protect)
 UNPROTECT = _operation("key unprotect", UnprotectRequest, _unprotect)
 RESTORE = _operation("key restore", RestoreRequest, _restore)
+TELL_AGENT = _operation("key tell agent", TellAgentRequest, _tell_agent)
+AGENT_KEYS = Query("key agent", AgentKeysRequest, AgentKeys, _agent_keys)
 BACKUP = Query("key backup", BackupRequest, BackedUp, _backup)
 WORDS = Query("key words", WordsRequest, PublisherWords, _words)

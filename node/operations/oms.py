@@ -1,4 +1,4 @@
-"""attest --oms, and key show and rotate --oms: signatures that tools other than Samara verify, and how verify judges them.
+"""attest --oms, key show and rotate --oms: signatures that tools other than Samara verify, and how verify judges them.
 
 Whose an OMS key is, its publisher's log says: `attest` sees that the newest binding there is that of this home's key,
 and `judge` believes a signature to be a publisher's when that publisher binds the key and what was signed names the
@@ -29,8 +29,9 @@ from samara.node.store.scan import scan_file
 from samara.node.store.stamps import Likeness, Stamp, stamp
 from samara.node.store.store import Store
 from samara.node.threads import is_cancelled
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import (
+    AgentError,
     ContentError,
     ForkError,
     LockedKeyError,
@@ -298,15 +299,13 @@ def _bind(store: Store, public: OmsPublicKey, passphrase: str = "") -> _Bound:
     if found is not None and found.said.key == public.spki:
         return _Bound(format_record(found.id))
 
-    def make(
-        chain: PublisherChain, ledger: Ledger, place: PlaceInLog, keys: Sequence[SigningKey]
-    ) -> Verified[KeyBinding]:
+    def make(chain: PublisherChain, ledger: Ledger, place: PlaceInLog, keys: Sequence[Signer]) -> Verified[KeyBinding]:
         return make_key_binding(chain, place=place, key=public.spki, issued=now_text(), keys=keys)
 
     try:
         return _Bound(format_record(sign_record(store, make, passphrase).id), now=True)
-    except LockedKeyError:
-        raise  # it can be, once the passphrase is here
+    except (LockedKeyError, AgentError):
+        raise  # it can be, once the passphrase is here, or the device
     except (OperationError, ForkError, UntrustedError) as error:
         return _Bound(why_not=error.message)
 

@@ -16,7 +16,7 @@ from samara.node.inference.run import DEFAULT_CONTEXT
 from samara.node.operations.advice import parquet_advice
 from samara.node.operations.base import Notice, Operation, Progress, Report
 from samara.node.operations.delegating import Author, author_keys, author_of, previous_head
-from samara.node.operations.refs import find_release, link_of, next_place, now_text, signing
+from samara.node.operations.refs import check_place, find_release, link_of, next_place, now_text, signing
 from samara.node.store.files import os_errors, read_some
 from samara.node.store.publish import Published, SourceFile, find_files, publish_files
 from samara.node.store.store import Store
@@ -378,23 +378,29 @@ def _sign(store: Store, whose: str, wanted: Release, published: Published) -> Ve
     delegation = author.delegation.id if author.delegation is not None else None
     wanted = replace(wanted, root=author.chain.current.version, delegation=delegation)
     keys = author_keys(store, author)
+    public = wanted.visibility is Visibility.PUBLIC
     with store.ledgers.asking(author.publisher) as ledger:
-        delegations = ledger.delegations if ledger is not None else NO_DELEGATIONS
-        release = make_release(wanted, published.encoded, author.chain, keys, delegations)
-        head = None
-        if wanted.visibility is Visibility.PUBLIC:
-            head = make_head(
-                author.chain,
-                name=wanted.name,
-                release=release.payload,
-                previous=previous_head(ledger, wanted.name, delegation) if ledger is not None else None,
-                issued=wanted.issued,
-                keys=keys,
-                place=next_place(ledger) if delegation is None else None,
-                expires=format_time(parse_time(wanted.issued) + limits.HEAD_LIFETIME),
-                delegation=delegation,
-                delegations=delegations,
-            ).envelope
+        delegations = dict(ledger.delegations) if ledger is not None else NO_DELEGATIONS
+        place = next_place(ledger) if public and delegation is None else None
+        previous = previous_head(ledger, wanted.name, delegation) if ledger is not None else None
+    release = make_release(wanted, published.encoded, author.chain, keys, delegations)
+    head = None
+    if public:
+        head = make_head(
+            author.chain,
+            name=wanted.name,
+            release=release.payload,
+            previous=previous,
+            issued=wanted.issued,
+            keys=keys,
+            place=place,
+            expires=format_time(parse_time(wanted.issued) + limits.HEAD_LIFETIME),
+            delegation=delegation,
+            delegations=delegations,
+        ).envelope
+    with store.ledgers.asking(author.publisher) as ledger:
+        if place is not None:
+            check_place(ledger, place)
         store.add_release(release, Records(author.chain.envelopes, release.envelope, head), own=True)
     return release
 

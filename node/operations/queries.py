@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from samara.node.operations.base import Query
 from samara.node.operations.delegating import DelegateRow
 from samara.node.operations.judging import SeenRow, delegate_of, judge_held, seen_rows
+from samara.node.operations.keys import is_protected, where_key_is
 from samara.node.operations.refs import find_release, link_of, own_publisher
 from samara.node.operations.roots import old_heads, old_releases
 from samara.node.store.catalog import HeldRelease
@@ -226,12 +227,13 @@ class KeyShown:
         publisher: Publisher id.
         key: The publisher's key as did:key.
         names: Petnames: name → publisher id.
-        protected: The key is sealed with a passphrase.
+        protected: The key is sealed with a passphrase; of a key in an agent, what else is here is.
         root: Version of the publisher's current root.
         threshold: How many keys must sign.
         keys: All did:keys of the current root.
         old_heads: Names whose newest head is not signed under the current root.
         old_releases: Names and versions of unlisted and private releases that the current root's keys have not signed.
+        where: "file", or "agent" for a key whose seed is not here.
     """
 
     publisher: str
@@ -243,6 +245,7 @@ class KeyShown:
     keys: tuple[str, ...]
     old_heads: tuple[str, ...]
     old_releases: tuple[str, ...]
+    where: str
 
 
 def release_rows(store: Store, releases: Iterable[HeldRelease]) -> Iterator[ReleaseRow]:
@@ -394,12 +397,13 @@ def _key_show(store: Store, request: KeyShowRequest) -> KeyShown:
         publisher=format_record(own.publisher),
         key=own.key,
         names=names,
-        protected=store.keys.is_sealed([own.key]),
+        protected=is_protected(store, own),
         root=current.version,
         threshold=current.threshold,
         keys=current.keys,
         old_heads=tuple(head.head.name for head in old_heads(store, own)),
         old_releases=tuple(f"{held.name} {held.version}" for held, _ in old_releases(store, own)),
+        where=where_key_is(store),
     )
 
 

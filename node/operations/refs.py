@@ -12,7 +12,7 @@ from samara.node.store.catalog import HeldRelease
 from samara.node.store.contents import Place
 from samara.node.store.store import Store
 from samara.protocol import limits
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import (
     ForkError,
     LinkError,
@@ -32,6 +32,7 @@ from samara.protocol.trust import Ledger
 __all__ = [
     "OwnPublisher",
     "best_place",
+    "check_place",
     "collection_named",
     "enough_keys",
     "find_release",
@@ -111,17 +112,18 @@ def _chain_of_keys(store: Store, present: str) -> PublisherChain:
     return PublisherChain.verify([make_genesis(store.keys.signing([present]))])
 
 
-def signing_keys(store: Store, own: OwnPublisher) -> list[SigningKey]:
+def signing_keys(store: Store, own: OwnPublisher) -> list[Signer]:
     """Return the keys of this home that sign for its publisher: enough of the current root.
 
     Raises:
         LockedKeyError: They are sealed, and this process was not given the passphrase.
+        AgentError: One is in an agent, which does not have it now.
         OperationError: Too few of them are here.
     """
     return enough_keys(own, store.keys.signing(own.chain.current.keys))
 
 
-def enough_keys(own: OwnPublisher, keys: list[SigningKey]) -> list[SigningKey]:
+def enough_keys(own: OwnPublisher, keys: list[Signer]) -> list[Signer]:
     """Return keys of the current root, when they are as many as must sign.
 
     Raises:
@@ -156,6 +158,19 @@ def next_place(ledger: Ledger | None) -> PlaceInLog:
             " Replace the key, which ends the fork: samara key rotate.",
         )
     return ledger.next_place
+
+
+def check_place(ledger: Ledger | None, place: PlaceInLog) -> None:
+    """Check that a record which was signed in the meantime still has its place.
+
+    Who signs may wait for a person at a device, and does not keep the ledger from others while it does.
+
+    Raises:
+        ForkError: The publisher was frozen in the meantime.
+        OperationError: Another device of this publisher has written the log.
+    """
+    if next_place(ledger) != place:
+        raise OperationError("another device of this publisher wrote its log in the meantime", hint="Do it again.")
 
 
 def link_of(held: HeldRelease, addresses: Sequence[str] = ()) -> str:

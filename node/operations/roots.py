@@ -6,6 +6,7 @@ A root that enough keys have signed is kept at once; until then it travels as a 
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from samara.node.operations.base import Operation, Query, Report
 from samara.node.operations.delegating import renew_delegations
-from samara.node.operations.refs import OwnPublisher, enough_keys, next_place, own_publisher, signing
+from samara.node.operations.refs import OwnPublisher, check_place, enough_keys, next_place, own_publisher, signing
 from samara.node.store.catalog import HeldRelease
 from samara.node.store.store import Store
-from samara.protocol.dsse import Envelope, SigningKey, cosign
-from samara.protocol.errors import EnvelopeError, OperationError, StatementError, UsageError
+from samara.protocol.dsse import Envelope, Signer, SigningKey, cosign
+from samara.protocol.errors import AgentError, EnvelopeError, OperationError, StatementError, UsageError
 from samara.protocol.ids import format_record, parse_did_key
 from samara.protocol.records import (
     PublisherChain,
@@ -25,6 +26,7 @@ from samara.protocol.records import (
     VerifiedHead,
     VerifiedRelease,
     Visibility,
+    make_genesis,
     make_head,
 )
 from samara.protocol.rootfile import RootFile, countersign, propose
@@ -39,6 +41,7 @@ __all__ = [
     "ROOTS",
     "ROTATE",
     "SIGN_ROOT",
+    "USE_AGENT",
     "ChangeRequest",
     "RenewRequest",
     "Renewed",
@@ -47,6 +50,7 @@ __all__ = [
     "RootsShown",
     "RotateRequest",
     "SignRequest",
+    "UseAgentRequest",
     "old_heads",
     "old_releases",
 ]
@@ -63,6 +67,23 @@ class RotateRequest:
         anew: Give up what was proposed before.
     """
 
+    passphrase: str = field(default="", repr=False)
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UseAgentRequest:
+    """A key in an agent as this home's: its first, or in place of the one that is here.
+
+    Attributes:
+        key: It as did:key.
+        socket: Path of the agent's socket.
+        passphrase: Opens the present key, where that is sealed.
+        anew: Give up what was proposed before.
+    """
+
+    key: str
+    socket: str
     passphrase: str = field(default="", repr=False)
     anew: bool = False
 
@@ -121,6 +142,7 @@ class RootMade:
         heads: How many heads were signed anew.
         releases: How many unlisted and private releases the new keys have signed, too.
         delegated: The names of each delegation that was signed anew.
+        left: Names of heads and releases that they have to sign yet: the agent did not.
     """
 
     publisher: str
@@ -135,6 +157,7 @@ class RootMade:
     key: str
     heads: int
     releases: int
+    left: tuple[str, ...]
     delegated: tuple[tuple[str, ...], ...] = ()
 
 
@@ -214,16 +237,16 @@ def old_releases(store: Store, own: OwnPublisher) -> Iterator[tuple[HeldRelease,
         if release.release.visibility is Visibility.PUBLIC or release.signers.delegation is not None:
             continue
         with store.ledgers.asking(own.publisher) as ledger:
-            if ledger is not None and ledger.standing(release) is Standing.RETIRED:
-                yield held, release
+            retired = ledger is not None and ledger.standing(release) is Standing.RETIRED
+        if retired:
+            yield held, release
 
 
-def _renew_releases(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> tuple[str, ...]:
-    """Let the present keys sign what no head vouches for, too; return names and versions.
+def _renew_releases(store: Store, own: OwnPublisher, keys: Sequence[Signer]) -> Iterator[str]:
+    """Let the present keys sign what no head vouches for, too; yield names and versions.
 
     Enough signatures of its own root stay, by which it is verified; those of roots between are of no use any more.
     """
-    renewed = []
     for held, release in list(old_releases(store, own)):
         first = own.chain.at(release.release.root)
         envelope = Envelope.decode(release.envelope)
@@ -233,17 +256,15 @@ def _renew_releases(store: Store, own: OwnPublisher, keys: Sequence[SigningKey])
         except EnvelopeError:
             continue  # so many keys must sign, of the old root and of the new one, that there is no room for both
         store.catalog.set_envelope(held.id, signed)
-        renewed.append(f"{held.name} {held.version}")
-    return tuple(renewed)
+        yield f"{held.name} {held.version}"
 
 
-def _renew(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> tuple[str, ...]:
-    """Sign old heads anew; return their names.
+def _renew(store: Store, own: OwnPublisher, keys: Sequence[Signer]) -> Iterator[str]:
+    """Sign old heads anew; yield their names.
 
     `issued` and `expires` stay, and names come in order, so that devices that know the same log write the same records:
     no fork.
     """
-    renewed = []
     for before in list(old_heads(store, own)):
         records = store.catalog.records(before.head.release)
         if records is None:
@@ -251,29 +272,71 @@ def _renew(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> tuple
         release = Envelope.decode(records.release).payload
         said = before.head
         with store.ledgers.asking(own.publisher) as ledger:
-            head = make_head(
-                own.chain, name=said.name, release=release, previous=before, issued=said.issued, keys=keys,
-                place=next_place(ledger), expires=said.expires,
-            )  # fmt: skip
+            place = next_place(ledger)
+        head = make_head(
+            own.chain, name=said.name, release=release, previous=before, issued=said.issued, keys=keys,
+            place=place, expires=said.expires,
+        )  # fmt: skip
+        with store.ledgers.asking(own.publisher) as ledger:
+            check_place(ledger, place)
             store.ledgers.take_own(own.chain.envelopes, head.envelope)
-        renewed.append(said.name)
-    return tuple(renewed)
+        yield said.name
 
 
 def _rotate(store: Store, request: RotateRequest) -> RootMade:
     own = own_publisher(store)
-    keys = _keys(store, own, request.passphrase)
+    seed = secrets.token_bytes(32)
+
+    def keep(mine: str) -> None:
+        store.keys.keep(seed, request.passphrase if store.keys.is_sealed([mine]) else "")
+
+    return _replace(store, own, SigningKey(seed), keep, request.passphrase, anew=request.anew)
+
+
+def _replace(
+    store: Store, own: OwnPublisher, new: Signer, keep: Callable[[str], None], passphrase: str, *, anew: bool
+) -> RootMade:
+    """Let a key take the place of this home's.
+
+    Args:
+        store: The home's.
+        own: Its publisher.
+        new: The key.
+        keep: Keeps it beside the present one, before the root that names it; is told the did:key that makes way.
+        passphrase: Opens the keys that are here.
+        anew: Give up what was proposed before.
+    """
+    keys = _keys(store, own, passphrase)
     current = own.chain.current
     mine = own.key if own.key in current.keys else keys[0].did
-    sealed = store.keys.is_sealed([mine])
-    seed = secrets.token_bytes(32)
-    new = SigningKey(seed)
     wanted = [new.did, *(key for key in current.keys if key != mine)]
     file = propose(own.chain, wanted, current.threshold, [*keys, new])
-    _refuse_fork(store, file, anew=request.anew)
+    _refuse_fork(store, file, anew=anew)
+    store.oms.keep(passphrase)
+    keep(mine)
+    return _settle(store, own, file, passphrase)
+
+
+def _use_agent(store: Store, request: UseAgentRequest) -> RootMade:
+    """Let a key of the agent be this home's: its first one, or in the place of the one that is here."""
+    public = parse_did_key(request.key)
+    store.keys.agent.tell(request.socket)
+    new = store.keys.agent.signer(public)
+    if not store.keys.path.exists() and store.keys.roots() is None:
+        chain = PublisherChain.verify([make_genesis([new])])  # the agent has signed: now it is kept
+        store.keys.put_agent(public)
+        store.keys.keep_roots(RootFile(chain))
+        return _settle(store, own_publisher(store), RootFile(chain), "", renew=False)
+    own = own_publisher(store)
+    if own.key == new.did:
+        raise UsageError("that is this home's key already", hint="See samara key show.")
+    if new.did not in own.chain.current.keys:
+        return _replace(
+            store, own, new, lambda mine: store.keys.keep_agent(public), request.passphrase, anew=request.anew
+        )
     store.oms.keep(request.passphrase)
-    store.keys.keep(seed, request.passphrase if sealed else "")
-    return _settle(store, own, file, request.passphrase)
+    store.keys.put_agent(public)  # it speaks for the publisher already
+    return _settle(store, own, RootFile(own.chain), "", renew=False)
 
 
 def _change(store: Store, request: ChangeRequest) -> RootMade:
@@ -320,7 +383,7 @@ def _joined(store: Store, own: OwnPublisher, chain: PublisherChain) -> Publisher
     return PublisherChain.verify(known, expected=chain.publisher).join(chain) if known else chain
 
 
-def _keys(store: Store, own: OwnPublisher, passphrase: str) -> list[SigningKey]:
+def _keys(store: Store, own: OwnPublisher, passphrase: str) -> list[Signer]:
     keys = store.keys.open(own.chain.current.keys, passphrase)
     if not keys:
         raise OperationError(
@@ -369,6 +432,7 @@ def _settle(
         heads=len(renewed.names),
         releases=len(renewed.releases),
         delegated=renewed.delegated,
+        left=_left(store) if kept and renew else (),
     )
 
 
@@ -388,22 +452,32 @@ def _may_keep(store: Store, own: OwnPublisher, chain: PublisherChain, become: st
     return True
 
 
+def _left(store: Store) -> tuple[str, ...]:
+    own = own_publisher(store)
+    releases = (f"{held.name} {held.version}" for held, _ in old_releases(store, own))
+    return (*(head.head.name for head in old_heads(store, own)), *releases)
+
+
 def _keep(store: Store, chain: PublisherChain, passphrase: str, *, renew: bool) -> Renewed:
     store.keys.keep_roots(RootFile(chain))  # from here on it is so, wherever this ends
     store.ledgers.take(chain.envelopes, (), own=True)
     store.keys.promote(chain.current.keys)
     store.keys.lock()  # what was opened may be a key that is no more
     _forget_overtaken(store, chain)
-    keys = store.keys.open(chain.current.keys, passphrase) if renew else []
-    if len(keys) < chain.current.threshold:
-        return Renewed((), ())
-    return _renewed(store, OwnPublisher(store.keys.present().did, chain), keys)
-
-
-def _renewed(store: Store, own: OwnPublisher, keys: Sequence[SigningKey]) -> Renewed:
-    """Sign anew what is of an older root. Delegations first: who may sign a name says which head is its newest."""
-    delegated = renew_delegations(store, own, keys)
-    return Renewed(_renew(store, own, keys), _renew_releases(store, own, keys), delegated)
+    heads: list[str] = []
+    releases: list[str] = []
+    delegated: tuple[tuple[str, ...], ...] = ()
+    with contextlib.suppress(AgentError):  # the root is kept: what an agent does not sign now, it does by `key renew`
+        keys = store.keys.open(chain.current.keys, passphrase) if renew else []
+        if len(keys) >= chain.current.threshold:
+            own = OwnPublisher(store.keys.present().did, chain)
+            # Delegations first: who may sign a name says which head is its newest.
+            delegated = renew_delegations(store, own, keys)
+            for name in _renew(store, own, keys):
+                heads.append(name)  # one by one: what came before an agent gave up, counts
+            for name in _renew_releases(store, own, keys):
+                releases.append(name)
+    return Renewed(tuple(heads), tuple(releases), delegated)
 
 
 def _forget_overtaken(store: Store, chain: PublisherChain) -> None:
@@ -418,7 +492,8 @@ def _forget_overtaken(store: Store, chain: PublisherChain) -> None:
 def _renew_all(store: Store, request: RenewRequest) -> Renewed:
     own = own_publisher(store)
     keys = enough_keys(own, store.keys.open(own.chain.current.keys, request.passphrase))
-    return _renewed(store, own, keys)
+    delegated = renew_delegations(store, own, keys)  # first: who may sign a name says which head is its newest
+    return Renewed(tuple(_renew(store, own, keys)), tuple(_renew_releases(store, own, keys)), delegated)
 
 
 def _roots(store: Store, request: RootsRequest) -> RootsShown:
@@ -443,6 +518,10 @@ async def _rotate_key(node: Node, request: RotateRequest, report: Report) -> Roo
     return await _done(node, lambda: _rotate(node.store, request))
 
 
+async def _use_agents_key(node: Node, request: UseAgentRequest, report: Report) -> RootMade:
+    return await _done(node, lambda: _use_agent(node.store, request))
+
+
 async def _change_keys(node: Node, request: ChangeRequest, report: Report) -> RootMade:
     return await _done(node, lambda: _change(node.store, request))
 
@@ -456,6 +535,7 @@ async def _renew_heads(node: Node, request: RenewRequest, report: Report) -> Ren
 
 
 ROTATE = Operation("key rotate", RotateRequest, RootMade, _rotate_key)
+USE_AGENT = Operation("key use agent", UseAgentRequest, RootMade, _use_agents_key)
 CHANGE_KEYS = Operation("key change", ChangeRequest, RootMade, _change_keys)
 SIGN_ROOT = Operation("key sign", SignRequest, RootMade, _sign_root)
 RENEW = Operation("key renew", RenewRequest, Renewed, _renew_heads)

@@ -12,6 +12,8 @@ import trio
 
 from samara.node.operations.base import Operation, Report
 from samara.node.operations.refs import (
+    OwnPublisher,
+    check_place,
     enough_keys,
     find_release,
     next_place,
@@ -25,7 +27,7 @@ from samara.node.store.catalog import HeldRelease
 from samara.node.store.files import os_errors
 from samara.node.store.scan import scan_file
 from samara.node.store.store import Store
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer, SigningKey
 from samara.protocol.errors import LinkError, NotFoundError, StatementError, UsageError
 from samara.protocol.ids import ReleaseId, format_record, parse_did_key, parse_record
 from samara.protocol.records import (
@@ -65,7 +67,7 @@ _SCORE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 
 _STAYS: Final = "To pass it on no more, without telling anybody, forget it: samara rm. "
 
-Maker = Callable[[PublisherChain, Ledger, Place, Sequence[SigningKey]], Entry]
+Maker = Callable[[PublisherChain, Ledger, Place, Sequence[Signer]], Entry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +178,26 @@ def sign_record(store: Store, make: Maker, passphrase: str = "") -> Entry:
     """
     with signing:
         own = own_publisher(store)
+        if passphrase:
+            keys = enough_keys(own, store.keys.open(own.chain.current.keys, passphrase))
+        else:
+            keys = signing_keys(store, own)
+        if not all(isinstance(key, SigningKey) for key in keys):
+            return _sign_apart(store, own, make, keys)
         with store.ledgers.asking(own.publisher) as ledger:
             known = ledger if ledger is not None else Ledger(own.chain)
-            keys = (
-                enough_keys(own, store.keys.open(own.chain.current.keys, passphrase))
-                if passphrase
-                else signing_keys(store, own)
-            )
             entry = make(own.chain, known, next_place(known), keys)
             return store.ledgers.take_own(own.chain.envelopes, entry.envelope)
+
+
+def _sign_apart(store: Store, own: OwnPublisher, make: Maker, keys: Sequence[Signer]) -> Entry:
+    """Sign a record with keys that may wait for a person: nobody who asks the ledger waits with them."""
+    known = store.ledgers.copy(own.publisher) or Ledger(own.chain)
+    place = next_place(known)
+    entry = make(own.chain, known, place, keys)
+    with store.ledgers.asking(own.publisher) as ledger:
+        check_place(ledger, place)
+        return store.ledgers.take_own(own.chain.envelopes, entry.envelope)
 
 
 def revoke(store: Store, request: RevokeRequest) -> Revoked:
@@ -207,7 +220,7 @@ def _revoke_release(store: Store, request: RevokeRequest) -> Revoked:
         raise UsageError(f"why is it taken back? Not {request.reason!r}", hint=f"--reason takes {words}.") from None
     replacement = _replacement(store, request)
 
-    def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[SigningKey]) -> Verified[Revocation]:
+    def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[Signer]) -> Verified[Revocation]:
         return make_release_revocation(
             chain,
             place=place,
@@ -304,7 +317,7 @@ def _revoke_key(store: Store, request: RevokeRequest) -> Revoked:
         raise UsageError("--reason and --replace are for releases", hint="Say why with --text.")
     parse_did_key(request.key)
 
-    def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[SigningKey]) -> Verified[Revocation]:
+    def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[Signer]) -> Verified[Revocation]:
         _check_key(chain, ledger, request.key)
         through = place.position - 1 if request.through is None else request.through
         if not 0 <= through < place.position:
@@ -360,7 +373,7 @@ def attest(store: Store, request: AttestRequest) -> Attested:
     subject = _subject_of(store, held.id)
     results = _digests(Path(request.results)) if request.results else None
 
-    def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[SigningKey]) -> Verified[Attestation]:
+    def make(chain: PublisherChain, ledger: Ledger, place: Place, keys: Sequence[Signer]) -> Verified[Attestation]:
         return make_attestation(
             chain,
             place=place,

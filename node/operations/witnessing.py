@@ -13,7 +13,7 @@ from samara.node.operations.records import publishers_of
 from samara.node.operations.refs import own_publisher, publisher_text, signing, signing_keys
 from samara.node.store.store import Store
 from samara.protocol import dsse
-from samara.protocol.dsse import Envelope, SigningKey
+from samara.protocol.dsse import Envelope, Signer
 from samara.protocol.errors import (
     ForkError,
     LockedKeyError,
@@ -189,7 +189,7 @@ def _check_course(store: Store, ledger: Ledger, last: Cosigned, *, anew: bool) -
         )
 
 
-def _cosign(store: Store, ledger: Ledger, tip: Entry, keys: list[SigningKey]) -> Entry:
+def _cosign(store: Store, ledger: Ledger, tip: Entry, keys: list[Signer]) -> Entry:
     """Keep a record with signatures of this home, and the memory of it: both or nothing."""
     publisher, ours = ledger.publisher, {key.did for key in keys}
     alone = dsse.sign(Envelope.decode(tip.envelope).payload, keys).encode()

@@ -2,31 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from samara.node.store.files import os_errors
 from samara.node.store.home import write_private
 from samara.protocol.errors import KeyFileError, LockedKeyError
-from samara.protocol.keyfile import PUBLISHER_KEY, SALT_BYTES, KeyKind, PlainKey, SealedKey, decode_key_file
+from samara.protocol.keyfile import (
+    PUBLISHER_KEY,
+    SALT_BYTES,
+    AgentKey,
+    KeyKind,
+    PlainKey,
+    SealedKey,
+    decode_key_file,
+    decode_publisher_file,
+)
 
-__all__ = ["KeyFile", "locked", "open_key", "read_key", "read_some", "seal_key", "sweep", "write_key"]
+__all__ = [
+    "KeyFile",
+    "PublisherFile",
+    "locked",
+    "open_key",
+    "read_key",
+    "read_publisher_key",
+    "read_some",
+    "seal_key",
+    "sweep",
+    "write_key",
+]
 
 KeyFile = PlainKey | SealedKey
+PublisherFile = PlainKey | SealedKey | AgentKey
 
 _HOW: Final = "Call it from a terminal, set $SAMARA_PASSPHRASE_FILE, or give samara --passphrase-fd FD."
 
 
-def read_key(path: Path, kind: KeyKind = PUBLISHER_KEY) -> KeyFile:
-    """Read a key file; nothing is derived.
+def read_key(path: Path, kind: KeyKind) -> KeyFile:
+    """Read a key file with a seed; nothing is derived.
 
     Raises:
         KeyFileError: It is none.
         StoreError: It cannot be read.
     """
-    try:
+    with _naming(path):
         return decode_key_file(read_some(path, kind.sealed_bytes), kind)
+
+
+def read_publisher_key(path: Path) -> PublisherFile:
+    """Read the file of a publisher's key; nothing is derived, and no agent is asked.
+
+    Raises:
+        KeyFileError: It is none.
+        StoreError: It cannot be read.
+    """
+    with _naming(path):
+        return decode_publisher_file(read_some(path, PUBLISHER_KEY.sealed_bytes))
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
     except KeyFileError as error:
         raise KeyFileError(f"{path}: {error.message}", hint=error.hint) from None
 
@@ -59,7 +99,7 @@ def seal_key(plain: PlainKey, passphrase: str, kind: KeyKind = PUBLISHER_KEY) ->
     return sealed
 
 
-def write_key(path: Path, key: KeyFile) -> None:
+def write_key(path: Path, key: PublisherFile) -> None:
     """Write a key file, whole or not at all.
 
     Raises:

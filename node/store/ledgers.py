@@ -209,6 +209,16 @@ class Ledgers:
             self._cache.move_to_end(publisher)
             return found
 
+    def copy(self, publisher: PublisherId) -> Ledger | None:
+        """Return what is known of a publisher as a ledger that nobody else asks; it costs verifying all of it.
+
+        Raises:
+            StoreError: Its roots are damaged.
+        """
+        with self.lock:
+            roots = self._catalog.roots(publisher)
+            return self._restore(publisher, roots)[0] if roots else None
+
     def known(self) -> Mapping[PublisherId, tuple[int, int]]:
         """Return of each publisher the version of its newest root, and the newest position of its log, 0 for none."""
         if not self._index.has("log"):

@@ -1,8 +1,9 @@
 """The OMS key of a home: made of the publisher's, or kept in a file of its own (specs/oms.md §1, specs/keys.md §2).
 
 Without a file, the seed follows from that of the publisher's present key: no second backup is needed. Before that key
-is replaced the seed is written into the file, so that the OMS key stays what it is. The file is sealed with the
-publisher's passphrase. Nothing is deleted: a key that makes way is kept aside.
+is replaced the seed is written into the file, so that the OMS key stays what it is. Where the publisher's key is in an
+agent, a random seed is written there on first use. The file is sealed with the publisher's passphrase. Nothing is
+deleted: a key that makes way is kept aside.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from samara.node.store.files import os_errors, sync_folder
-from samara.node.store.home import Home
+from samara.node.store.home import Home, write_private
 from samara.node.store.keyfiles import KeyFile, locked, open_key, read_key, seal_key, sweep, write_key
 from samara.node.store.publisherkeys import PublisherKeys
 from samara.protocol.errors import KeyFileError, LockedKeyError, PassphraseError, StoreError
@@ -55,7 +56,7 @@ class OmsKeys:
             LockedKeyError: It is sealed, or is made of a key that is, and this process was not given the passphrase.
             KeyFileError: A file is damaged.
         """
-        found = self._file()
+        found = self._file() or self._made()
         if found is None:
             return OmsKey(oms_seed(self._publisher.opened()))
         if isinstance(found, PlainKey):
@@ -72,9 +73,15 @@ class OmsKeys:
             found = self._file()
             if isinstance(found, SealedKey):
                 return OmsPublicKey.from_point(found.public)
-            if found is not None or self._publisher.path.exists():
+            if found is not None or (self._publisher.path.exists() and not self._publisher.is_in_agent()):
                 return self.key().public
         return None
+
+    def is_sealed(self) -> bool:
+        """Whether it has a file that a passphrase opens."""
+        with contextlib.suppress(KeyFileError):
+            return isinstance(self._file(), SealedKey)
+        return False
 
     def seed(self, passphrase: str) -> bytes:
         """Return its seed, 32 bytes.
@@ -83,7 +90,7 @@ class OmsKeys:
             LockedKeyError: It is sealed, or is made of a key that is, and the passphrase is empty.
             PassphraseError: The passphrase does not open it.
         """
-        found = self._file()
+        found = self._file() or self._made()
         return oms_seed(self._publisher.seed(passphrase)) if found is None else open_key(found, passphrase).seed
 
     def is_apart(self, publisher: bytes) -> bool:
@@ -126,12 +133,16 @@ class OmsKeys:
         self.lock()
 
     def unseal(self, passphrase: str) -> None:
-        """Let its file lie open, if there is one and the passphrase opens it."""
+        """Let its file lie open, if there is one.
+
+        Raises:
+            LockedKeyError: It is sealed, and the passphrase is empty.
+            PassphraseError: The passphrase does not open it.
+        """
         found = self._file()
         if isinstance(found, SealedKey):
             sweep(self._home.root, ".oms*")
-            with contextlib.suppress(PassphraseError, LockedKeyError):
-                write_key(self.path, open_key(found, passphrase))
+            write_key(self.path, open_key(found, passphrase))
             self.lock()
 
     def _opened_by(self, found: KeyFile, passphrase: str) -> PlainKey:
@@ -155,7 +166,7 @@ class OmsKeys:
             LockedKeyError: The publisher's key is sealed, and the passphrase is empty.
             PassphraseError: The passphrase does not open it.
         """
-        if self._file() is None:
+        if self._file() is None and not self._publisher.is_in_agent():
             sealed = isinstance(self._publisher.present(), SealedKey)
             self._write(self.seed(passphrase), passphrase if sealed else "")
 
@@ -180,6 +191,14 @@ class OmsKeys:
                 return OmsKey(found.seed).public.point
             return found.public if found is not None else None
         return None
+
+    def _made(self) -> KeyFile | None:
+        """Make a key where none follows from the publisher's, since that is in an agent."""
+        if not self._publisher.is_in_agent():
+            return None
+        with contextlib.suppress(StoreError), os_errors(f"cannot make the key {self.path}"):
+            write_private(self.path, secrets.token_bytes(32))  # where another process made one first, that one counts
+        return read_key(self.path, OMS_KEY)
 
     def _file(self) -> KeyFile | None:
         return read_key(self.path, OMS_KEY) if self.path.exists() else None

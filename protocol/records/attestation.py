@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import StatementError
 from samara.protocol.ids import ReleaseId, format_record
 from samara.protocol.records.entry import (
@@ -101,7 +101,7 @@ def make_attestation(
     release: Subject,
     claim: Claim,
     issued: str,
-    keys: Sequence[SigningKey],
+    keys: Sequence[Signer],
     suite: str | None = None,
     score: str | None = None,
     results: Results | None = None,

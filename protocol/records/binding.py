@@ -14,7 +14,7 @@ from typing import Final, final
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
 from samara.protocol.base64text import decode_base64, encode_base64
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import EnvelopeError, StatementError
 from samara.protocol.limits import MAX_BOUND_KEY
 from samara.protocol.records.entry import (
@@ -72,7 +72,7 @@ def make_key_binding(
     place: Place,
     key: bytes,
     issued: str,
-    keys: Sequence[SigningKey],
+    keys: Sequence[Signer],
     purpose: str = OMS,
     expires: str | None = None,
     revoked: bool = False,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import StatementError
 from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.limits import MAX_COLLECTION, MAX_COLLECTION_PUBLISHERS
@@ -108,7 +108,7 @@ def make_collection(
     title: str,
     entries: Sequence[Listed],
     issued: str,
-    keys: Sequence[SigningKey],
+    keys: Sequence[Signer],
     publishers: Sequence[Introduction] = (),
     expires: str | None = None,
 ) -> Verified[Collection]:

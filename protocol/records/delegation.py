@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, final
 
-from samara.protocol.dsse import SigningKey, require
+from samara.protocol.dsse import Signer, require
 from samara.protocol.errors import SignatureError, StatementError
 from samara.protocol.ids import PublisherId
 from samara.protocol.limits import MAX_KEYS, MAX_PATTERNS
@@ -93,7 +93,7 @@ def make_delegation(
     names: Sequence[str],
     delegates: Sequence[str],
     issued: str,
-    keys: Sequence[SigningKey],
+    keys: Sequence[Signer],
     threshold: int = 1,
     expires: str | None = None,
     revoked: bool = False,

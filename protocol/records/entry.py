@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar, final
 
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import StatementError
 from samara.protocol.ids import PublisherId, format_record
 from samara.protocol.limits import MAX_POSITION
@@ -202,9 +202,7 @@ def about_publisher(chain: PublisherChain) -> Subject:
     return Subject.of(PUBLISHER_SUBJECT, chain.roots[0].payload)
 
 
-def seal_entry(
-    subject: Subject, kind: str, origin: Origin, said: dict[str, object], keys: Sequence[SigningKey]
-) -> bytes:
+def seal_entry(subject: Subject, kind: str, origin: Origin, said: dict[str, object], keys: Sequence[Signer]) -> bytes:
     """Return the envelope of a record of a log."""
     predicate: dict[str, object] = {
         "critical": [],

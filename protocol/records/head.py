@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import ForkError, StatementError
 from samara.protocol.ids import PublisherId, ReleaseId, digest, format_record
 from samara.protocol.records.delegation import NO_DELEGATIONS, Delegations, check_authority, read_delegated
@@ -105,7 +105,7 @@ def make_head(
     release: bytes,
     previous: VerifiedHead | None,
     issued: str,
-    keys: Sequence[SigningKey],
+    keys: Sequence[Signer],
     place: Place | None = None,
     expires: str | None = None,
     delegation: bytes | None = None,

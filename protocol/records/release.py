@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import StatementError, TableError
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId, format_content, format_record
 from samara.protocol.limits import MAX_CONTRIBUTORS, MAX_FILE, MAX_FILES, MAX_TABLE, MAX_TEXT
@@ -220,7 +220,7 @@ def make_release(
     release: Release,
     table: bytes,
     publisher: PublisherChain,
-    keys: Sequence[SigningKey],
+    keys: Sequence[Signer],
     delegations: Delegations = NO_DELEGATIONS,
 ) -> VerifiedRelease:
     """Sign a release and verify the result, so that nothing is given out that others would refuse.

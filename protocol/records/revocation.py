@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, final
 
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer
 from samara.protocol.errors import StatementError
 from samara.protocol.ids import ReleaseId, format_record, parse_did_key
 from samara.protocol.records.entry import (
@@ -113,7 +113,7 @@ def make_release_revocation(
     release: Subject,
     reason: Reason,
     issued: str,
-    keys: Sequence[SigningKey],
+    keys: Sequence[Signer],
     text: str | None = None,
     replacement: ReleaseId | None = None,
 ) -> Verified[Revocation]:
@@ -148,7 +148,7 @@ def make_key_revocation(
     key: str,
     last: Place,
     issued: str,
-    keys: Sequence[SigningKey],
+    keys: Sequence[Signer],
     text: str | None = None,
 ) -> Verified[Revocation]:
     """Sign that a key is taken back, and verify the result.

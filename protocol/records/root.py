@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from samara.protocol.dsse import SigningKey, require
+from samara.protocol.dsse import Signer, require
 from samara.protocol.errors import ForkError, StatementError
 from samara.protocol.ids import PublisherId, format_record, parse_did_key
 from samara.protocol.limits import MAX_KEYS, MAX_ROOT_CHAIN
@@ -158,7 +158,7 @@ class PublisherChain:
         return max(self, other, key=lambda chain: len(chain.roots))
 
 
-def make_genesis(keys: Sequence[SigningKey], threshold: int = 1) -> bytes:
+def make_genesis(keys: Sequence[Signer], threshold: int = 1) -> bytes:
     """Return the envelope of a publisher's first root: it states `keys`, and all of them sign.
 
     The same keys and threshold always give the same publisher id.
@@ -171,14 +171,12 @@ def make_genesis(keys: Sequence[SigningKey], threshold: int = 1) -> bytes:
     if not ordered:
         raise StatementError("a publisher needs at least one key")
     root = Root(1, threshold, tuple(key.did for key in ordered))
-    envelope = seal(Subject.of(ordered[0].did, ordered[0].public), ROOT_TYPE, _predicate(root), ordered)
+    envelope = seal(Subject.of(ordered[0].did, parse_did_key(ordered[0].did)), ROOT_TYPE, _predicate(root), ordered)
     PublisherChain.verify([envelope])  # what others would refuse is never given out
     return envelope
 
 
-def make_next_root(
-    chain: PublisherChain, keys: Sequence[str], signing: Sequence[SigningKey], threshold: int = 1
-) -> bytes:
+def make_next_root(chain: PublisherChain, keys: Sequence[str], signing: Sequence[Signer], threshold: int = 1) -> bytes:
     """Return the envelope of the root that follows `chain`.
 
     Args:

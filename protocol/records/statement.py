@@ -158,9 +158,7 @@ def understood(opened: Opened, known: Collection[str]) -> Opened:
     return opened
 
 
-def seal(
-    subject: Subject, predicate_type: str, predicate: Mapping[str, object], keys: Sequence[dsse.SigningKey]
-) -> bytes:
+def seal(subject: Subject, predicate_type: str, predicate: Mapping[str, object], keys: Sequence[dsse.Signer]) -> bytes:
     """Return the envelope of a statement, signed by `keys`.
 
     Raises:

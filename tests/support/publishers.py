@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from samara.protocol.dsse import SigningKey
+from samara.protocol.dsse import Signer, SigningKey
 from samara.protocol.ids import ContentId, PublisherId, digest, sha256
 from samara.protocol.limits import MAX_POSITION
 from samara.protocol.records import (
@@ -51,7 +51,7 @@ def key(name: str) -> SigningKey:
 
 
 def released(
-    chain: PublisherChain, keys: Sequence[SigningKey], name: str = "tiny", version: str = "1", **changes: Any
+    chain: PublisherChain, keys: Sequence[Signer], name: str = "tiny", version: str = "1", **changes: Any
 ) -> VerifiedRelease:
     """Return a release, signed."""
     said: dict[str, Any] = {
@@ -82,7 +82,7 @@ class Publisher:
     """
 
     chain: PublisherChain
-    keys: list[SigningKey]
+    keys: Sequence[Signer]
     place: Place = field(default_factory=Place.first)
     heads: dict[str, VerifiedHead] = field(default_factory=dict)
     said: list[bytes] = field(default_factory=list)

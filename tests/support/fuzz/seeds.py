@@ -18,6 +18,7 @@ from samara.protocol.errors import RecordError
 from samara.protocol.formats.parquet import Page
 from samara.protocol.identify import Identify, encode_identify
 from samara.protocol.ids import Digest, digest, format_record, sha256
+from samara.protocol.keyfile import AgentKey
 from samara.protocol.multistream import line
 from samara.protocol.noise import Identity
 from samara.protocol.oms import Bundle
@@ -303,7 +304,9 @@ def _delta_pack() -> Iterable[bytes]:
 
 
 def _key_file() -> Iterable[bytes]:
-    return [bytes.fromhex(row["file"]) for row in vectors("keys.json")["key_files"]]
+    found = vectors("keys.json")
+    rows = [*found["key_files"], *(row for row in found["oms_key_files"] if "file" in row)]
+    return [*(bytes.fromhex(row["file"]) for row in rows), AgentKey(bytes(range(32))).encode()]
 
 
 def _seed_words() -> Iterable[bytes]:

@@ -59,7 +59,7 @@ from samara.protocol.formats.parquet import Cut, how_cut, read_parquet
 from samara.protocol.identify import decode_identify, encode_identify
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
 from samara.protocol.kad import messages as kad
-from samara.protocol.keyfile import MAX_KEY_FILE, SealedKey, decode_key_file
+from samara.protocol.keyfile import MAX_KEY_FILE, SealedKey, decode_key_file, decode_publisher_file
 from samara.protocol.licenses import judge, license_of_card, license_of_text, normalise
 from samara.protocol.mates import (
     decode_mates,
@@ -73,7 +73,7 @@ from samara.protocol.multistream import Acceptor, Opener
 from samara.protocol.noise import AES, CHACHA, Handshake, Identity, Sealer
 from samara.protocol.noise import Opener as RecordOpener
 from samara.protocol.noise.identity import verify_payload
-from samara.protocol.oms import Bundle, Manifest, OmsKey, OmsPublicKey, compare
+from samara.protocol.oms import OMS_KEY, Bundle, Manifest, OmsKey, OmsPublicKey, compare
 from samara.protocol.peers import format_peer_id, parse_peer_id
 from samara.protocol.ports import LogPage
 from samara.protocol.reach import decode_answer, decode_request, encode_answer, encode_request, to_dial
@@ -873,7 +873,10 @@ def _encodings_text(data: bytes) -> None:
 @_target(KeyFileError)
 def _key_file(data: bytes) -> None:
     """What is refused, is refused before anything is derived: this is quick."""
-    key = decode_key_file(data)
+    with contextlib.suppress(KeyFileError):
+        oms = decode_key_file(data, OMS_KEY)
+        assert oms.encode() == data
+    key = decode_publisher_file(data)
     assert key.encode() == data
     assert len(data) <= MAX_KEY_FILE
     if isinstance(key, SealedKey):
