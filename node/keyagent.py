@@ -34,8 +34,8 @@ _KEY_HEAD: Final = struct.pack(">I", len(_ED25519)) + _ED25519.encode() + struct
 _SIGNATURE_HEAD: Final = struct.pack(">I", len(_ED25519)) + _ED25519.encode() + struct.pack(">I", 64)
 
 START_IT: Final = (
-    f"Is it running, and does ${_VARIABLE} name its socket here? samara key agent shows what is found. A node that runs"
-    " in the background asks the agent of who started it, or of the command that called it last."
+    f"Start one (ssh-agent, gpg-agent), and let ${_VARIABLE} name its socket. A node in the background asks the agent"
+    " of the command beside it, or else of who started it."
 )
 """What to do where no agent is found."""
 

@@ -36,7 +36,9 @@ def list_agent(as_json: bool) -> None:
     if as_json:
         emit_json(found)
         return
-    say(f"The agent at {printable(found.socket) or 'its usual place'} has {len(found.keys) or 'no'} keys.")
+    count = len(found.keys)
+    where = printable(found.socket) or "its usual place"
+    say(f"The agent at {where} has {count or 'no'} key{'s' * (count != 1)}{':' * bool(count)}")
     for row in found.keys:
         say(f"{printable(row.comment) or row.fingerprint}{', the key of this home' if row.present else ''}")
         say(f"  {row.key}" if row.usable else f"  {printable(row.kind)}: {_why_not(row)}")

@@ -15,6 +15,7 @@ from samara.cli.passphrase import with_passphrase
 from samara.cli.targets import absolute
 from samara.node.operations.base import Report
 from samara.node.operations.keys import WORDS, WordsRequest
+from samara.node.operations.queries import KEY_SHOW, KeyShowRequest
 from samara.node.operations.roots import (
     CHANGE_KEYS,
     RENEW,
@@ -70,8 +71,11 @@ def rotate_key(to: str, anew: bool, oms: bool, as_json: bool) -> None:
     if oms:
         _rotate_oms(as_json)
         return
+    was = ask(KEY_SHOW, KeyShowRequest()).where
     made = _signed(lambda report, given: call(ROTATE, RotateRequest(given, anew), report), as_json)
     settle(made, to, as_json)
+    if was == "agent" and made.complete and not as_json:
+        say("It is no key of the agent any more: it lies open in a file here. To seal it: samara key protect")
     if made.complete and not as_json:
         say("Write down the words of the new key: samara key backup. The old key lies beside it, in publisher-….key")
 

@@ -90,7 +90,7 @@ def backup_key(oms: bool, as_json: bool) -> None:
     say()
     say("Write them on paper, in this order, and keep that where you keep your passport. They are no wallet's words.")
     if found.oms:
-        say("They do not bring back the OMS key, which is no newer than the key before: samara key backup --oms")
+        say("They do not bring back the OMS key, which is not made of this one: samara key backup --oms")
     if found.root > 1 and not oms:
         say("The key is not the publisher's first: keep the chain, too, which is no secret: samara key roots --to FILE")
 

@@ -7,11 +7,13 @@ import resource
 import struct
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.agents import RealAgent, hostile_agent, identities, needs_agent, real_agent, signature, string
 from support.contents import Source, give_home
+from support.speaking import publisher_of, release_of, tell
 
 from samara.node.keyagent import AgentSigner, KeyAgent
 from samara.node.operations import keys as key_operations
@@ -325,6 +327,39 @@ def test_a_flood_takes_no_memory(tmp_path: Path) -> None:
             KeyAgent({"SSH_AUTH_SOCK": agent.socket}).keys()
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown < 200_000, "in KiB: the flood itself, which this very process makes, has 50 MB"
+
+
+def test_nobody_waits_for_a_person_and_no_place_is_signed_twice(tmp_path: Path) -> None:
+    """While the agent thinks, another device's record comes in: it can, since the ledger is free; ours has no place."""
+    meanwhile: list[Callable[[], object]] = []
+
+    def answer(kind: int, body: bytes) -> bytes:
+        if kind == 11:
+            return identities((MINE, b""))
+        if b"urn:samara:release:1" not in body:  # that one has no place in the log
+            while meanwhile:
+                meanwhile.pop()()
+        blob = struct.unpack(">I", body[:4])[0]
+        return signature(MINE.sign(body[8 + blob : -4]))
+
+    with hostile_agent(answer) as agent, give_home(tmp_path / "home") as store:
+        roots._use_agent(store, UseAgentRequest(MINE.did, agent.socket))
+        source = published(store, tmp_path, "a")
+        ref = format_record(source.release)
+        for sign in (
+            lambda: claim(store, AttestRequest(ref, "reviewed")),
+            lambda: published(store, tmp_path, "b"),
+        ):
+            other = publisher_of(store)
+            other.keys = [MINE]
+            other.attest(release_of(store, source.release))
+            meanwhile.append(partial(tell, store, other, own=True))
+            with pytest.raises(OperationError, match="another device"):
+                sign()
+            with store.ledgers.asking(own_publisher(store).publisher) as ledger:
+                assert ledger is not None
+                assert (ledger.fork, ledger.newest is not None and ledger.newest.envelope) == (None, other.said[-1])
+        assert claim(store, AttestRequest(ref, "reviewed")).position == 4
 
 
 def test_what_is_too_long_for_an_agent_is_not_sent() -> None:
