@@ -567,6 +567,130 @@ REACH_SPACING: Final = 10.0
 REACH_AGE: Final = 7200.0
 """Seconds for which a proven address counts as reachable; half of it passes before it is proven anew."""
 
+# Gossip (specs/gossip.md)
+
+GOSSIP_D: Final = 6
+"""Peers of a mesh, as gossipsub has it: a message reaches thousands in a few steps, and each gets it some six times."""
+
+GOSSIP_D_LOW: Final = 4
+"""Peers of a mesh below which others are taken in: one step less than `GOSSIP_D`, and swarms are small."""
+
+GOSSIP_D_HIGH: Final = 12
+"""Peers of a mesh above which some are let go."""
+
+GOSSIP_D_OUT: Final = 2
+"""Peers of a mesh that this node has dialled: who dials us, however often, is never all of it."""
+
+GOSSIP_D_LAZY: Final = 6
+"""Peers outside the mesh that are told ids at each heartbeat."""
+
+GOSSIP_HEARTBEAT: Final = 1.0
+"""Seconds between two looks at the meshes, as others have them."""
+
+GOSSIP_BACKOFF: Final = 60.0
+"""Seconds for which two peers that parted in a mesh leave each other alone, as others have it."""
+
+GOSSIP_BACKOFF_MOST: Final = 3600.0
+"""Seconds of the longest backoff that a peer may ask for: what it asks for is remembered."""
+
+GOSSIP_PROMISE: Final = 3.0
+"""Seconds in which a peer brings what it said to have: three heartbeats, as others have it."""
+
+GOSSIP_SEEN: Final = 120.0
+"""Seconds for which the id of a message is remembered; the ledger knows the record afterwards."""
+
+GOSSIP_FORGIVES: Final = 600.0
+"""Seconds after which half of what a peer did wrong is forgotten: as long as a connection that nobody uses stands."""
+
+GOSSIP_REJECTED: Final = 4
+"""Messages that nobody signed until their sender is an outcast: no honest peer forwards one."""
+
+GOSSIP_BREACHES: Final = 16
+"""Breaches of the protocol until a peer is an outcast: clients differ, and lines lose what was promised."""
+
+GOSSIP_STALL: Final = 60.0
+"""Seconds in which a peer takes nothing of what waits for it until its stream is given up."""
+
+GOSSIP_UNITS_A_SECOND: Final = 500
+"""Units of work that a peer may cause: an RPC, a part of one, and a KiB are one each, some 5 microseconds. Twenty peers
+that do their worst take a twentieth of a processor."""
+
+GOSSIP_CHECKS_A_SECOND: Final = 50
+"""Messages of all peers that are checked: each costs about a millisecond, and a publisher says a few things a day."""
+
+GOSSIP_ASK_SPACING: Final = 10.0
+"""Seconds between two questions to one peer for one log because of gossip: who sends gaps makes us ask."""
+
+GOSSIP_ASK_TIME: Final = 20.0
+"""Seconds that such a question takes at most."""
+
+MAX_GOSSIP_ASK_BYTES: Final = 4 * MIB
+"""Bytes that it brings at most: one answer. The rest comes with the next round."""
+
+MAX_GOSSIP_ASKS: Final = 32
+"""Such questions that wait: as many peers as one round asks."""
+
+MAX_GOSSIP_RPC: Final = 256 * KIB
+"""Bytes of one RPC: a peer that follows a thousand topics names them in 100 KB."""
+
+MAX_GOSSIP_PARTS: Final = 4096
+"""Parts of one RPC: each costs microseconds, and honest ones have a few hundred."""
+
+MAX_GOSSIP_DATA: Final = 64 * KIB
+"""Bytes of one message: records have one or two KB, and a mesh carries each several times. Collections that are longer
+are asked for."""
+
+MAX_GOSSIP_TOPIC: Final = 128
+"""Bytes of a topic: ours have 80."""
+
+MAX_GOSSIP_TOPICS: Final = 256
+"""Topics that a node follows: as many logs as it asks one peer for."""
+
+MAX_GOSSIP_PEER_TOPICS: Final = 512
+"""Topics of one peer that are remembered, whether or not they are followed here: twice what we follow."""
+
+MAX_GOSSIP_IHAVE: Final = 10
+"""Lists of ids of one peer that are looked at in a heartbeat, as others have it."""
+
+MAX_GOSSIP_IHAVE_IDS: Final = 512
+"""Ids in them that are looked at, and that are sent."""
+
+MAX_GOSSIP_ASKED: Final = 64
+"""Messages that one peer is asked for in a heartbeat: 4 MiB at most."""
+
+MAX_GOSSIP_ANSWERED: Final = 16
+"""Messages that one peer gets in a heartbeat because it asked: 1 MiB at most, and mostly 25 KB."""
+
+MAX_GOSSIP_RETRIES: Final = 3
+"""Times that one peer gets one message because it asked, as others have it."""
+
+MAX_GOSSIP_IDS: Final = 16_384
+"""Ids that are remembered: `GOSSIP_CHECKS_A_SECOND` make 6,000 in `GOSSIP_SEEN`."""
+
+MAX_GOSSIP_CACHE: Final = 4 * MIB
+"""Bytes of messages that are kept for those who ask, for five heartbeats."""
+
+MAX_GOSSIP_UNCHECKED: Final = 32
+"""Messages of one peer that wait to be checked: half a second of `GOSSIP_CHECKS_A_SECOND`."""
+
+MAX_GOSSIP_UNCHECKED_BYTES: Final = 128 * KIB
+"""Bytes of these: 128 peers have 16 MiB."""
+
+MAX_GOSSIP_BACKOFFS: Final = 8192
+"""Backoffs that are remembered: 32 topics with 256 peers."""
+
+MAX_GOSSIP_SCORES: Final = 1024
+"""Peers of which is remembered what they did wrong: an id costs its owner nothing."""
+
+MAX_GOSSIP_QUEUE: Final = 2 * MIB
+"""Bytes that wait for one peer: 32 of the longest messages. They are the same bytes for all peers."""
+
+MAX_GOSSIP_TOLD: Final = 4
+"""Items that are told of what came in one go from elsewhere: who hears the newest asks for the rest."""
+
+MAX_GOSSIP_KEPT: Final = 16
+"""Connections that are kept for the sake of meshes: four topics with all of theirs, an eighth of all places."""
+
 # Stick (specs/stick.md)
 
 MAX_STICK_RELEASES: Final = 4096

@@ -36,7 +36,7 @@ from samara.protocol.limits import (
 from samara.protocol.ports import LogPage
 from samara.protocol.trust.forks import ForkProof
 
-__all__ = ["Item", "Kind", "RecordFileReader", "RecordFileWriter"]
+__all__ = ["Item", "Kind", "RecordFileReader", "RecordFileWriter", "decode_item", "encode_item"]
 
 _MAGIC: Final = b"samaraRF"
 _VERSION: Final = 1
@@ -106,10 +106,10 @@ class RecordFileWriter:
         if publisher <= self._last or not log.roots:
             raise ValueError("publishers ascend, and each has its roots")
         self._last, self._publishers = publisher, self._publishers + 1
-        parts = [_item(Kind.PUBLISHER, publisher)]
-        parts += [_item(Kind.ROOT, root) for root in log.roots]
-        parts += [_item(Kind.FORK, ForkProof(*pair).encode()) for pair in log.forks]
-        parts += [_item(Kind.RECORD, record) for record in (*log.revocations, *log.entries)]
+        parts = [encode_item(Kind.PUBLISHER, publisher)]
+        parts += [encode_item(Kind.ROOT, root) for root in log.roots]
+        parts += [encode_item(Kind.FORK, ForkProof(*pair).encode()) for pair in log.forks]
+        parts += [encode_item(Kind.RECORD, record) for record in (*log.revocations, *log.entries)]
         whole = b"".join(parts)
         room = MAX_RECORD_FILE - self._size - _ITEM.size - 32
         if self._publishers > MAX_FILE_PUBLISHERS or len(whole) > room:
@@ -118,7 +118,7 @@ class RecordFileWriter:
 
     def end(self) -> bytes:
         """Return the last bytes."""
-        return _item(Kind.END, self._hash.digest())
+        return encode_item(Kind.END, self._hash.digest())
 
     def _counted(self, data: bytes) -> bytes:
         self._hash.update(data)
@@ -253,5 +253,30 @@ class RecordFileReader:
             raise RecordFileError("a publisher with more roots, or longer ones, than a chain may have", hint=_HINT)
 
 
-def _item(kind: Kind, data: bytes) -> bytes:
+def encode_item(kind: Kind, data: bytes) -> bytes:
+    """Return the bytes of one item, as they stand in a file and in a message of gossip."""
     return _ITEM.pack(kind, len(data)) + data
+
+
+def decode_item(publisher: PublisherId, data: bytes) -> Item:
+    """Return the one record, root or proof that stands alone without a file around it; not verified.
+
+    Args:
+        publisher: Of whom it is said to be.
+        data: What `encode_item` has written.
+
+    Raises:
+        RecordFileError: It is not exactly one of these.
+
+    Source: specs/gossip.md, "Data".
+    """
+    if len(data) < _ITEM.size:
+        raise RecordFileError("an item that is cut off")
+    number, length = _ITEM.unpack_from(data)
+    if number not in (Kind.ROOT, Kind.FORK, Kind.RECORD):
+        raise RecordFileError(f"an item of kind {number}, which cannot stand alone")
+    kind = Kind(number)
+    low, high = _LENGTHS[kind]
+    if not low <= length <= high or length != len(data) - _ITEM.size:
+        raise RecordFileError(f"a {kind.name.lower()} of {length} bytes in {len(data)}")
+    return Item(publisher, kind, data[_ITEM.size :])

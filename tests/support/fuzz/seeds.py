@@ -16,8 +16,10 @@ from samara.protocol.chunklist import Node, build_list
 from samara.protocol.dsse import Envelope, SigningKey
 from samara.protocol.errors import RecordError
 from samara.protocol.formats.parquet import Page
+from samara.protocol.gossip import Message, Rpc, encode_rpc
+from samara.protocol.gossip.records import topic_of
 from samara.protocol.identify import Identify, encode_identify
-from samara.protocol.ids import Digest, digest, format_record, sha256
+from samara.protocol.ids import Digest, PublisherId, digest, format_record, sha256
 from samara.protocol.keyfile import AgentKey
 from samara.protocol.multistream import line
 from samara.protocol.noise import Identity
@@ -116,6 +118,21 @@ def _identify() -> Iterable[bytes]:
 def _reach() -> Iterable[bytes]:
     for row in vectors("network.json")["reach"]:
         yield b"\0" + bytes.fromhex(row["request"]) if "request" in row else b"\1" + bytes.fromhex(row["answer"])
+
+
+def _gossip() -> Iterable[bytes]:
+    """RPCs of the vectors, alone and one after another, in a topic that the target follows."""
+    found = vectors("gossip.json")
+    named, followed = found["topics"][0]["topic"].encode(), topic_of(PublisherId(b"\xaa" * 32)).encode()
+    rpcs = [bytes.fromhex(row["bytes"]).replace(named, followed) for row in found["rpcs"]]
+    items = [bytes.fromhex(row["data"]) for row in found["items"]]
+    rpcs += [encode_rpc(Rpc(messages=(Message(followed.decode(), item),))) for item in items]
+    framed = [len(rpc).to_bytes(2, "little") + rpc for rpc in rpcs if len(rpc) < 1000]
+    return [b"".join(framed[:8]), b"".join(framed[-8:]), *framed]
+
+
+def _gossip_item() -> Iterable[bytes]:
+    return [bytes.fromhex(row["data"]) for row in vectors("gossip.json")["items"]]
 
 
 def _mates() -> Iterable[bytes]:
@@ -338,6 +355,8 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "kad": _kad,
     "identify": _identify,
     "reach": _reach,
+    "gossip": _gossip,
+    "gossip-item": _gossip_item,
     "mates": _mates,
     "addresses": _addresses,
     "json": _json,

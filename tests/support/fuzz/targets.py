@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +20,7 @@ from support import naive_encodings
 from support.naive_yamux import Broken, NaiveYamux, joined, plain
 
 from samara.node.wordlist import word_list
-from samara.protocol import deltapack, dsse, limits, links, strictjson
+from samara.protocol import deltapack, dsse, gossip, limits, links, strictjson
 from samara.protocol.addresses import Address, Scope, decode_address, parse_address
 from samara.protocol.chunking.cutter import Cutter
 from samara.protocol.chunking.gguf import layout_gguf
@@ -56,6 +57,7 @@ from samara.protocol.exchange.session import Answered
 from samara.protocol.exchange.session import Opener as ExchangeOpener
 from samara.protocol.formats.facts import read_facts
 from samara.protocol.formats.parquet import Cut, how_cut, read_parquet
+from samara.protocol.gossip.records import is_topic, look_at, publisher_of, topic_of
 from samara.protocol.identify import decode_identify, encode_identify
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
 from samara.protocol.kad import messages as kad
@@ -88,7 +90,7 @@ from samara.protocol.routing import log_key
 from samara.protocol.table import FileTable
 from samara.protocol.trust import ForkProof, Ledger, Policy, verify_fork
 from samara.protocol.trust.announced import best_announced_log, decode_announced_log
-from samara.protocol.trust.recordfile import Item, RecordFileReader, RecordFileWriter
+from samara.protocol.trust.recordfile import Item, RecordFileReader, RecordFileWriter, decode_item, encode_item
 from samara.protocol.trust.recordfile import Kind as ItemKind
 from samara.protocol.yamux import Session
 from samara.sneakernet.layout import Commit, is_mark
@@ -421,6 +423,7 @@ def _exchange_acceptor(data: bytes) -> None:
 
 # Messages of the network.
 
+_FOLLOWED: Final = (topic_of(PublisherId(_A)), topic_of(PublisherId(_B)))
 _HERE: Final = (parse_address("/ip4/10.0.0.1/tcp/4001"), parse_address("/ip4/10.0.0.2/tcp/4001"))
 
 
@@ -454,6 +457,43 @@ def _reach(data: bytes) -> None:
         asked = decode_request(rest)
         assert decode_request(encode_request(asked)) == asked
         assert len(to_dial(asked, _HERE[0])) <= limits.REACH_DIALS
+
+
+@_target(RemoteProtocolError)
+def _gossip(data: bytes) -> None:
+    """RPCs one after another, of one peer and of another, to a router that follows some topics."""
+    router = gossip.Router(random.Random(1), is_topic)
+    router.follow(_FOLLOWED, 0.0)
+    for now in itertools.count():
+        size, data = int.from_bytes(data[:2], "little"), data[2:]
+        part, data = data[:size], data[size:]
+        if not part:
+            return
+        said = gossip.decode_rpc(part)
+        again = gossip.decode_rpc(gossip.encode_rpc(said))
+        assert (again.subscriptions, again.messages, again.graft) == (said.subscriptions, said.messages, said.graft)
+        assert (again.ihave, again.iwant) == (said.ihave, said.iwant)
+        assert all(len(topic.encode()) <= limits.MAX_GOSSIP_TOPIC for topic in said.subscriptions)
+        peer = "ab"[now % 2]
+        router.meet(peer, now, outbound=True)
+        router.receive(peer, said, now)
+        while (unchecked := router.next_unchecked()) is not None:
+            assert unchecked.topic in _FOLLOWED
+            look = look_at(publisher_of(unchecked.topic), unchecked.data)
+            assert bool(look.wrong) == (look.item is None)
+            router.judge(unchecked, gossip.Verdict.REJECT if look.wrong else gossip.Verdict.ACCEPT, now)
+        for _, rpcs in router.drain():
+            assert all(len(rpc) <= limits.MAX_GOSSIP_RPC and gossip.decode_rpc(rpc).parts for rpc in rpcs)
+        router.tick(now)
+        assert router.mesh(_FOLLOWED[0]) <= {"a", "b"}
+        assert router.held < 2000
+
+
+@_target(RecordFileError)
+def _gossip_item(data: bytes) -> None:
+    item = decode_item(PublisherId(_A), data)
+    assert encode_item(item.kind, item.data) == data
+    assert look_at(PublisherId(_A), data).item in (None, item)
 
 
 @_target(RemoteProtocolError)
