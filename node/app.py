@@ -9,6 +9,7 @@ The task tree, from the root nursery down:
     ├─ fetches              the queue: a task a fetch, below it a task a peer
     ├─ limits               follows the schedule of the caps
     ├─ logs                 asks now and then what publishers have said since
+    ├─ news                 hears and tells by gossip what they say now
     └─ network              started by the first operation that needs it
        ├─ host              connections: a task a connection, a task a stream
        ├─ announce          keeps what is shared announced
@@ -30,6 +31,7 @@ import trio
 from samara.node.digests import check_digests
 from samara.node.doors.local import open_door, serve_door
 from samara.node.fetch.logs import LogKeeper
+from samara.node.fetch.news import News
 from samara.node.fetch.queue import FetchQueue
 from samara.node.fetch.rounds import LogRounds
 from samara.node.network.allowance import Allowance
@@ -73,6 +75,8 @@ class Node:
         self.allowance = Allowance(settings.network)
         self.logs = LogKeeper(store.ledgers)
         self.fetches = FetchQueue(self)
+        self.news = News(self)
+        self.network_started = trio.Event()
         self.started = trio.current_time()
         self._operations = {operation.name: operation for operation in operations}
         self._nursery = nursery
@@ -119,6 +123,7 @@ class Node:
         async with self._network_lock:
             if self._network is None:
                 self._network = await self._nursery.start(run_network, self.home, self.allowance, self.store)
+                self.network_started.set()
             return self._network
 
     @property
@@ -130,6 +135,7 @@ class Node:
         """Say that releases came, went or changed, so that the announcements follow."""
         if self._network is not None:
             self._network.library_changed()
+        self.news.look()
 
     def start_soon(self, name: str, service: Callable[[], Awaitable[None]]) -> None:
         """Start a supervised service."""
@@ -167,6 +173,7 @@ async def open_node(home: Home, settings: Settings, operations: Iterable[AnyOper
                 node.start_soon("fetches", node.fetches.run)
                 node.start_soon("limits", node.allowance.run)
                 node.start_soon("logs", LogRounds(node).run)
+                node.start_soon("news", node.news.run)
                 try:
                     yield node
                 finally:

@@ -29,7 +29,17 @@ from samara.protocol.routing import routing_key
 if TYPE_CHECKING:
     from samara.node.app import Node
 
-__all__ = ["LogRounds", "Round", "followed", "listed", "listed_to_ask_for", "may_be_asked_for", "share", "to_ask_for"]
+__all__ = [
+    "LogRounds",
+    "Round",
+    "blame",
+    "followed",
+    "listed",
+    "listed_to_ask_for",
+    "may_be_asked_for",
+    "share",
+    "to_ask_for",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -126,6 +136,14 @@ def to_ask_for(store: Store) -> list[PublisherId]:
     return [*may_be_asked_for(store), *listed_to_ask_for(store)]
 
 
+async def blame(store: Store, network: NetworkService, peer: str, why: str) -> None:
+    """Count it against a peer that it broke the rules, and disconnect it; ban it when it does so again and again."""
+    _log.warning("%s broke the rules: %s", peer, why)
+    if await trio.to_thread.run_sync(store.catalog.count_wrong, peer, why) >= limits.BAN_AFTER:
+        network.host.set_banned(store.catalog.banned())
+    await network.host.disconnect(peer)
+
+
 @final
 class LogRounds:
     """Asks peers for logs.
@@ -188,14 +206,7 @@ class LogRounds:
                 found.failed[peer.peer] = error.message
             except RemoteProtocolError as error:
                 found.failed[peer.peer] = error.message
-                await self._blame(network, peer.peer, error)
-
-    async def _blame(self, network: NetworkService, peer: str, error: RemoteProtocolError) -> None:
-        _log.warning("%s broke the rules: %s", peer, error.message)
-        catalog = self._node.store.catalog
-        if await trio.to_thread.run_sync(catalog.count_wrong, peer, error.message) >= limits.BAN_AFTER:
-            network.host.set_banned(catalog.banned())
-        await network.host.disconnect(peer)
+                await blame(self._node.store, network, peer.peer, error.message)
 
     async def _find(
         self, network: NetworkService, publishers: Collection[PublisherId], found: Round

@@ -85,6 +85,7 @@ class _Link:
     inbound: bool
     nursery: trio.Nursery
     streams: set[MuxedStream] = field(default_factory=set)
+    quiet: set[MuxedStream] = field(default_factory=set)
     closed: dict[MuxedStream, int] = field(default_factory=dict)
     used: float = 0.0
     identify: Identify | None = None
@@ -128,6 +129,8 @@ class Host:
         self._lingering: deque[trio.CancelScope] = deque()
         self._dialling: dict[str, trio.Lock] = {}
         self._handlers: dict[str, StreamHandler] = {IDENTIFY: self._tell, _PING: self._pong}
+        self._quiet: set[str] = set()
+        self._needed: Callable[[str], bool] = lambda peer: False
         self._banned: frozenset[str] = frozenset()
         self._served: Counter[str] = Counter()
         self._met: Board[MetPeer] = Board(2 * MAX_CONNECTIONS)
@@ -212,6 +215,14 @@ class Host:
             if link.identify is not None and not link.muxed.closed:
                 return MetPeer(peer, link.remote, link.inbound, link.identify)
         return None
+
+    def let_idle(self, protocol: str) -> None:
+        """Let streams of a protocol keep no connection from being closed as idle."""
+        self._quiet.add(protocol)
+
+    def keep_for(self, needed: Callable[[str], bool]) -> None:
+        """Keep idle connections to the peers of which `needed` says so, as long as places are not scarce."""
+        self._needed = needed
 
     def report_reachability(self, reachability: Callable[[], Reachability]) -> None:
         """Let somebody else tell what is known of who can reach us."""
@@ -407,7 +418,8 @@ class Host:
             patience = IDLE_CONNECTION_FULL if self._admission.crowded else IDLE_CONNECTION
             await self._drop_unread(link)
             link.streams -= {stream for stream in link.streams if stream.ended}
-            if link.streams:
+            link.quiet &= link.streams
+            if link.streams - link.quiet or (self._needed(link.peer) and not self._admission.crowded):
                 link.used = trio.current_time()
             if trio.current_time() - link.used >= patience:
                 link.nursery.cancel_scope.cancel()
@@ -427,8 +439,13 @@ class Host:
     async def _open(self, link: _Link, protocol: str) -> HostStream:
         link.used = trio.current_time()
         muxed = await link.muxed.open()
-        link.streams.add(muxed)
+        self._note_stream(link, muxed, protocol)
         return await open_protocol(link.peer, muxed, protocol)
+
+    def _note_stream(self, link: _Link, muxed: MuxedStream, protocol: str) -> None:
+        link.streams.add(muxed)
+        if protocol in self._quiet:
+            link.quiet.add(muxed)
 
     async def _serve(self, link: _Link, muxed: MuxedStream) -> None:
         """Serve one inbound stream: agree on a protocol, then let its handler have it."""
@@ -443,6 +460,7 @@ class Host:
             if negotiation.cancelled_caught:
                 await muxed.reset()
                 return
+            self._note_stream(link, muxed, protocol)
             await self._handle(stream, protocol)
             await self._linger(muxed)
         except (NetworkError, ProtocolError) as error:

@@ -3,6 +3,7 @@
     run_network
     ├─ open_network         host, mDNS, DHT, reachability (node/network/opening.py)
     ├─ exchange, mates      a task a stream, on the host
+    ├─ gossip               streams on the host; what is told and heard on them, others say (node/fetch/news.py)
     └─ publish              follows the library: which keys are announced, which values are kept in the DHT
 
 What is announced: the contents and releases that are public and that this node passes on, the heads of its own names,
@@ -26,6 +27,7 @@ from samara.node.network.exchange.client import ExchangeClient
 from samara.node.network.exchange.server import Service, serve_stream
 from samara.node.network.exchange.slots import Credit
 from samara.node.network.exchange.worth import Encode
+from samara.node.network.gossip import Gossip
 from samara.node.network.mates import Mates
 from samara.node.network.opening import NetworkConfig, OpenNetwork, open_network
 from samara.node.network.transport import Network, PeerAddress, Reachability, Routing, Stream
@@ -35,6 +37,7 @@ from samara.node.supervise import supervise
 from samara.protocol.errors import NetworkError, RemoteProtocolError, StatementError, VerificationError
 from samara.protocol.exchange.frames import Allocate
 from samara.protocol.exchange.messages import PROTOCOL
+from samara.protocol.gossip.records import is_topic
 from samara.protocol.ids import PublisherId
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, PROGRESS_WINDOW
 from samara.protocol.records import VerifiedHead
@@ -60,6 +63,7 @@ class NetworkService:
 
     Attributes:
         mates: Who takes part in the contents that go through here.
+        gossip: Tells peers what publishers say, and hears it.
         credit: Who gave us how much lately.
         upload: The cap on what goes up.
         download: The cap on what comes down.
@@ -73,6 +77,7 @@ class NetworkService:
         self.upload = network.caps.upload
         self.download = network.caps.download
         self.mates = Mates(network.host, store.shelf.shows)
+        self.gossip = Gossip(network.host, is_topic)
         self.credit = Credit()
         self._service = Service(
             upload=self.upload,

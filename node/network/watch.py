@@ -7,7 +7,7 @@ versions of a note, never its last one; the board's size is bounded, whatever th
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, final
 
@@ -48,6 +48,14 @@ class MeetingNetwork(Network, Protocol):
 
     def whereabouts(self, peer: str) -> MetPeer | None:
         """Return what is known of a peer over a connection that stands now; None before it told what it serves."""
+        ...
+
+    def let_idle(self, protocol: str) -> None:
+        """Let streams of a protocol keep no connection from being closed as idle."""
+        ...
+
+    def keep_for(self, needed: Callable[[str], bool]) -> None:
+        """Keep idle connections to the peers of which `needed` says so, as long as places are not scarce."""
         ...
 
 

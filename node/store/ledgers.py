@@ -164,6 +164,8 @@ class Ledgers:
         catalogues: Whose collections are followed, and what those list.
         lock: Is held while a ledger is asked or changed.
         told: Is told what was taken, once it is committed.
+        spread: Is told of records, roots and forks that were not known, whoever brought them; in the thread that took
+            them, so it must not wait.
         witnesses: Returns the did:keys whose signatures are kept though they are not the publisher's; it must ask no
             ledger.
     """
@@ -171,6 +173,7 @@ class Ledgers:
     def __init__(self, index: Index, catalog: Catalog) -> None:
         self.lock: Final = threading.RLock()
         self.told: Callable[[Taken], None] | None = None
+        self.spread: Callable[[Taken], None] | None = None
         self.witnesses: Callable[[], frozenset[str]] = frozenset
         self.catalogues: Final = Catalogues(index)
         self._index = index
@@ -410,7 +413,8 @@ class Ledgers:
                 # Roots alone make nobody known, but who has a name here: it may be a witness, who says nothing else.
                 known = own or not fresh or self._is_known(ledger.publisher)
                 rooted = known and len(ledger.chain.roots) > old_roots
-                if batch.new or batch.cosigned or batch.forks or rooted:
+                news = bool(batch.new or batch.forks or rooted)
+                if news or batch.cosigned:
                     self._commit(ledger, batch, row, fresh=fresh)
                     self._remember(ledger, row.records)
             except BaseException:
@@ -430,6 +434,8 @@ class Ledgers:
             )
             if taken.new and self.told is not None:
                 self.told(taken)
+            if news and self.spread is not None:
+                self.spread(taken)
             return taken
 
     def take_own(self, roots: Sequence[bytes], envelope: bytes, *, delegate: bool = False) -> Entry:
@@ -470,6 +476,8 @@ class Ledgers:
                     self.forget(publisher)
                     raise
                 self._generations[publisher] += 1
+                if self.spread is not None:
+                    self.spread(Taken(publisher, (), 0, 0, {}, (), (fork,)))
             return fork
 
     def lift(self, publisher: PublisherId, fork: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 from support.contents import give_home
+from support.gossip import gossip_of
 from support.nodes import Heard, fetch, published, same_files, seeding, up
 from support.waiting import in_time
 
@@ -261,6 +262,8 @@ async def test_a_node_with_nothing_to_do_sleeps(tmp_path: Path) -> None:
         pass
     async with up(tmp_path / "a") as a, up(tmp_path / "b") as b:
         await fetch(b, made.release, [a])  # they are connected, and done
+        while any(gossip_of(node).router.busy(trio.current_time()) for node in (a, b)):  # noqa: ASYNC110
+            await trio.sleep(0.5)  # what they have told each other is kept for some heartbeats
         steps = Steps()
         trio.lowlevel.add_instrument(steps)
         assert min([await steps.in_a_second() for _ in range(4)]) <= 10  # two nodes, and this test

@@ -20,7 +20,7 @@ import itertools
 import math
 import random
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, final
 
@@ -29,6 +29,7 @@ from support.streams import StreamParts
 
 from samara.node.network.caps import Caps, Pauses
 from samara.node.network.transport import PeerAddress, PeerState, Reachability, StreamHandler
+from samara.node.network.watch import Board, MetPeer
 from samara.protocol.errors import NetworkError
 
 __all__ = ["Capacity", "Line", "MemoryHost", "MemoryNetwork", "MemoryStream", "Watcher"]
@@ -340,6 +341,16 @@ class MemoryHost:
 
     def serve(self, protocol: str, handler: StreamHandler) -> None:
         self._handlers[protocol] = handler
+
+    def met(self) -> AsyncIterator[MetPeer]:
+        """Nobody, as `whereabouts`; and so nothing is told by gossip."""
+        return Board[MetPeer](1).read()
+
+    def let_idle(self, protocol: str) -> None:
+        """Nothing: connections of this world are never idle."""
+
+    def keep_for(self, needed: Callable[[str], bool]) -> None:
+        """Nothing: as `let_idle`."""
 
     async def open_stream(self, peer: PeerAddress, protocol: str, *, timeout: float) -> MemoryStream:
         line = self._world.line(self._peer, peer.peer)

@@ -551,6 +551,7 @@ class _World:
         if life.member.role == "leech":
             assert life.node.host is not None
             life.node.host.serve(PROTOCOL, _refuse)
+        await trio.testing.wait_all_tasks_blocked()  # what begins with the network has begun
         life.tasks = life.node.tasks()
         assert node is life.node.node
         self.tap.note(f"{life.member.name} is up")
