@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
-from support.contents import Source, give_home
-from support.gossip import gossip_of, meet, record, talking
+from support.contents import give_home
+from support.gossip import World, following, gossip_of, is_revoked, make_world, meet, newest, record, talking
 from support.hosts import until
 from support.nodes import Heard, fetch, published, up
 from support.publishers import Publisher
-from support.speaking import publisher_of, tell
+from support.speaking import tell
 from support.waiting import in_time
 
 from samara.node.app import Node
@@ -25,7 +22,6 @@ from samara.node.fetch.news import checked, followed_topics, worth_telling
 from samara.node.network import host as host_module
 from samara.node.operations.records import RECORDS_EXPORT, RECORDS_IMPORT, RecordsExportRequest, RecordsImportRequest
 from samara.node.operations.signing import REVOKE, RevokeRequest
-from samara.node.store.store import Store
 from samara.protocol import limits
 from samara.protocol.dsse import SigningKey, cosign
 from samara.protocol.errors import NetworkError
@@ -41,52 +37,9 @@ FILES = {"model.bin": 20_000}
 SOON = 20.0
 
 
-@dataclass(frozen=True)
-class World:
-    """A publisher's home that nobody holds now, with one release, and what its publisher has said so far."""
-
-    home: Path
-    made: Source
-    publisher: Publisher
-
-    @property
-    def id(self) -> PublisherId:
-        return self.publisher.chain.publisher
-
-    @property
-    def topic(self) -> str:
-        return topic_of(self.id)
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    home = tmp_path / "publisher"
-    with published(home, tmp_path / "files", FILES) as made:
-        pass
-    with give_home(home) as store:
-        return World(home, made, publisher_of(store))
-
-
-def is_revoked(node: Node, publisher: PublisherId, release: ReleaseId) -> bool:
-    with node.store.ledgers.asking(publisher) as ledger:
-        return ledger is not None and ledger.revocation(release) is not None
-
-
-def newest(store: Store, publisher: PublisherId) -> bytes | None:
-    with store.ledgers.asking(publisher) as ledger:
-        return None if ledger is None or ledger.newest is None else ledger.newest.id
-
-
-@contextlib.asynccontextmanager
-async def following(world: World, home: Path, **network: Any) -> AsyncIterator[Node]:
-    """A node that has a name for the publisher, and heard all that it said so far."""
-    async with up(home, **network) as node:
-        tell(node.store, world.publisher)
-        node.store.catalog.set_petname(world.id, "anna")
-        node.news.look()
-        if not network.get("metered"):
-            await until(lambda: world.topic in gossip_of(node).router.topics)
-        yield node
+    return make_world(tmp_path)
 
 
 def standing(node: Node, peer: str) -> Standing:

@@ -1,14 +1,20 @@
-"""A peer that speaks gossipsub by hand, over a real host: it says what it is told to, and notes what it hears."""
+"""Nodes that follow a publisher, and a peer that speaks gossipsub by hand: it says what it is told to."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import trio
+from support.contents import Source, give_home
 from support.hosts import HERE, until
-from support.nodes import address
+from support.nodes import address, published, up
+from support.publishers import Publisher
+from support.speaking import publisher_of, tell
 
 from samara.node.app import Node
 from samara.node.fetch.finder import parse_peer
@@ -16,14 +22,45 @@ from samara.node.network.gossip import Gossip
 from samara.node.network.host import Host, open_host
 from samara.node.network.messages import MessageStream
 from samara.node.network.transport import PeerAddress, Stream
+from samara.node.store.store import Store
 from samara.protocol.errors import NetworkError
 from samara.protocol.gossip import MESHSUB, Message, Rpc, decode_rpc, encode_rpc
+from samara.protocol.gossip.records import topic_of
+from samara.protocol.ids import PublisherId, ReleaseId
 from samara.protocol.trust.recordfile import Kind, encode_item
 from samara.protocol.wire import varint
 
-__all__ = ["Talker", "gossip_of", "meet", "record", "talking"]
+__all__ = [
+    "Talker",
+    "World",
+    "following",
+    "gossip_of",
+    "is_revoked",
+    "make_world",
+    "meet",
+    "newest",
+    "record",
+    "talking",
+]
 
 _MOST = 64 << 20
+
+
+@dataclass(frozen=True)
+class World:
+    """A publisher's home that nobody holds now, with one release, and what its publisher has said so far."""
+
+    home: Path
+    made: Source
+    publisher: Publisher
+
+    @property
+    def id(self) -> PublisherId:
+        return self.publisher.chain.publisher
+
+    @property
+    def topic(self) -> str:
+        return topic_of(self.id)
 
 
 class Talker:
@@ -99,6 +136,15 @@ async def talking(node: Node, *topics: str, reads: bool = True) -> AsyncIterator
         yield talker
 
 
+def make_world(folder: Path) -> World:
+    """Publish a release from a home below a folder, and let it go."""
+    home = folder / "publisher"
+    with published(home, folder / "files", {"model.bin": 20_000}) as made:
+        pass
+    with give_home(home) as store:
+        return World(home, made, publisher_of(store))
+
+
 def gossip_of(node: Node) -> Gossip:
     """The gossip of a node whose network is open."""
     service = node.network_if_started
@@ -123,3 +169,25 @@ async def meet(one: Node, other: Node, *topics: str) -> None:
         return all(peer in mine.gossip.router.mesh(topic) for mine, peer in ends for topic in topics)
 
     await until(meshed, 15)
+
+
+def is_revoked(node: Node, publisher: PublisherId, release: ReleaseId) -> bool:
+    with node.store.ledgers.asking(publisher) as ledger:
+        return ledger is not None and ledger.revocation(release) is not None
+
+
+def newest(store: Store, publisher: PublisherId) -> bytes | None:
+    with store.ledgers.asking(publisher) as ledger:
+        return None if ledger is None or ledger.newest is None else ledger.newest.id
+
+
+@contextlib.asynccontextmanager
+async def following(world: World, home: Path, **network: Any) -> AsyncIterator[Node]:
+    """A node that has a name for the publisher, and heard all that it said so far."""
+    async with up(home, **network) as node:
+        tell(node.store, world.publisher)
+        node.store.catalog.set_petname(world.id, "anna")
+        node.news.look()
+        if not network.get("metered"):
+            await until(lambda: world.topic in gossip_of(node).router.topics)
+        yield node

@@ -1,13 +1,16 @@
 // A js-libp2p peer that does what it is told: a JSON command a line comes in, a JSON answer a line goes out
 // (tests/support/interop.py says which). The first line that it prints says who it is and where it listens.
+// With the argument "gossip" it speaks gossipsub, as specs/gossip.md says.
 import { createHash, randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
+import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
+import { blake3 } from '@noble/hashes/blake3.js'
 import { createLibp2p } from 'libp2p'
 
 // Node.js 20, which Debian has, lacks this; the packages above ask for Node.js 22 for its sake alone.
@@ -20,16 +23,36 @@ Promise.withResolvers ??= function () {
 const PIECE = 1 << 16
 const DIGEST = 32
 
+// The length of the topic, the topic and the data.
+function messageId ({ topic, data }) {
+  const text = Buffer.from(topic)
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(text.length)
+  return blake3(Buffer.concat([length, text, data]))
+}
+
+const services = { identify: identify(), ping: ping() }
+if (process.argv[2] === 'gossip') {
+  services.pubsub = gossipsub({
+    globalSignaturePolicy: 'StrictNoSign', msgIdFn: messageId, allowPublishToZeroTopicPeers: true
+  })
+}
+
 const node = await createLibp2p({
   addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
   transports: [tcp()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
-  services: { identify: identify(), ping: ping() }
+  services
 })
 
 const identified = new Map()
 node.addEventListener('peer:identify', ({ detail }) => identified.set(detail.peerId.toString(), detail))
+
+const heard = []
+node.services.pubsub?.addEventListener('message', ({ detail }) => {
+  heard.push({ topic: detail.topic, data: Buffer.from(detail.data).toString('hex'), type: detail.type })
+})
 
 let watched = null
 
@@ -165,6 +188,20 @@ const commands = {
   },
   async watched () {
     return { saw: watched }
+  },
+  async follow ({ topic }) {
+    node.services.pubsub.subscribe(topic)
+    return {}
+  },
+  async tell ({ topic, data }) {
+    const { recipients } = await node.services.pubsub.publish(topic, Buffer.from(data, 'hex'))
+    return { recipients: recipients.length }
+  },
+  async heard () {
+    return { heard }
+  },
+  async mesh ({ topic }) {
+    return { mesh: node.services.pubsub.getMeshPeers(topic) }
   }
 }
 

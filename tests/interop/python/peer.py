@@ -1,19 +1,21 @@
 """A stock py-libp2p peer that does what it is told: a JSON command a line comes in, a JSON answer a line goes out.
 
 `tests/support/interop.py` says which. The first line that it prints says who it is and where it listens. It runs in an
-environment of its own, where Samara is not.
+environment of its own, where Samara is not. With the argument `gossip` it speaks gossipsub, as specs/gossip.md says.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import trio
+from blake3 import blake3
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
@@ -24,10 +26,14 @@ from libp2p.identity.identify.identify import parse_identify_response
 from libp2p.network.stream.exceptions import StreamClosed, StreamEOF, StreamReset
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11, GossipSub
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 PIECE = 1 << 16
@@ -161,6 +167,61 @@ class Peer:
         return {"saw": self.watched}
 
 
+def message_id(message: Any) -> bytes:
+    """Return the id of a message: of the length of the topic, the topic and the data."""
+    topic = message.topicIDs[0].encode()
+    digest: bytes = blake3(len(topic).to_bytes(4, "little") + topic + message.data).digest()
+    return digest
+
+
+class Gossip:
+    """What the peer can be told of gossipsub."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.router = GossipSub(
+            [PROTOCOL_ID_V11, PROTOCOL_ID], degree=6, degree_low=4, degree_high=12, heartbeat_interval=1
+        )
+        self.pubsub = Pubsub(peer.host, self.router, strict_signing=False, msg_id_constructor=message_id)
+        self.told: list[dict[str, str]] = []
+        self.nursery: trio.Nursery | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with background_trio_service(self.pubsub), background_trio_service(self.router):
+            await self.pubsub.wait_until_ready()
+            async with trio.open_nursery() as self.nursery:
+                yield
+                self.nursery.cancel_scope.cancel()
+
+    async def follow(self, topic: str) -> dict[str, Any]:
+        assert self.nursery is not None
+        self.nursery.start_soon(self.listen, await self.pubsub.subscribe(topic))
+        return {}
+
+    async def listen(self, subscription: Any) -> None:
+        while True:
+            message = await subscription.get()
+            kind = "signed" if message.HasField("from_id") or message.HasField("seqno") else "unsigned"
+            self.told.append({"topic": message.topicIDs[0], "data": message.data.hex(), "type": kind})
+
+    async def tell(self, topic: str, data: str) -> dict[str, Any]:
+        """Tell something without a name: what its own `publish` never leaves out."""
+        message = rpc_pb2.Message(data=bytes.fromhex(data), topicIDs=[topic])
+        await self.pubsub.push_msg(self.peer.host.get_id(), message)
+        return {}
+
+    async def tell_named(self, topic: str, data: str) -> dict[str, Any]:
+        await self.pubsub.publish(topic, bytes.fromhex(data))
+        return {}
+
+    async def heard(self) -> dict[str, Any]:
+        return {"heard": self.told}
+
+    async def mesh(self, topic: str) -> dict[str, Any]:
+        return {"mesh": [str(peer) for peer in self.router.mesh.get(topic, ())]}
+
+
 async def receive(stream: Any) -> bytes:
     """Return some bytes, or none at the end, which py-libp2p tells as an error."""
     try:
@@ -220,7 +281,12 @@ async def main() -> None:
         name: getattr(peer, "ended" if name == "watched" else name)
         for name in ("dial", "identified", "ping", "echo", "send", "fetch", "provoke", "abandon", "watched")
     }
-    async with peer.host.run(listen_addrs=[Multiaddr("/ip4/127.0.0.1/tcp/0")]):
+    async with contextlib.AsyncExitStack() as running:
+        await running.enter_async_context(peer.host.run(listen_addrs=[Multiaddr("/ip4/127.0.0.1/tcp/0")]))
+        if "gossip" in sys.argv:
+            gossip = Gossip(peer)
+            await running.enter_async_context(gossip.running())
+            commands |= {name: getattr(gossip, name) for name in ("follow", "tell", "tell_named", "heard", "mesh")}
         say({"peer": str(peer.host.get_id()), "addresses": [str(address) for address in peer.host.get_addrs()]})
         while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
             said = json.loads(line)
