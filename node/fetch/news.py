@@ -136,7 +136,7 @@ class News:
     async def _follow(self, network: NetworkService) -> None:
         while True:
             self._changed = trio.Event()
-            topics: list[str] = []
+            topics: dict[str, bool] = {}
             if not self._node.allowance.metered:
                 topics = await trio.to_thread.run_sync(followed_topics, self._store)
             network.gossip.follow(topics)
@@ -188,10 +188,19 @@ class News:
             self._waiting.discard((peer, publisher))
 
 
-def followed_topics(store: Store) -> list[str]:
-    """Return the topics of those that may be named to anybody; those who have a name here come first."""
+def followed_topics(store: Store) -> dict[str, bool]:
+    """Return the topics that are followed, each with whether openly; those who have a name here come first.
+
+    Openly those of whom a public release is passed on, as the DHT is told, too (specs/network.md, "Logs").
+    """
     named = store.catalog.petnames().keys()
-    return [topic_of(one) for one in sorted(may_be_asked_for(store), key=lambda one: (one not in named, one))]
+    passed_on = {
+        held.publisher
+        for held in store.catalog.releases()
+        if held.visibility == "public" and (held.redistribute or held.own)
+    }
+    followed = sorted(may_be_asked_for(store), key=lambda one: (one not in named, one))
+    return {topic_of(one): one in passed_on for one in followed}
 
 
 def worth_telling(ledgers: Ledgers, taken: Taken) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias, final
@@ -131,8 +131,8 @@ class Gossip:
             for peer in list(self.router.peers):
                 self._part(peer)
 
-    def follow(self, topics: Iterable[str]) -> None:
-        """Follow these topics, and no others."""
+    def follow(self, topics: Mapping[str, bool]) -> None:
+        """Follow these topics, and no others: each with whether everybody is told so."""
         self.router.follow(topics, trio.current_time())
         self._stir()
 

@@ -19,8 +19,9 @@ Source: gossipsub v1.0 and v1.1; specs/gossip.md.
 from __future__ import annotations
 
 import enum
+import itertools
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, final
 
@@ -159,6 +160,7 @@ class Router:
         self._ours = ours
         self._peers: dict[str, _Peer] = {}
         self._followers: dict[str, set[str]] = {}  # of each topic that we follow
+        self._open_topics: set[str] = set()  # those of them that are told to everybody
         self._meshes: dict[str, set[str]] = {}
         self._backoffs: OrderedDict[tuple[str, str], float] = OrderedDict()  # topic, peer: until when
         self._seen = Seen()
@@ -200,7 +202,7 @@ class Router:
     # Peers come and go.
 
     def meet(self, peer: str, now: float, *, outbound: bool, backoffs: bool = True) -> None:
-        """Take note of a peer that speaks the protocol; it is told what we follow.
+        """Take note of a peer that speaks the protocol; it is told what we follow openly.
 
         Args:
             peer: Who.
@@ -213,7 +215,8 @@ class Router:
             return
         self._peers[peer] = _Peer(outbound, backoffs)
         for topic in self._followers:
-            self._to(peer).subscriptions[topic] = True
+            if topic in self._open_topics:
+                self._to(peer).subscriptions[topic] = True
 
     def part(self, peer: str) -> None:
         """Forget a peer that is gone, but for what is held against it."""
@@ -243,25 +246,40 @@ class Router:
 
     # Topics.
 
-    def follow(self, topics: Iterable[str], now: float) -> None:
-        """Follow these topics from now on, and no others; at most `MAX_GOSSIP_TOPICS` of them."""
-        wanted = dict.fromkeys(list(topics)[: limits.MAX_GOSSIP_TOPICS])
+    def follow(self, topics: Mapping[str, bool], now: float) -> None:
+        """Follow these topics from now on, and no others; at most `MAX_GOSSIP_TOPICS` of them.
+
+        Args:
+            topics: Each with whether it is followed openly. Of the others only those are told who say that they follow
+                them, too.
+            now: The time.
+        """
+        wanted = dict(itertools.islice(topics.items(), limits.MAX_GOSSIP_TOPICS))
         for topic in [topic for topic in self._followers if topic not in wanted]:
             self._unfollow(topic, now)
-        for topic in wanted:
-            if topic not in self._followers:
+        for topic, openly in wanted.items():
+            new = topic not in self._followers
+            if new:
                 self._followers[topic] = {name for name, peer in self._peers.items() if topic in peer.topics}
                 self._meshes[topic] = set()
-                for name in self._peers:
-                    self._to(name).subscriptions[topic] = True
+            if openly and topic not in self._open_topics:
+                self._open_topics.add(topic)
+                self._announce(topic, self._peers, follows=True)
+            elif new:
+                self._announce(topic, self._followers[topic], follows=True)
+            if new:
                 self._fill(topic, limits.GOSSIP_D, now)
+
+    def _announce(self, topic: str, names: Iterable[str], *, follows: bool) -> None:
+        for name in names:
+            self._to(name).subscriptions[topic] = follows
 
     def _unfollow(self, topic: str, now: float) -> None:
         for name in list(self._meshes[topic]):
             self._prune(topic, name, now, _UNSUBSCRIBED)
+        self._announce(topic, self._peers if topic in self._open_topics else self._followers[topic], follows=False)
+        self._open_topics.discard(topic)
         del self._followers[topic], self._meshes[topic]
-        for name in self._peers:
-            self._to(name).subscriptions[topic] = False
 
     # Messages.
 
@@ -361,8 +379,10 @@ class Router:
         if topic not in peer.topics and len(peer.topics) >= limits.MAX_GOSSIP_PEER_TOPICS:
             return False
         peer.topics.add(topic)
-        if topic in self._followers:
+        if topic in self._followers and name not in self._followers[topic]:
             self._followers[topic].add(name)
+            if topic not in self._open_topics:
+                self._announce(topic, [name], follows=True)
         return True
 
     def _take_message(self, name: str, peer: _Peer, topic: str, data: bytes, now: float) -> None:
@@ -425,7 +445,7 @@ class Router:
     def _take_iwant(self, name: str, peer: _Peer, rpc: Rpc) -> None:
         for one in dict.fromkeys(rpc.iwant):
             kept = self._cache.get(one)
-            if kept is None:
+            if kept is None or kept.topic not in peer.topics:
                 continue
             if peer.given >= limits.MAX_GOSSIP_ANSWERED or kept.given[name] >= limits.MAX_GOSSIP_RETRIES:
                 self.counts["iwant"] += 1

@@ -136,7 +136,7 @@ async def test_a_fork_that_shows_at_one_node_freezes_the_publisher_at_all(world:
 
 @in_time
 async def test_what_a_fetch_brings_is_followed_and_heard_of(world: World, tmp_path: Path) -> None:
-    async with up(world.home) as seeder, up(tmp_path / "b") as b:
+    async with up(world.home) as seeder, up(tmp_path / "f") as b:
         await fetch(b, world.made.release, [seeder])
         await until(lambda: bool(gossip_of(b).router.mesh(world.topic)), SOON)
         await revoke(seeder, world.made.release)
@@ -148,13 +148,30 @@ async def test_nobody_hears_of_a_publisher_of_whom_all_is_secret(tmp_path: Path)
     with published(tmp_path / "a", tmp_path / "files", FILES, visibility="unlisted"):
         pass
     async with up(tmp_path / "a") as a:
-        assert followed_topics(a.store) == []
+        assert followed_topics(a.store) == {}
         (held,) = a.store.catalog.releases()
         async with talking(a) as talker:
             await talker.say(Rpc(subscriptions={topic_of(held.publisher): True}))
             await revoke(a, held.id)
             await trio.sleep(1)
             assert talker.heard == []
+
+
+@in_time
+async def test_who_is_known_by_a_petname_alone_is_told_to_who_follows_the_same_only(
+    world: World, tmp_path: Path
+) -> None:
+    async with following(world, tmp_path / "d") as d, talking(d) as curious:
+        async with following(world, tmp_path / "e") as e:
+            await meet(d, e)
+            async with talking(d, world.topic) as follower:
+                await until(lambda: any(world.topic in rpc.subscriptions for rpc in follower.heard), SOON)
+                world.publisher.publish("2", "news")
+                await follower.tell(world.topic, record(world.publisher.said[-1]))
+                await until(lambda: newest(d.store, world.id) == world.publisher.heads["news"].id, SOON)
+            peer = (await d.network()).host.peer
+            assert peer not in gossip_of(e).router.followers(world.topic)
+        assert curious.heard == []
 
 
 @in_time
@@ -206,7 +223,7 @@ def test_of_much_that_came_in_one_go_little_is_told(world: World, tmp_path: Path
     for head in gone[:6]:
         publisher.revoke(head)
     publisher.publish("9", "last")
-    with give_home(tmp_path / "b") as store:
+    with give_home(tmp_path / "x") as store:
         taken = tell(store, publisher)
         told = list(worth_telling(store.ledgers, taken))
     assert told == [record(envelope) for envelope in (*publisher.said[-4:-1], publisher.said[-1])]
@@ -222,7 +239,7 @@ def test_what_only_other_roots_could_judge_is_never_rejected(world: World, tmp_p
     publisher.rotate("ben")
     other.rotate("carol")
     head = other.publish("2", "theirs")
-    with give_home(tmp_path / "b") as store:
+    with give_home(tmp_path / "x") as store:
         tell(store, publisher)
         assert checked(store.ledgers, world.id, record(head.envelope)) == (Verdict.IGNORE, False)
         root = encode_item(Kind.ROOT, other.chain.envelopes[-1])
@@ -239,7 +256,7 @@ def test_what_each_message_comes_to(world: World, tmp_path: Path) -> None:
     thief.keys = [SigningKey(bytes(range(32)))]
     with pytest.raises(Exception, match="signed by 0"):
         thief.publish("3", "more")
-    with give_home(tmp_path / "b") as store:
+    with give_home(tmp_path / "x") as store:
         assert checked(store.ledgers, world.id, record(publisher.said[0])) == (Verdict.LATER, True)
         tell(store, Publisher(publisher.chain, publisher.keys, said=publisher.said[:1]))
         store.catalog.set_petname(world.id, "anna")
@@ -402,10 +419,10 @@ async def test_attack_an_rpc_beyond_its_bounds_resets_the_stream(data: bytes, wo
         times = 0
         while standing(b, broken.peer) is not Standing.OUTCAST:
             times += 1
+            await broken.open()
             with contextlib.suppress(NetworkError):
                 await broken.say_raw(data)
             await broken.until_refused(Rpc)
-            await broken.open()
         assert times == limits.GOSSIP_BREACHES / 4
         async with talking(b, world.topic) as honest:
             world.publisher.publish("2", "news")

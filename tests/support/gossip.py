@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from support.contents import Source, give_home
+from support.contents import Source, give_home, take_all
 from support.hosts import HERE, until
 from support.nodes import address, published, up
 from support.publishers import Publisher
@@ -137,11 +137,14 @@ async def talking(node: Node, *topics: str, reads: bool = True) -> AsyncIterator
 
 
 def make_world(folder: Path) -> World:
-    """Publish a release from a home below a folder, and let it go."""
+    """Publish a release from a home below a folder, have two others, `b` and `c`, hold it, and let all of them go."""
     home = folder / "publisher"
     with published(home, folder / "files", {"model.bin": 20_000}) as made:
         pass
     with give_home(home) as store:
+        for name in ("b", "c"):
+            with give_home(folder / name) as other:
+                take_all(made, store, other)
         return World(home, made, publisher_of(store))
 
 
@@ -183,10 +186,11 @@ def newest(store: Store, publisher: PublisherId) -> bytes | None:
 
 @contextlib.asynccontextmanager
 async def following(world: World, home: Path, **network: Any) -> AsyncIterator[Node]:
-    """A node that has a name for the publisher, and heard all that it said so far."""
+    """A node that heard all that the publisher said so far, and holds its release or has a name for it."""
     async with up(home, **network) as node:
         tell(node.store, world.publisher)
-        node.store.catalog.set_petname(world.id, "anna")
+        if not node.store.catalog.releases():
+            node.store.catalog.set_petname(world.id, "anna")
         node.news.look()
         if not network.get("metered"):
             await until(lambda: world.topic in gossip_of(node).router.topics)

@@ -62,7 +62,7 @@ class World:
 
     def fresh(self) -> Router:
         made = Router(random.Random(self.chance.random()), lambda topic: topic == TOPIC)
-        made.follow([TOPIC], self.now)
+        made.follow({TOPIC: True}, self.now)
         return made
 
     @property
@@ -243,7 +243,7 @@ def test_what_a_router_remembers_is_bounded_whatever_others_say() -> None:
     chance = random.Random(4)
     router = Router(random.Random(5), lambda topic: topic.startswith("/samara/"))
     topics = [f"/samara/records/1/{number}" for number in range(2000)]
-    router.follow(topics[:50], 0.0)
+    router.follow(dict.fromkeys(topics[:50], True), 0.0)
     peers = [f"p{number}" for number in range(30)]
     most = 0
     for step in range(6000):

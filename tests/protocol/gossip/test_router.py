@@ -16,7 +16,7 @@ TOPIC, OTHER = "/samara/records/1/one", "/samara/records/1/other"
 def router(*peers: str, topics: tuple[str, ...] = (TOPIC,), outbound: bool = True, follow: bool = True) -> Router:
     """A router that has met peers; with `follow` they follow the topics, too, and all of it was said."""
     made = Router(random.Random(7), lambda topic: topic.startswith("/samara/records/1/"))
-    made.follow(topics, 0.0)
+    made.follow(dict.fromkeys(topics, True), 0.0)
     for peer in peers:
         made.meet(peer, 0.0, outbound=outbound)
         if follow:
@@ -53,10 +53,33 @@ def test_whoever_is_met_is_told_what_is_followed() -> None:
     made = router()
     made.meet("a", 0.0, outbound=True)
     assert said(made) == {"a": [Rpc(subscriptions={TOPIC: True}, parts=1)]}
-    made.follow([OTHER], 1.0)
+    made.follow({OTHER: True}, 1.0)
     assert said(made)["a"][0].subscriptions == {OTHER: True, TOPIC: False}
     made.meet("a", 2.0, outbound=False)
     assert said(made) == {}, "and once only"
+
+
+def test_what_is_followed_discreetly_is_told_to_those_who_follow_it_and_to_nobody_else() -> None:
+    made = router("a", "b", follow=False)
+    made.follow({TOPIC: True, OTHER: False}, 0.0)
+    assert said(made) == {}
+    made.receive("a", Rpc(subscriptions={OTHER: True}), 1.0)
+    assert said(made)["a"][0].subscriptions == {OTHER: True}
+    made.meet("c", 1.0, outbound=True)
+    assert said(made)["c"][0].subscriptions == {TOPIC: True}
+    made.publish(OTHER, b"news", 1.0, everyone=True)
+    assert told(said(made)) == {"a": [b"news"]}
+    made.receive("b", Rpc(iwant=(message_id(OTHER, b"news"),)), 1.0)
+    assert said(made) == {}
+    made.follow({TOPIC: True, OTHER: True}, 2.0)
+    now = {peer: rpcs[0].subscriptions for peer, rpcs in said(made).items()}
+    assert now == {peer: {OTHER: True} for peer in "abc"}
+    made.follow({TOPIC: True}, 3.0)
+    made.drain()
+    made.follow({TOPIC: True, OTHER: False}, 4.0)
+    made.drain()
+    made.follow({TOPIC: True}, 5.0)
+    assert set(said(made)) == {"a"}, "and so that it is no more"
 
 
 def test_a_mesh_is_filled_up_to_its_size_and_not_beyond() -> None:
@@ -123,7 +146,7 @@ def test_what_is_followed_no_more_is_left() -> None:
     made = router("a")
     made.tick(0.0)
     made.drain()
-    made.follow([], 1.0)
+    made.follow({}, 1.0)
     (rpc,) = said(made)["a"]
     assert rpc.subscriptions == {TOPIC: False}
     assert rpc.prune == {TOPIC: 10.0}

@@ -463,7 +463,7 @@ def _reach(data: bytes) -> None:
 def _gossip(data: bytes) -> None:
     """RPCs one after another, of one peer and of another, to a router that follows some topics."""
     router = gossip.Router(random.Random(1), is_topic)
-    router.follow(_FOLLOWED, 0.0)
+    router.follow(dict(zip(_FOLLOWED, (True, False), strict=True)), 0.0)
     for now in itertools.count():
         size, data = int.from_bytes(data[:2], "little"), data[2:]
         part, data = data[:size], data[size:]
