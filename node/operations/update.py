@@ -7,6 +7,7 @@ The fetch itself passes the pin on (`FetchRequest.replaces`), so it does so too 
 
 from __future__ import annotations
 
+import contextlib
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +27,10 @@ from samara.node.store.catalog import HeldRelease
 from samara.node.store.contents import Place
 from samara.node.store.store import Store
 from samara.protocol import limits
-from samara.protocol.errors import LinkError, NotFoundError, OperationError, SamaraError, UsageError, name_of
+from samara.protocol.errors import ForkError, LinkError, NotFoundError, OperationError, SamaraError, UsageError, name_of
 from samara.protocol.ids import ReleaseId, format_record
 from samara.protocol.links import Link, LinkRef, NameRef, parse_ref
+from samara.protocol.records.head import newer_head
 
 if TYPE_CHECKING:
     from samara.node.app import Node
@@ -285,6 +287,10 @@ def _is_newer(store: Store, held: HeldRelease, newest: Newest) -> bool:
     head = newest.head.head
     if head.release == held.id:
         return False
+    known = store.ledgers.head(held.publisher, held.name)
+    if known is not None and known.head.release == held.id:  # what is held is what others told of meanwhile
+        with contextlib.suppress(ForkError):
+            return newer_head(known, newest.head).id != known.id
     records = store.catalog.records(held.id)
     # Without a head of its own its place in the row is not known: what was signed before it is not newer.
     return (records is not None and records.head is not None) or head.issued > held.issued
