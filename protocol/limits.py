@@ -618,6 +618,12 @@ that do their worst take a twentieth of a processor."""
 GOSSIP_CHECKS_A_SECOND: Final = 50
 """Messages of all peers that are checked: each costs about a millisecond, and a publisher says a few things a day."""
 
+GOSSIP_SPACING: Final = 5.0
+"""Seconds in which one publisher may have one more message forwarded: 720 an hour."""
+
+MAX_GOSSIP_BURST: Final = 64
+"""Messages of one publisher that are forwarded at once: a new version of many models. Who says more is asked for it."""
+
 GOSSIP_ASK_SPACING: Final = 10.0
 """Seconds between two questions to one peer for one log because of gossip: who sends gaps makes us ask."""
 

@@ -52,13 +52,15 @@ __all__ = ["News", "checked", "followed_topics", "worth_telling"]
 _log = logging.getLogger(__name__)
 
 _LOOK_AGAIN: Final = 30.0
-"""Seconds between two looks at whom we follow, and for which news wait until their publisher is followed."""
+"""Seconds between two looks at whom we follow; news wait for two until their publisher is followed."""
 
 _WAITING: Final = 64
 """News that wait to be told: who hears a later one asks for those before."""
 
 _ASKS_AT_ONCE: Final = 4
 """Peers that are asked for logs at a time because of what they told."""
+
+_REVOCATIONS: Final = (ReleaseRevocation, KeyRevocation)
 
 _ASKED_KEPT: Final = 1024
 """Questions that are remembered, so that they are not asked again too soon."""
@@ -155,7 +157,7 @@ class News:
                 own = await trio.to_thread.run_sync(self._store.ledgers.is_own, news.publisher)
                 for item in news.items:
                     network.gossip.tell(topic, item, everyone=own)
-            elif news.since is None or now - news.since < _LOOK_AGAIN:
+            elif news.since is None or now - news.since < 2 * _LOOK_AGAIN:
                 self._to_tell.append(_ToTell(news.publisher, news.items, now if news.since is None else news.since))
 
     # What is asked for.
@@ -215,9 +217,10 @@ def worth_telling(ledgers: Ledgers, taken: Taken) -> Iterator[bytes]:
         if ledger is not None and taken.roots and ledger.chain.current.version > 1:
             items.append((Kind.ROOT, ledger.chain.envelopes[-1]))
     entries = sorted(taken.new, key=_position)
-    revocations = [entry for entry in entries[:-1] if isinstance(entry.said, ReleaseRevocation | KeyRevocation)]
+    # What is not in the log leaves no gap by which it would be missed.
+    ahead = [entry for entry in entries[:-1] if not _position(entry) or isinstance(entry.said, _REVOCATIONS)]
     room = limits.MAX_GOSSIP_TOLD - len(items) - 1
-    chosen = [*revocations[-room:], *entries[-1:]]
+    chosen = [*ahead[-room:], *entries[-1:]]
     items += [(Kind.RECORD, entry.envelope) for entry in chosen]
     return (encode_item(kind, data) for kind, data in itertools.islice(items, limits.MAX_GOSSIP_TOLD))
 

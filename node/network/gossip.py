@@ -190,7 +190,7 @@ class Gossip:
         """Let what the router has to say go out, and wake who may have something to do."""
         self._stirred.set()
         self._stirred = trio.Event()
-        if self._nursery is None:
+        if self._nursery is None or self._nursery.cancel_scope.cancel_called:
             return
         for peer, rpcs in self.router.drain():
             mouth = self._mouths.get(peer)

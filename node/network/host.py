@@ -437,7 +437,8 @@ class Host:
     # Streams.
 
     async def _open(self, link: _Link, protocol: str) -> HostStream:
-        link.used = trio.current_time()
+        if protocol not in self._quiet:
+            link.used = trio.current_time()
         muxed = await link.muxed.open()
         self._note_stream(link, muxed, protocol)
         return await open_protocol(link.peer, muxed, protocol)
@@ -467,7 +468,8 @@ class Host:
             _log.debug("a stream of %s: %s", link.peer, error)
             await muxed.reset()
         finally:
-            link.used = trio.current_time()
+            if muxed not in link.quiet:
+                link.used = trio.current_time()
             link.streams.discard(muxed)
             self._served[link.peer] -= 1
             if not self._served[link.peer]:

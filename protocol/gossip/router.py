@@ -107,6 +107,31 @@ class _Out:
 
 
 @dataclass(slots=True)
+class _Topic:
+    """A topic that is followed.
+
+    Attributes:
+        openly: Everybody is told so.
+        followers: The peers that follow it.
+        mesh: Those of them in its mesh.
+        level: How many messages may be accepted at once.
+        at: When that was reckoned.
+    """
+
+    openly: bool
+    followers: set[str]
+    mesh: set[str] = field(default_factory=set)
+    level: float = limits.MAX_GOSSIP_BURST
+    at: float = float("-inf")
+
+    def has_room(self, now: float) -> bool:
+        """Return whether one more may be accepted."""
+        self.level = min(limits.MAX_GOSSIP_BURST, self.level + (now - self.at) / limits.GOSSIP_SPACING)
+        self.at = now
+        return self.level >= 1
+
+
+@dataclass(slots=True)
 class _Peer:
     """A peer.
 
@@ -159,9 +184,7 @@ class Router:
         self._chance = chance
         self._ours = ours
         self._peers: dict[str, _Peer] = {}
-        self._followers: dict[str, set[str]] = {}  # of each topic that we follow
-        self._open_topics: set[str] = set()  # those of them that are told to everybody
-        self._meshes: dict[str, set[str]] = {}
+        self._topics: dict[str, _Topic] = {}
         self._backoffs: OrderedDict[tuple[str, str], float] = OrderedDict()  # topic, peer: until when
         self._seen = Seen()
         self._cache = MessageCache()
@@ -176,7 +199,7 @@ class Router:
     @property
     def topics(self) -> Collection[str]:
         """The topics that we follow."""
-        return self._followers.keys()
+        return self._topics.keys()
 
     @property
     def peers(self) -> Collection[str]:
@@ -185,11 +208,11 @@ class Router:
 
     def mesh(self, topic: str) -> frozenset[str]:
         """Return the peers in the mesh of a topic."""
-        return frozenset(self._meshes.get(topic, ()))
+        return frozenset(self._topics[topic].mesh if topic in self._topics else ())
 
     def followers(self, topic: str) -> frozenset[str]:
         """Return the peers that follow a topic which we follow."""
-        return frozenset(self._followers.get(topic, ()))
+        return frozenset(self._topics[topic].followers if topic in self._topics else ())
 
     @property
     def held(self) -> int:
@@ -214,9 +237,9 @@ class Router:
             self._peers[peer].outbound, self._peers[peer].backoffs = outbound, backoffs
             return
         self._peers[peer] = _Peer(outbound, backoffs)
-        for topic in self._followers:
-            if topic in self._open_topics:
-                self._to(peer).subscriptions[topic] = True
+        for name, topic in self._topics.items():
+            if topic.openly:
+                self._to(peer).subscriptions[name] = True
 
     def part(self, peer: str) -> None:
         """Forget a peer that is gone, but for what is held against it."""
@@ -224,9 +247,9 @@ class Router:
         if gone is None:
             return
         self._out.pop(peer, None)
-        for topic, followers in self._followers.items():
-            followers.discard(peer)
-            self._meshes[topic].discard(peer)
+        for topic in self._topics.values():
+            topic.followers.discard(peer)
+            topic.mesh.discard(peer)
         for one in [one for one, promised in self._promises.items() if promised.pop(peer, None) and not promised]:
             del self._promises[one]
         if gone.waiting:
@@ -255,31 +278,29 @@ class Router:
             now: The time.
         """
         wanted = dict(itertools.islice(topics.items(), limits.MAX_GOSSIP_TOPICS))
-        for topic in [topic for topic in self._followers if topic not in wanted]:
+        for topic in [topic for topic in self._topics if topic not in wanted]:
             self._unfollow(topic, now)
         for topic, openly in wanted.items():
-            new = topic not in self._followers
-            if new:
-                self._followers[topic] = {name for name, peer in self._peers.items() if topic in peer.topics}
-                self._meshes[topic] = set()
-            if openly and topic not in self._open_topics:
-                self._open_topics.add(topic)
-                self._announce(topic, self._peers, follows=True)
-            elif new:
-                self._announce(topic, self._followers[topic], follows=True)
-            if new:
+            known = self._topics.get(topic)
+            if known is None:
+                followers = {name for name, peer in self._peers.items() if topic in peer.topics}
+                self._topics[topic] = _Topic(openly, followers)
+                self._announce(topic, self._peers if openly else followers, follows=True)
                 self._fill(topic, limits.GOSSIP_D, now)
+            elif openly and not known.openly:
+                known.openly = True
+                self._announce(topic, self._peers, follows=True)
 
     def _announce(self, topic: str, names: Iterable[str], *, follows: bool) -> None:
         for name in names:
             self._to(name).subscriptions[topic] = follows
 
     def _unfollow(self, topic: str, now: float) -> None:
-        for name in list(self._meshes[topic]):
+        gone = self._topics[topic]
+        for name in list(gone.mesh):
             self._prune(topic, name, now, _UNSUBSCRIBED)
-        self._announce(topic, self._peers if topic in self._open_topics else self._followers[topic], follows=False)
-        self._open_topics.discard(topic)
-        del self._followers[topic], self._meshes[topic]
+        self._announce(topic, self._peers if gone.openly else gone.followers, follows=False)
+        del self._topics[topic]
 
     # Messages.
 
@@ -293,12 +314,12 @@ class Router:
             everyone: Tell all that follow the topic, and not only the mesh.
         """
         one = message_id(topic, data)
-        if topic not in self._followers or self._seen.has(one, now):
+        if topic not in self._topics or self._seen.has(one, now):
             return False
         self._seen.add(one, now)
         rpc = self._cache.put(one, topic, data).rpc
-        followers = sorted(name for name in self._followers[topic] if self._stands(name, now) > Standing.OUTCAST)
-        whom: Collection[str] = followers if everyone else self._meshes[topic]
+        followers = sorted(name for name in self._topics[topic].followers if self._stands(name, now) > Standing.OUTCAST)
+        whom: Collection[str] = followers if everyone else self._topics[topic].mesh
         if not whom:
             whom = self._chance.sample(followers, min(len(followers), limits.GOSSIP_D))
         for name in whom:
@@ -325,9 +346,10 @@ class Router:
         elif verdict is Verdict.REJECT:
             for name in (checked.peer, *sorted(also)):
                 self._reject(name, now)
-        elif verdict is Verdict.ACCEPT and checked.topic in self._followers and self._cache.get(checked.id) is None:
+        elif verdict is Verdict.ACCEPT and checked.topic in self._topics and self._cache.get(checked.id) is None:
+            self._topics[checked.topic].level -= 1
             rpc = self._cache.put(checked.id, checked.topic, checked.data).rpc
-            for name in self._meshes[checked.topic] - also - {checked.peer}:
+            for name in self._topics[checked.topic].mesh - also - {checked.peer}:
                 self._to(name).messages.append(rpc)
 
     def _reject(self, name: str, now: float) -> None:
@@ -351,8 +373,8 @@ class Router:
         for topic in rpc.graft:
             self._take_graft(name, peer, topic, now)
         for topic, seconds in rpc.prune.items():
-            if topic in self._followers:
-                self._meshes[topic].discard(name)
+            if topic in self._topics:
+                self._topics[topic].mesh.discard(name)
                 self._back_off(topic, name, now + seconds)
         if self._stands(name, now) is Standing.GOOD:
             self._take_ihave(name, peer, rpc, now)
@@ -365,9 +387,9 @@ class Router:
                 continue
             if not follows:
                 peer.topics.discard(topic)
-                if topic in self._followers:
-                    self._followers[topic].discard(name)
-                    self._meshes[topic].discard(name)
+                if topic in self._topics:
+                    self._topics[topic].followers.discard(name)
+                    self._topics[topic].mesh.discard(name)
             elif not self._follows(name, peer, topic):
                 beyond = True
         if beyond:
@@ -379,14 +401,15 @@ class Router:
         if topic not in peer.topics and len(peer.topics) >= limits.MAX_GOSSIP_PEER_TOPICS:
             return False
         peer.topics.add(topic)
-        if topic in self._followers and name not in self._followers[topic]:
-            self._followers[topic].add(name)
-            if topic not in self._open_topics:
+        known = self._topics.get(topic)
+        if known is not None and name not in known.followers:
+            known.followers.add(name)
+            if not known.openly:
                 self._announce(topic, [name], follows=True)
         return True
 
     def _take_message(self, name: str, peer: _Peer, topic: str, data: bytes, now: float) -> None:
-        if topic not in self._followers:
+        if topic not in self._topics:
             self.counts["not followed"] += 1
             return
         if len(data) > limits.MAX_GOSSIP_DATA:
@@ -397,6 +420,9 @@ class Router:
         if one in self._open:
             self._open[one].add(name)
         if self._seen.has(one, now):
+            return
+        if not self._topics[topic].has_room(now):
+            self.counts["topic is full"] += 1
             return
         full = len(peer.waiting) >= limits.MAX_GOSSIP_UNCHECKED
         if full or peer.waiting_bytes + len(data) > limits.MAX_GOSSIP_UNCHECKED_BYTES:
@@ -410,7 +436,7 @@ class Router:
         peer.waiting_bytes += len(data)
 
     def _take_graft(self, name: str, peer: _Peer, topic: str, now: float) -> None:
-        if topic not in self._followers or name in self._meshes[topic]:
+        if topic not in self._topics or name in self._topics[topic].mesh:
             return
         until = self._backoffs.get((topic, name), now)
         if until > now:
@@ -419,15 +445,15 @@ class Router:
             self.standings.breach(name, now, 2.0 if since < _HASTY else 1.0)
             self._prune(topic, name, now)
             return
-        full = len(self._meshes[topic]) >= limits.GOSSIP_D_HIGH and not peer.outbound
+        full = len(self._topics[topic].mesh) >= limits.GOSSIP_D_HIGH and not peer.outbound
         if full or self._stands(name, now) is not Standing.GOOD or not self._follows(name, peer, topic):
             self._prune(topic, name, now)
             return
-        self._meshes[topic].add(name)
+        self._topics[topic].mesh.add(name)
 
     def _take_ihave(self, name: str, peer: _Peer, rpc: Rpc, now: float) -> None:
         for topic, ids in rpc.ihave:
-            if topic not in self._followers:
+            if topic not in self._topics:
                 continue
             peer.lists += 1
             room = limits.MAX_GOSSIP_IHAVE_IDS - peer.listed
@@ -460,7 +486,7 @@ class Router:
         """Return whether there is something that a heartbeat would do, or that is to be forgotten."""
         if len(self._cache) or self._promises:
             return True
-        return any(self._is_off_balance(topic, now) for topic in self._followers)
+        return any(self._is_off_balance(topic, now) for topic in self._topics)
 
     def tick(self, now: float) -> None:
         """Keep the meshes as they should be, tell ids, and forget what is over."""
@@ -468,7 +494,7 @@ class Router:
         for key in [key for key, until in self._backoffs.items() if until + _SLACK <= now]:
             del self._backoffs[key]
         told = self._cache.told()
-        for topic in self._followers:
+        for topic in self._topics:
             self._balance(topic, now)
             if topic in told:
                 self._tell_ids(topic, told[topic], now)
@@ -484,16 +510,16 @@ class Router:
                 del self._promises[one]
 
     def _is_off_balance(self, topic: str, now: float) -> bool:
-        mesh = self._meshes[topic]
+        mesh = self._topics[topic].mesh
         if len(mesh) > limits.GOSSIP_D_HIGH or any(self._stands(name, now) is not Standing.GOOD for name in mesh):
             return True
-        outside = self._followers[topic] - mesh
+        outside = self._topics[topic].followers - mesh
         if len(mesh) < limits.GOSSIP_D_LOW:
             return bool(outside)
         return self._outbound(mesh) < limits.GOSSIP_D_OUT and self._outbound(outside) > 0
 
     def _balance(self, topic: str, now: float) -> None:
-        mesh = self._meshes[topic]
+        mesh = self._topics[topic].mesh
         for name in [name for name in mesh if self._stands(name, now) is not Standing.GOOD]:
             self._prune(topic, name, now)
         if len(mesh) < limits.GOSSIP_D_LOW:
@@ -516,20 +542,22 @@ class Router:
 
     def _fill(self, topic: str, size: int, now: float) -> None:
         candidates = self._candidates(topic, now)
-        missing = min(size - len(self._meshes[topic]), len(candidates))
+        missing = min(size - len(self._topics[topic].mesh), len(candidates))
         self._graft(topic, self._chance.sample(candidates, max(missing, 0)))
 
     def _candidates(self, topic: str, now: float) -> list[str]:
         return sorted(
             name
-            for name in self._followers[topic] - self._meshes[topic]
+            for name in self._topics[topic].followers - self._topics[topic].mesh
             if self._backoffs.get((topic, name), float("-inf")) + _SLACK <= now
             and self._stands(name, now) is Standing.GOOD
         )
 
     def _tell_ids(self, topic: str, ids: list[bytes], now: float) -> None:
         outside = sorted(
-            name for name in self._followers[topic] - self._meshes[topic] if self._stands(name, now) is Standing.GOOD
+            name
+            for name in self._topics[topic].followers - self._topics[topic].mesh
+            if self._stands(name, now) is Standing.GOOD
         )
         count = min(len(outside), max(limits.GOSSIP_D_LAZY, len(outside) // _LAZY_SHARE))
         for name in self._chance.sample(outside, count):
@@ -542,13 +570,13 @@ class Router:
 
     def _graft(self, topic: str, names: Iterable[str]) -> None:
         for name in names:
-            self._meshes[topic].add(name)
+            self._topics[topic].mesh.add(name)
             out = self._to(name)
             out.prune.pop(topic, None)
             out.graft[topic] = None
 
     def _prune(self, topic: str, name: str, now: float, seconds: float = limits.GOSSIP_BACKOFF) -> None:
-        self._meshes[topic].discard(name)
+        self._topics[topic].mesh.discard(name)
         self._back_off(topic, name, now + seconds)
         out = self._to(name)
         out.graft.pop(topic, None)

@@ -523,6 +523,7 @@ def test_the_table_in_the_spec_names_every_attack_here() -> None:
     table = spec.split("## Attacks")[1].split("\n## ")[0]
     here = {name.removeprefix("test_attack_") for name in globals() if name.startswith("test_attack_")}
     assert {name for name in here if f"`{name}`" not in table} == set()
-    routers = Path(__file__).parents[1] / "protocol" / "gossip" / "test_network_of_routers.py"
+    routers = Path(__file__).parents[1] / "protocol" / "gossip"
+    there = "".join((routers / f"test_{name}.py").read_text("utf-8") for name in ("network_of_routers", "router"))
     named = {row.split("`")[-2] for row in table.splitlines() if row.startswith("| ") and "`" in row}
-    assert {name for name in named - here if f"def test_{name}(" not in routers.read_text("utf-8")} == set()
+    assert {name for name in named - here if f"def test_{name}(" not in there} == set()

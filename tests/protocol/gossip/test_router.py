@@ -390,6 +390,27 @@ def test_topics_of_a_peer_are_bounded_and_those_of_another_form_are_nobodys() ->
     assert made.mesh(TOPIC) == frozenset(), "nor by the back door"
 
 
+def test_a_publisher_who_signs_without_end_is_forwarded_within_bounds() -> None:
+    made = router("a", "b", topics=(TOPIC, OTHER))
+    made.tick(0.0)
+    made.drain()
+    accepted = 0
+    for step in range(1000):
+        now = 1.0 + step / 10
+        made.receive("a", Rpc(messages=(Message(TOPIC, b"%d" % step),)), now)
+        while (unchecked := made.next_unchecked()) is not None:
+            made.judge(unchecked, Verdict.ACCEPT, now)
+            accepted += 1
+    assert accepted == limits.MAX_GOSSIP_BURST + 99.9 // limits.GOSSIP_SPACING
+    assert len(told(said(made))["b"]) == accepted
+    take(made, "a", b"news", Verdict.ACCEPT, 101.0, OTHER)
+    assert told(said(made)) == {"b": [b"news"]}, "others have room of their own"
+    for step in range(1000):
+        take(made, "a", b"ignored %d" % step, Verdict.IGNORE, 102.0 + step, OTHER)
+    take(made, "a", b"more", Verdict.ACCEPT, 2000.0, OTHER)
+    assert told(said(made)) == {"b": [b"more"]}, "and what is not accepted takes none"
+
+
 def test_no_more_topics_are_followed_than_there_may_be() -> None:
     made = router(topics=tuple(map(str, range(limits.MAX_GOSSIP_TOPICS + 10))))
     assert len(made.topics) == limits.MAX_GOSSIP_TOPICS
