@@ -22,7 +22,7 @@ import trio
 
 from samara.node.fetch.logs import take_fork
 from samara.node.fetch.rounds import blame, may_be_asked_for
-from samara.node.network.service import NetworkService
+from samara.node.network.service import NetworkService, shared_logs
 from samara.node.network.transport import PeerAddress
 from samara.node.store.ledgers import Ledgers, Taken
 from samara.node.store.store import Store
@@ -193,16 +193,11 @@ class News:
 def followed_topics(store: Store) -> dict[str, bool]:
     """Return the topics that are followed, each with whether openly; those who have a name here come first.
 
-    Openly those of whom a public release is passed on, as the DHT is told, too (specs/network.md, "Logs").
+    Openly those whose logs the DHT is told of, too (specs/network.md, "Logs").
     """
-    named = store.catalog.petnames().keys()
-    passed_on = {
-        held.publisher
-        for held in store.catalog.releases()
-        if held.visibility == "public" and (held.redistribute or held.own)
-    }
+    named, announced = store.catalog.petnames().keys(), shared_logs(store)
     followed = sorted(may_be_asked_for(store), key=lambda one: (one not in named, one))
-    return {topic_of(one): one in passed_on for one in followed}
+    return {topic_of(one): one in announced for one in followed}
 
 
 def worth_telling(ledgers: Ledgers, taken: Taken) -> Iterator[bytes]:
