@@ -14,7 +14,7 @@ from support.gossip import World, following, gossip_of, is_revoked, make_world, 
 from support.hosts import until
 from support.nodes import Heard, fetch, published, up
 from support.publishers import Publisher
-from support.speaking import tell
+from support.speaking import publisher_of, tell
 from support.waiting import in_time
 
 from samara.node.app import Node
@@ -152,7 +152,9 @@ async def test_nobody_hears_of_a_publisher_of_whom_all_is_secret(tmp_path: Path)
         (held,) = a.store.catalog.releases()
         async with talking(a) as talker:
             await talker.say(Rpc(subscriptions={topic_of(held.publisher): True}))
-            await revoke(a, held.id)
+            publisher = publisher_of(a.store)
+            publisher.publish("2", "more")
+            assert tell(a.store, publisher, own=True).new
             await trio.sleep(1)
             assert talker.heard == []
 
