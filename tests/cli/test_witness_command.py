@@ -151,7 +151,7 @@ def test_after_a_rotation_links_stay_good(people: tuple[Cli, Cli, Cli], tmp_path
     assert verdict(alice, hidden) == (0, "GOOD")
     assert verdict(alice, public) == (0, "GOOD")
     assert alice.json("key", "show")["old_releases"] == []
-    assert alice.json("key", "renew") == {"names": [], "releases": []}
+    assert alice.json("key", "renew") == {"names": [], "releases": [], "delegated": []}
     # A head that was signed anew tags nothing anew.
     assert [row["retag"] for row in alice.json("log", "tiny")["heads"]] == [False, False]
 
