@@ -33,6 +33,7 @@ from samara.protocol.errors import (
     PeerRefusedError,
     RecordError,
     SignatureError,
+    StatementError,
     StoreError,
     name_of,
 )
@@ -54,7 +55,9 @@ _TURN: Final = 2.0
 """Seconds for which one peer is waited for before another is asked the same beside it: peers mostly have the same log,
 and one that is slow must not keep what others know from coming."""
 
-_NOBODY_KEEPS: Final = frozenset(map(name_of, (EnvelopeError(""), JsonError(""), SignatureError(""))))
+_SIGNATURE: Final = name_of(SignatureError(""))
+
+_NOBODY_KEEPS: Final = frozenset({_SIGNATURE, *map(name_of, (EnvelopeError(""), JsonError("")))})
 """What a record is refused for by every version: whoever passes one on has not verified it."""
 
 
@@ -184,7 +187,7 @@ class LogKeeper:
                 self._turns.pop(publisher, None)
 
     async def _hear_one(self, client: ExchangeClient, publisher: PublisherId, heard: Heard, most_bytes: int) -> None:
-        catchup = CatchUp()
+        catchup, compared = CatchUp(), False
         while heard.bytes < most_bytes:
             known = await trio.to_thread.run_sync(self._known, publisher)
             first = catchup.first(known.newest, known.gaps)
@@ -193,7 +196,13 @@ class LogKeeper:
             page = await client.log(publisher, known.root, first)
             heard.bytes += sum(map(len, page.envelopes))
             # What came is kept whatever becomes of the session: a thread is not left half way.
-            heard.add(await trio.to_thread.run_sync(self._take_page, publisher, page, client.peer))
+            took = await trio.to_thread.run_sync(self._take_page, publisher, page, client.peer, known.root)
+            heard.add(took)
+            if known.root > 1 and _SIGNATURE in took.refused and not compared:
+                compared = True  # it may know other roots of the same versions: then both prove a fork
+                page = await client.log(publisher, 1, first)
+                heard.bytes += sum(map(len, page.envelopes))
+                heard.add(await trio.to_thread.run_sync(self._take_page, publisher, page, client.peer, 1))
             catchup.heard(page)
 
     def _known(self, publisher: PublisherId) -> _Known:
@@ -212,18 +221,20 @@ class LogKeeper:
             _log.warning("a value of the DHT is not kept: %s", error.message)
             return Heard()
 
-    def _take_page(self, publisher: PublisherId, page: LogPage, peer: str) -> Heard:
-        """Take what a peer told: its roots go on from those that are known."""
+    def _take_page(self, publisher: PublisherId, page: LogPage, peer: str, root: int) -> Heard:
+        """Take what a peer told: its roots go on from the first `root` of those that are known."""
         with self._ledgers.asking(publisher) as ledger:
-            known = () if ledger is None else ledger.chain.envelopes
+            known = () if ledger is None else ledger.chain.envelopes[:root]
             if not known and not page.roots:
                 return Heard()
             return self._take(publisher, page, (*known, *page.roots) if page.roots else (), peer)
 
     def _take(self, publisher: PublisherId, page: LogPage, roots: Sequence[bytes], peer: str) -> Heard:
-        heard = Heard()
+        heard, doubt = Heard(), False
         try:
-            with self._ledgers.asking(publisher):
+            with self._ledgers.asking(publisher) as before:
+                # By other roots than the genesis nobody is judged: a publisher can have forked them.
+                doubt = before is not None and len(before.chain.roots) > 1
                 # The records first: of a publisher that is frozen nothing more is taken but what ends that.
                 taken = self._ledgers.take(roots, (*page.revocations, *page.entries), publisher=publisher)
                 heard.records, heard.roots, heard.forks = len(taken.new), taken.roots, len(taken.forks)
@@ -235,8 +246,11 @@ class LogKeeper:
                     if not _is_early(self._ledgers.ledger(publisher), proof)
                 )
         except RecordError as error:
-            raise WrongRecordsError(f"{peer} sent wrong records: {error.message}") from error
-        wrong = next((name for name in heard.refused if name in _NOBODY_KEEPS), None)
+            if not (doubt and isinstance(error, SignatureError | StatementError)):
+                raise WrongRecordsError(f"{peer} sent wrong records: {error.message}") from error
+            heard.refused[_SIGNATURE] += 1  # the next root does not go on from the one that is known
+        judged = _NOBODY_KEEPS - {_SIGNATURE} if doubt else _NOBODY_KEEPS
+        wrong = next((name for name in heard.refused if name in judged), None)
         if wrong is not None:
             raise WrongRecordsError(f"{peer} passes on records that nobody has signed ({wrong})")
         return heard

@@ -35,7 +35,7 @@ from samara.protocol.ids import PublisherId, ReleaseId, format_record
 from samara.protocol.ports import LogPage
 from samara.protocol.records import Place
 from samara.protocol.routing import log_key
-from samara.protocol.trust import Verdict
+from samara.protocol.trust import ForkKind, Verdict
 from samara.protocol.trust.announced import decode_announced_log, encode_announced_log
 from samara.protocol.trust.recordfile import RecordFileWriter
 
@@ -522,6 +522,28 @@ async def test_attack_a_split_view_is_found_when_both_sides_meet(revoked: World,
             with d.store.ledgers.asking(revoked.id) as ledger:
                 assert ledger is not None
                 assert ledger.fork is not None
+
+
+@pytest.mark.parametrize("longer", [False, True])
+@in_time
+async def test_attack_forked_roots_turn_nobody_against_anybody(revoked: World, tmp_path: Path, *, longer: bool) -> None:
+    """Two sides have other second roots of one publisher, and records under them: both are honest, and find it out."""
+    other = revoked.publisher.copy()
+    for publisher, key in ((other, "theirs"), (revoked.publisher, "mine")):
+        publisher.rotate(key)
+        publisher.publish("2", key)
+    if longer:
+        other.rotate("theirs too")
+        other.publish("3", "theirs")
+    async with knowing(revoked, tmp_path / "b") as b, knowing(revoked, tmp_path / "c") as c:
+        tell(b.store, other)
+        tell(c.store, revoked.publisher)
+        await sync(c, b)
+        assert not c.store.catalog.wrong_counts(), "nobody is blamed"
+        with c.store.ledgers.asking(revoked.id) as ledger:
+            assert ledger is not None
+            assert ledger.fork is not None
+            assert ledger.fork.kind is ForkKind.ROOT
 
 
 @in_time
