@@ -1,7 +1,7 @@
 """What trust costs: a store of records verified from its bytes, and one head that is checked again and again.
 
 Nearly all of it is Ed25519: so the same run verifies as many bare signatures with `cryptography`, and prints the ratio.
-CPU seconds of one core. Usage: PYTHONPATH=src:tests python bench/trust.py [records] [publishers]
+CPU seconds of one core. Usage: python bench/trust.py [records] [publishers]
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from support.publishers import Publisher, key
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from samara.protocol import dsse
-from samara.protocol.ids import parse_did_key
-from samara.protocol.records import PublisherChain
-from samara.protocol.trust import DEFAULT_POLICY, Floor, Ledger, gather, judge
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: E402 - the path is added above
+from support.publishers import Publisher, key  # noqa: E402
+
+from samara.protocol import dsse  # noqa: E402
+from samara.protocol.ids import parse_did_key  # noqa: E402
+from samara.protocol.records import PublisherChain  # noqa: E402
+from samara.protocol.trust import DEFAULT_POLICY, Floor, Ledger, gather, judge  # noqa: E402
 
 COLD_GOAL = 2.0
 """Seconds for a store of 10,000 records."""
