@@ -2,7 +2,7 @@
 
 Beside it, in the same run, the signed lists themselves are read and looked through, as a search would that had no index
 of them; each was signed anew some times, as lists are. CPU seconds of one core.
-Usage: PYTHONPATH=src:tests python bench/searching.py [entries]
+Usage: python bench/searching.py [entries]
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from support.cli import Cli
-from support.contents import give_home
-from support.publishers import Publisher
-from support.speaking import tell
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from samara.node.operations.searching import SEARCH, SearchRequest
-from samara.node.store.store import Store
-from samara.protocol.ids import PublisherId, ReleaseId, digest
-from samara.protocol.limits import MAX_COLLECTION
-from samara.protocol.records import Listed, PublisherChain
-from samara.protocol.trust import Ledger
+from measuring import ROUNDS, cpu  # noqa: E402 - the path is added above
+from support.cli import Cli  # noqa: E402
+from support.contents import give_home  # noqa: E402
+from support.publishers import Publisher  # noqa: E402
+from support.speaking import tell  # noqa: E402
+
+from samara.node.operations.searching import SEARCH, SearchRequest  # noqa: E402
+from samara.node.store.store import Store  # noqa: E402
+from samara.protocol.ids import PublisherId, ReleaseId, digest  # noqa: E402
+from samara.protocol.limits import MAX_COLLECTION  # noqa: E402
+from samara.protocol.records import Listed, PublisherChain  # noqa: E402
+from samara.protocol.trust import Ledger  # noqa: E402
 
 GOAL = 0.35
 """Seconds for a command that only looks, as `samara ls` has."""
 
-ROUNDS = 3
 VERSIONS = 5
 WORDS = ("word-7", "runs")
 
@@ -54,16 +55,6 @@ def collectors(entries: int) -> list[Publisher]:
         found.append(publisher)
         entries -= size
     return found
-
-
-def cpu(what: Callable[[], object]) -> float:
-    """Return the CPU seconds of the best of some rounds."""
-    best = float("inf")
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        what()
-        best = min(best, time.process_time() - began)
-    return best
 
 
 def by_reading(publishers: list[Publisher]) -> int:

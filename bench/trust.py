@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import platform
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: E402 - the path is added above
+from measuring import cpu  # noqa: E402
 from support.publishers import Publisher, key  # noqa: E402
 
 from samara.protocol import dsse  # noqa: E402
@@ -30,7 +30,6 @@ COLD_GOAL = 2.0
 WARM_GOAL = 1e-3
 """Seconds for one head."""
 
-ROUNDS = 3
 TIMES = 2000
 
 
@@ -50,16 +49,6 @@ def story(records: int, publishers: int) -> list[Publisher]:
                 case _:
                     publisher.publish(str(number), f"name-{number % 20}", expires="2030-01-01T00:00:00Z")
     return found
-
-
-def cpu(what: Callable[[], object]) -> float:
-    """Return the CPU seconds of the best of some rounds."""
-    best = float("inf")
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        what()
-        best = min(best, time.process_time() - began)
-    return best
 
 
 def bare(envelopes: list[bytes]) -> Callable[[], None]:
