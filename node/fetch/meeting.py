@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -49,6 +49,10 @@ _log = logging.getLogger(__name__)
 
 _MAX_TRIES = 5
 """Tries in a row in which a peer gave nothing, until it is let go; whoever finds it again may offer it again."""
+
+_SOON: Final = 0.1
+"""Seconds until who does not have it is asked again, twice as long each time up to the usual pause: those who begin to
+fetch at one moment meet before they have anything, and on a fast line a second later all has come from the seeder."""
 
 
 class Work(Protocol):
@@ -263,10 +267,10 @@ class Meeting:
 
     async def _with_peer(self, network: NetworkService, peer: str) -> None:
         """Fetch from one peer as long as it is of use; its failure ends only this."""
-        tries = 0
+        tries, soon = 0, _SOON
         while tries < _MAX_TRIES:
             before = self._work.given(peer)
-            pause, rests = self._waits.pause * 2**tries, False
+            pause, rests, lacks = self._waits.pause * 2**tries, False, False
             try:
                 await self._session(network, self._addresses[peer])
             except PeerBusyError as busy:
@@ -275,6 +279,7 @@ class Meeting:
                 _log.info("%s: %s", peer, error.message)
                 if isinstance(error, PeerRefusedError):
                     return
+                lacks = isinstance(error, NotFoundError)
             except RemoteProtocolError as error:
                 await self._blame(network, peer, error)
                 return
@@ -285,7 +290,12 @@ class Meeting:
             except Exception:  # the border where a peer's task ends: a bug here must not end the fetch
                 _log.exception("the session with %s failed", peer)
                 return
-            tries = 0 if self._work.given(peer) > before else tries + 1
+            if self._work.given(peer) > before:
+                tries, soon = 0, _SOON
+            elif lacks and soon < self._waits.pause:
+                pause, soon = soon, 2 * soon
+            else:
+                tries += 1
             self._resting += rests
             try:
                 await trio.sleep(pause)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from samara.cli import doors as cli_doors
 from samara.node.doors import client, local
-from samara.node.fetch import cost, following, queue
+from samara.node.fetch import cost, following, meeting, queue
 from samara.node.fetch.goal import FetchRequest
 from samara.node.fetch.waits import Waits
 from samara.node.inference import engine
@@ -35,3 +35,5 @@ def test_each_wait_is_as_long_as_the_spec_says() -> None:
     ]
     assert client._HELLO_TIMEOUT == cli_doors._WAIT_FOR_HOLDER
     assert [waits.pause * 2**tries for tries in range(4)] == [2, 4, 8, 16]
+    soon = [meeting._SOON * 2**tries for tries in range(6)]
+    assert [pause for pause in soon if pause < waits.pause] == [0.1, 0.2, 0.4, 0.8, 1.6]

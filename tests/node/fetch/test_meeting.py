@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from samara.node.fetch.goal import FetchRequest, Goal, goal_of
@@ -152,6 +153,36 @@ async def test_idle_peers_do_not_shut_out_the_one_that_gives(
             assert set(network.asked) == {*idle, "good"}  # and the others take turns
             meeting.end()
     assert work.most == limits.MAX_FETCH_PEERS
+
+
+async def test_who_begins_when_we_do_is_asked_again_soon_and_then_ever_more_seldom(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Beginning(Work):
+        """It has nothing; from a moment on one of them gives."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked: dict[str, list[float]] = {"good": [], "poor": []}
+
+        async def share_in(self, client: Any) -> None:
+            self.asked[client.peer].append(trio.current_time() - began)
+            if client.peer == "poor" or trio.current_time() - began < 0.5:
+                await trio.lowlevel.checkpoint()
+                raise NotFoundError("not here")
+            await super().share_in(client)
+
+    network, work = Neighbours("good", "poor"), Beginning()
+    began = trio.current_time()
+    with a_meeting(tmp_path / "home", network, goal(), work, Visibility.PUBLIC) as meeting:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meeting.run)
+            await trio.sleep(100)
+            meeting.end()
+    assert work.asked["good"] == pytest.approx([0, 0.1, 0.3, 0.7], abs=0.01)
+    assert work.bytes["good"] > 90
+    pauses = [after - before for before, after in itertools.pairwise(work.asked["poor"])]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2, 4, 8, 16], abs=0.01)
 
 
 async def test_a_crowd_is_not_remembered_without_bound(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
