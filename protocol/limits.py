@@ -257,7 +257,7 @@ MAX_RETRY_MS: Final = 3_600_000
 """Milliseconds until a busy peer wants to be asked again: an hour; after that its address may have changed."""
 
 UNPROVEN_CHUNKS: Final = 2
-"""Outstanding chunks for a peer that has not yet delivered one right chunk."""
+"""Outstanding chunks for a peer that has not yet delivered one right chunk, or node of the content's lists."""
 
 BAN_AFTER: Final = 3
 """Wrong chunks until a peer is banned for good; one ends the session and excludes it from that fetch."""

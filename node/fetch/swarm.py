@@ -162,7 +162,9 @@ class Swarm:
         peer = client.peer
         self._scheduler.know_as(own)
         allowed = client.opened.max_outstanding - 1  # one place is kept for asking what it has
-        if not self._scheduler.add_peer(peer, trio.current_time(), wrong=wrong_before, max_requests=max(allowed, 1)):
+        if not self._scheduler.add_peer(
+            peer, trio.current_time(), wrong=wrong_before, proven=client.has_given, max_requests=max(allowed, 1)
+        ):
             raise PeerRefusedError(f"{peer} sent wrong bytes before", code=0)
         client.on_received = lambda size: self._scheduler.progress(peer, size, trio.current_time())
         try:

@@ -170,13 +170,16 @@ class Scheduler:
         """Take our own peer id, by which mates know what is ours; without it nothing is divided."""
         self._division.own = own
 
-    def add_peer(self, peer: str, now: float, *, wrong: int = 0, max_requests: int = MAX_OUTSTANDING) -> bool:
+    def add_peer(
+        self, peer: str, now: float, *, wrong: int = 0, proven: bool = False, max_requests: int = MAX_OUTSTANDING
+    ) -> bool:
         """Take a new peer; it claims nothing yet.
 
         Args:
             peer: Its peer id.
             now: Seconds.
             wrong: Wrong chunks that it has sent in other fetches.
+            proven: It has given right bytes of this content: nodes of its lists.
             max_requests: Wants that its session takes at a time, at least 1.
 
         Returns:
@@ -190,7 +193,8 @@ class Scheduler:
         self._wrong[peer] = max(wrong, self._wrong.get(peer, 0))
         if peer in self._excluded or self._wrong[peer] >= BAN_AFTER:
             return False
-        self._peers[peer] = Peer(peer, Pace(now), Holdings(self._ledger, self._board), max(1, max_requests), now)
+        pace = Pace(now, proven=proven)
+        self._peers[peer] = Peer(peer, pace, Holdings(self._ledger, self._board), max(1, max_requests), now)
         return True
 
     def remove_peer(self, peer: str) -> None:

@@ -206,6 +206,7 @@ class Whole:
     peer = "whole"
     opened = SimpleNamespace(max_outstanding=8)
     on_received = None
+    has_given = False
 
     def __init__(self) -> None:
         self.asked = 0

@@ -112,6 +112,8 @@ class ExchangeClient:
         self._moved = trio.Event()  # HELLO was heard, a request ended, or all is over
         self.on_received: Callable[[int], None] | None = None
         """Is told how many bytes came, each time: a slow line shows that it moves before a chunk is whole."""
+        self.has_given = False
+        """Whether it gave something that was asked for by its hash, and has it."""
 
     @classmethod
     @asynccontextmanager
@@ -325,6 +327,7 @@ class ExchangeClient:
                 node = bytes((await self._next(asked)).payload)
                 if digest(node) != value:
                     raise self._violated("sent a chunk-list node that has not the hash that was asked")
+                self.has_given = True
                 found.append(node)
         finally:
             self._drop(asked)

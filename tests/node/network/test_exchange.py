@@ -232,7 +232,9 @@ async def test_nodes_arrive_in_order() -> None:
     held = shelf()
     hashes = [held.add_node(blob(i, 60 + i)) for i in range(150)]
     async with connected(held) as (client, _, _):
+        assert not client.has_given
         assert await client.nodes(CONTENT, hashes[::-1]) == [held.nodes[value] for value in hashes[::-1]]
+        assert client.has_given
         assert await client.nodes(CONTENT, []) == []
         with pytest.raises(NotFoundError):
             await client.nodes(CONTENT, [*hashes[:70], Digest(bytes(32))])
@@ -506,6 +508,7 @@ async def test_a_node_with_another_hash_is_a_violation() -> None:
     async with against(lie) as (client, ours):
         with pytest.raises(RemoteProtocolError):
             await client.nodes(CONTENT, [Digest(blake3(blob(2, 60)).digest())])
+        assert not client.has_given
         await trio.testing.wait_all_tasks_blocked()
         assert ours.was_reset
 

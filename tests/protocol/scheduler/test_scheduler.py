@@ -7,7 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from samara.protocol.errors import LocalProtocolError
-from samara.protocol.limits import MAX_CHUNK, MAX_RETRY_MS, MAX_RUN, MAX_RUN_BYTES, MAX_WINDOW, MIB, STALL_PATIENCE
+from samara.protocol.limits import (
+    BAN_AFTER,
+    MAX_CHUNK,
+    MAX_RETRY_MS,
+    MAX_RUN,
+    MAX_RUN_BYTES,
+    MAX_WINDOW,
+    MIB,
+    STALL_PATIENCE,
+)
 from samara.protocol.scheduler import Failure, Outcome, Ready, Scheduler, Stalled, Standing, Verdict, Want
 from samara.protocol.scheduler.pace import PATIENCE, REST, START_WINDOW, TRANSITIONS, Pace, Step
 
@@ -201,6 +210,15 @@ def test_an_unproven_peer_owes_two_chunks_and_a_proven_one_its_window() -> None:
     assert scheduler.next_requests("ann", 0.0) == []
     scheduler.received("ann", 1, 0, MAX_CHUNK, 0.1)
     assert scheduler.look().peers["ann"].window == START_WINDOW
+
+
+def test_who_has_given_right_nodes_of_the_lists_owes_a_whole_window_from_the_start() -> None:
+    scheduler = Scheduler()
+    assert scheduler.add_peer("ann", 0.0, proven=True)
+    scheduler.set_files("ann", None)
+    scheduler.add_stream(1, range(500), lambda _: SMALL)
+    assert sum(want.count for want in scheduler.next_requests("ann", 0.0)) == START_WINDOW // SMALL
+    assert not scheduler.add_peer("bob", 0.0, wrong=BAN_AFTER, proven=True), "it may have lied in another fetch"
 
 
 @pytest.mark.parametrize(("rate", "window"), [(50e3, START_WINDOW), (10e6, 6 * MIB), (500e6, MAX_WINDOW)])
