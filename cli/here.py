@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-from samara.cli.operations import all_operations
+from samara.cli.operations import Operations
 from samara.node.app import Node, look_at_home, open_node
 from samara.node.settings import load_settings
 from samara.node.store.home import Home
@@ -53,7 +53,7 @@ def run_here(home: Home, work: Callable[[Node], Awaitable[Result]], *, looks: bo
 
 
 async def _open(home: Home, stack: contextlib.AsyncExitStack, *, looks: bool) -> Node:
-    settings, operations = load_settings(home), all_operations()
+    settings, operations = load_settings(home), Operations()
     try:
         return await stack.enter_async_context(open_node(home, settings, operations))
     except ReadOnlyError as error:

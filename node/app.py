@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -67,7 +67,12 @@ class Node:
     """A node that holds its home (`open_node`), or that only looks at one (`look_at_home`)."""
 
     def __init__(
-        self, home: Home, settings: Settings, store: Store, operations: Iterable[AnyOperation], nursery: trio.Nursery
+        self,
+        home: Home,
+        settings: Settings,
+        store: Store,
+        operations: Mapping[str, AnyOperation],
+        nursery: trio.Nursery,
     ) -> None:
         self.home = home
         self.settings = settings
@@ -78,7 +83,7 @@ class Node:
         self.news = News(self)
         self.network_started = trio.Event()
         self.started = trio.current_time()
-        self._operations = {operation.name: operation for operation in operations}
+        self._operations = operations
         self._nursery = nursery
         self._network: NetworkService | None = None
         self._network_lock = trio.Lock()
@@ -152,7 +157,7 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def open_node(home: Home, settings: Settings, operations: Iterable[AnyOperation]) -> AsyncIterator[Node]:
+async def open_node(home: Home, settings: Settings, operations: Mapping[str, AnyOperation]) -> AsyncIterator[Node]:
     """Hold a home, open its store and its door, and stop cleanly when the block ends or is cancelled.
 
     Raises:
@@ -187,7 +192,7 @@ async def open_node(home: Home, settings: Settings, operations: Iterable[AnyOper
 
 
 @contextlib.asynccontextmanager
-async def look_at_home(home: Home, settings: Settings, operations: Iterable[AnyOperation]) -> AsyncIterator[Node]:
+async def look_at_home(home: Home, settings: Settings, operations: Mapping[str, AnyOperation]) -> AsyncIterator[Node]:
     """Open a home that cannot be written, for operations that only look: nothing is held, and nothing runs beside them.
 
     Raises:

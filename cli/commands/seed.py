@@ -13,6 +13,8 @@ import trio
 from samara.cli.commands.limits import limit_options, limits_of
 from samara.cli.commands.publish import print_published, publish_options, request_of
 from samara.cli.doors import hold
+from samara.cli.importing import importing
+from samara.cli.operations import Operations
 from samara.cli.output import emit_json, json_option, say, show_events
 from samara.cli.targets import target_of
 from samara.node.app import Node
@@ -110,8 +112,13 @@ def node_command(as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as cl
 
 
 def _stay(work: Callable[[Node], Awaitable[None]], beside: Callable[[Connection], None]) -> None:
+    async def all_here(node: Node) -> None:
+        with importing():
+            Operations().load()
+        await work(node)
+
     try:
-        hold(work, beside)
+        hold(all_here, beside)
     except KeyboardInterrupt:
         say("Stopped; nothing is lost.") if not _json() else None
 

@@ -10,7 +10,7 @@ from support.contents import give_home, make_source
 from support.publishers import Publisher
 from support.speaking import tell
 
-from samara.cli.operations import all_operations
+from samara.cli.operations import Operations
 from samara.protocol.ids import format_record
 
 
@@ -38,8 +38,7 @@ def anna(here: Here) -> Publisher:
 
 
 def test_all_are_operations_of_a_node() -> None:
-    names = {operation.name for operation in all_operations()}
-    assert {"records export", "records import", "records sync"} <= names
+    assert {"records export", "records import", "records sync"} <= set(Operations())
 
 
 def test_records_go_from_home_to_home(here: Here, there: Here, anna: Publisher, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from support.contents import CrashableStore, Source, give_home, make_source
 from support.sticks import export, flip, same_files
 
 from samara.cli import main as cli_main
-from samara.cli.operations import all_operations
+from samara.cli.operations import Operations
 from samara.cli.stick import EXPORT, IMPORT, ExportRequest, ImportRequest, export_all, import_all
 from samara.node.app import Node
 from samara.node.operations.base import Event, Progress
@@ -55,7 +55,7 @@ def carried(tmp_path: Path) -> tuple[Source, Path]:
 
 
 def test_both_are_operations_of_a_node() -> None:
-    assert {"export", "import"} <= {operation.name for operation in all_operations()}
+    assert {"export", "import"} <= set(Operations())
 
 
 def test_a_release_goes_from_home_to_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

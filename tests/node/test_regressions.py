@@ -83,7 +83,7 @@ async def test_hashing_stops_when_its_caller_does(tmp_path: Path, what: str, mon
         made = make_source(store, tmp_path / "model", {"w.bin": 1000})
     (tmp_path / "new.bin").write_bytes(bytes(1000))
     monkeypatch.setattr(store_publish if what == "publish" else library, "scan_file", slow_scan)
-    async with open_node(Home(tmp_path / "home"), NO_FLOOR, []) as node:
+    async with open_node(Home(tmp_path / "home"), NO_FLOOR, {}) as node:
         began = time.monotonic()
         with trio.move_on_after(0.2) as scope:
             if what == "publish":
@@ -105,7 +105,7 @@ async def test_looking_at_what_lies_in_the_way_can_be_stopped(tmp_path: Path, mo
         made = make_source(source, tmp_path / "model", {"w.bin": MIB})
         opening = made.opening(source)
     monkeypatch.setattr(adopting, "scan_file", scan)
-    async with open_node(Home(tmp_path / "b"), NO_FLOOR, []) as node:
+    async with open_node(Home(tmp_path / "b"), NO_FLOOR, {}) as node:
         (tmp_path / "to").mkdir()
         (tmp_path / "to/w.bin").write_bytes(bytes(MIB))
         job = FetchJob(node, goal(to=tmp_path / "to"), lambda event: None, patience=None)
@@ -157,7 +157,7 @@ async def test_nobody_else_hears_of_a_link_before_the_peers_in_it(
 
 
 async def test_of_an_unlisted_release_only_the_named_are_asked(tmp_path: Path) -> None:
-    async with open_node(Home(tmp_path / "home"), NO_FLOOR, []) as node:
+    async with open_node(Home(tmp_path / "home"), NO_FLOOR, {}) as node:
         meeting = FetchJob(node, goal("named"), lambda event: None, patience=None)._meeting
         for visibility, refused in ((Visibility.PUBLIC, False), (Visibility.UNLISTED, True)):
             meeting.learning.verified = cast(Any, SimpleNamespace(release=SimpleNamespace(visibility=visibility)))
@@ -170,7 +170,7 @@ async def test_of_an_unlisted_release_only_the_named_are_asked(tmp_path: Path) -
 
 
 async def test_what_fails_after_the_end_is_no_failure_of_the_fetch(tmp_path: Path) -> None:
-    async with open_node(Home(tmp_path / "home"), NO_FLOOR, []) as node:
+    async with open_node(Home(tmp_path / "home"), NO_FLOOR, {}) as node:
         meeting = FetchJob(node, goal(), lambda event: None, patience=None)._meeting
         meeting.end()
         meeting.end(StoreError("a chunk came twice"))
@@ -182,7 +182,7 @@ async def test_a_dry_run_reads_no_file(tmp_path: Path, monkeypatch: pytest.Monke
         made = make_source(store, tmp_path / "model", {"w.bin": MIB})
         chunks = store.contents.chunk_list(made.content, 1)
     assert chunks is not None
-    async with open_node(Home(tmp_path / "a"), NO_FLOOR, []) as node:
+    async with open_node(Home(tmp_path / "a"), NO_FLOOR, {}) as node:
         monkeypatch.setattr(node.store.reader, "_read_file", None)
         job = CostJob(node, goal(), lambda event: None, patience=None)
         assert job._missing(made.content, 1, chunks) == []
@@ -193,7 +193,7 @@ async def test_a_dry_run_reads_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 async def test_a_dry_run_of_what_is_held_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with give_home(tmp_path / "a") as store:
         made = make_source(store, tmp_path / "model", {"w.bin": MIB, "empty.txt": 0})
-    async with open_node(Home(tmp_path / "a"), NO_FLOOR, []) as node:
+    async with open_node(Home(tmp_path / "a"), NO_FLOOR, {}) as node:
         monkeypatch.setattr(node, "network", None)
         job = CostJob(node, goal(release=made.release), lambda event: None, patience=None)
         assert (await job.measure()).id == made.release
@@ -487,7 +487,7 @@ def test_an_edit_during_verify_is_not_believed(tmp_path: Path, monkeypatch: pyte
 async def test_the_home_is_not_published_by_accident(tmp_path: Path) -> None:
     (tmp_path / "all").mkdir()
     (tmp_path / "all/notes.txt").write_text("mine")
-    async with open_node(Home(tmp_path / "all/samara"), NO_FLOOR, []) as node:
+    async with open_node(Home(tmp_path / "all/samara"), NO_FLOOR, {}) as node:
         node.home.key("publisher")
         with pytest.raises(UsageError, match="private keys"):
             await node.run(PUBLISH, PublishRequest(str(tmp_path / "all"), license="MIT"), lambda event: None)

@@ -72,7 +72,7 @@ ECHO = Operation("echo", Asked, Answered, _echo)
 async def a_node(path: Path) -> AsyncIterator[Node]:
     """Run a node on a home below `path`."""
     home = Home(path / "home")
-    async with open_node(home, Settings(store=StoreSettings(floor=0)), [ECHO]) as node:
+    async with open_node(home, Settings(store=StoreSettings(floor=0)), {ECHO.name: ECHO}) as node:
         yield node
 
 

@@ -253,7 +253,7 @@ async def _fetch(order: Order) -> int:
         patched: Any = app
         patched.run_network = functools.partial(_run_network, fetcher)
         settings = Settings(NetworkSettings(mdns=False, dht="off"), StoreSettings(floor=0))
-        node = await stack.enter_async_context(app.open_node(Home(Path(order.home)), settings, ()))
+        node = await stack.enter_async_context(app.open_node(Home(Path(order.home)), settings, {}))
         peers = tuple(f"/memory/{name}/p2p/{name}" for name in _SEEDERS)
         outcome = await node.fetches.fetch(FetchRequest(order.ref, to=order.to, peers=peers), _ignore)
         await stack.aclose()

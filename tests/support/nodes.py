@@ -10,7 +10,7 @@ from typing import Any
 
 from support.contents import Source, give_home, make_source
 
-from samara.cli.operations import all_operations
+from samara.cli.operations import Operations
 from samara.node.app import Node, open_node
 from samara.node.operations.base import Event, Notice, Progress
 from samara.node.operations.fetch import FETCH, Fetched, FetchRequest
@@ -45,7 +45,7 @@ async def up(home: Path, **network: Any) -> AsyncIterator[Node]:
     folder = Home(home)
     folder.create()
     settings = Settings(replace(_QUIET, **network), StoreSettings(floor=0))
-    async with open_node(folder, settings, all_operations()) as node:
+    async with open_node(folder, settings, Operations()) as node:
         await node.network()
         yield node
 

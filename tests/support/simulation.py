@@ -219,7 +219,7 @@ class SimulatedNode:
             with trio.CancelScope() as self._scope:
                 async with self.world.join(self.name, up=self.up, down=self.down) as host:
                     _HOSTS[self.key] = self.host = host
-                    async with app.open_node(Home(self.home), settings, ()) as node:
+                    async with app.open_node(Home(self.home), settings, {}) as node:
                         await node.network()
                         self.node = node
                         task_status.started()

@@ -114,7 +114,7 @@ async def test_all_about_100_000_files_passes(tmp_path: Path) -> None:
             assert connection is not None
             return call_node(connection, SHOW.operation(), ShowRequest(format_record(many)), lambda event: None)
 
-    async with open_node(home, settings, [SHOW.operation()]):
+    async with open_node(home, settings, {SHOW.name: SHOW.operation()}):
         shown = await trio.to_thread.run_sync(show)
     assert (shown.files, len(shown.file_list)) == (MANY, MANY)
     assert {file.path for file in shown.file_list} == {_entry(number).path for number in range(MANY)}

@@ -798,9 +798,9 @@ def test_the_table_in_the_spec_names_every_attack_here_and_no_other() -> None:
 
 
 def test_all_is_one_operation_of_a_node_each() -> None:
-    from samara.cli.operations import all_operations
+    from samara.cli.operations import Operations
 
-    known = {operation.name for operation in all_operations()}
+    known = set(Operations())
     here = {collecting.COLLECTION_ADD.name, collecting.COLLECTION_REMOVE.name, collecting.COLLECTION_PUBLISHERS.name}
     assert here | {"follow", "unfollow", "follows", "search", "trust import", "trust proposals"} <= known
 
