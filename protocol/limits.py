@@ -222,6 +222,12 @@ MAX_BITS_PAGE: Final = 1 << 20
 MAX_RECORDS: Final = 4 * MIB
 """Bytes of all envelopes of one answer: a release, a head, and 256 roots of a few KB."""
 
+MAX_AHEAD: Final = MAX_PAYLOAD
+"""Bytes of the table and lists that may come with records: one payload, the lists of 28 GB. A liar wastes as much."""
+
+MAX_AHEAD_OBJECTS: Final = 4096
+"""Nodes and chunks among them: so many files of a few chunks. Each costs a hash, and up to three bytes of a header."""
+
 MAX_LOG_FORKS: Final = 16
 """Proofs of forks in one answer: each freezes a publisher alone, and takes up to two envelopes."""
 

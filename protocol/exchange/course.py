@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import final
 
 from samara.protocol.exchange.messages import (
+    Ahead,
     Answer,
     Busy,
     Chunk,
@@ -46,7 +47,7 @@ class Course:
         ended: The last answer was given.
     """
 
-    __slots__ = ("_bytes", "_done", "_parts", "cancelled", "ended", "request")
+    __slots__ = ("_ahead", "_bytes", "_done", "_parts", "cancelled", "ended", "request")
 
     def __init__(self, request: Request | Unknown) -> None:
         self.request = request
@@ -55,6 +56,7 @@ class Course:
         self._done = 0  # answers, or envelopes
         self._bytes = 0
         self._parts: tuple[int, ...] | None = None
+        self._ahead = False  # all envelopes are here, and what comes ahead is due
 
     def walk(self, answer: Answer, payload_length: int) -> None:
         """Take the next answer; `ended` says afterwards whether it was the last.
@@ -74,8 +76,15 @@ class Course:
             case HaveRequest(first=first), Have() as have:
                 self._in_order(have.first, first, "first bit")
                 self.ended = True
-            case GetRecords(), RecordsPart() as part:
-                self._records(part, (part.roots, part.head), payload_length)
+            case GetRecords(ahead=most), RecordsPart() as part:
+                if part.ahead and not most:
+                    raise Astray("RECORDS says that something comes ahead, for which nobody asked")
+                self._records(part, (part.roots, part.head, part.ahead), payload_length)
+                self._ahead, self.ended = self.ended and part.ahead, self.ended and not part.ahead
+            case GetRecords(ahead=most), Ahead() if self._ahead:
+                if payload_length > most:
+                    raise Astray(f"{payload_length} bytes came ahead where {most} were asked for")
+                self.ended = True
             case GetLog(root=root), LogPart() as part:
                 if part.roots > MAX_ROOT_CHAIN - root:
                     raise Astray(f"{part.roots} roots after {root}: there are at most {MAX_ROOT_CHAIN}")

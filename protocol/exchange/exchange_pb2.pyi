@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Header(_message.Message):
-    __slots__ = ("payload_length", "id", "hello", "get_records", "get_nodes", "have_request", "want", "cancel", "get_log", "records", "node", "have", "chunk", "not_found", "busy", "refused", "log")
+    __slots__ = ("payload_length", "id", "hello", "get_records", "get_nodes", "have_request", "want", "cancel", "get_log", "records", "node", "have", "chunk", "not_found", "busy", "refused", "log", "ahead")
     PAYLOAD_LENGTH_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class Header(_message.Message):
     BUSY_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     LOG_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     payload_length: int
     id: int
     hello: Hello
@@ -43,7 +44,8 @@ class Header(_message.Message):
     busy: Busy
     refused: Refused
     log: Log
-    def __init__(self, payload_length: _Optional[int] = ..., id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., get_records: _Optional[_Union[GetRecords, _Mapping]] = ..., get_nodes: _Optional[_Union[GetNodes, _Mapping]] = ..., have_request: _Optional[_Union[HaveRequest, _Mapping]] = ..., want: _Optional[_Union[Want, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., get_log: _Optional[_Union[GetLog, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., node: _Optional[_Union[Node, _Mapping]] = ..., have: _Optional[_Union[Have, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., not_found: _Optional[_Union[NotFound, _Mapping]] = ..., busy: _Optional[_Union[Busy, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ...) -> None: ...
+    ahead: Ahead
+    def __init__(self, payload_length: _Optional[int] = ..., id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., get_records: _Optional[_Union[GetRecords, _Mapping]] = ..., get_nodes: _Optional[_Union[GetNodes, _Mapping]] = ..., have_request: _Optional[_Union[HaveRequest, _Mapping]] = ..., want: _Optional[_Union[Want, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., get_log: _Optional[_Union[GetLog, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., node: _Optional[_Union[Node, _Mapping]] = ..., have: _Optional[_Union[Have, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., not_found: _Optional[_Union[NotFound, _Mapping]] = ..., busy: _Optional[_Union[Busy, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ..., ahead: _Optional[_Union[Ahead, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("versions", "features", "max_payload", "max_outstanding", "encodings", "agent")
@@ -62,26 +64,36 @@ class Hello(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[int]] = ..., features: _Optional[_Iterable[str]] = ..., max_payload: _Optional[int] = ..., max_outstanding: _Optional[int] = ..., encodings: _Optional[_Iterable[int]] = ..., agent: _Optional[str] = ...) -> None: ...
 
 class GetRecords(_message.Message):
-    __slots__ = ("release", "publisher", "name")
+    __slots__ = ("release", "publisher", "name", "ahead")
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     release: bytes
     publisher: bytes
     name: str
-    def __init__(self, release: _Optional[bytes] = ..., publisher: _Optional[bytes] = ..., name: _Optional[str] = ...) -> None: ...
+    ahead: int
+    def __init__(self, release: _Optional[bytes] = ..., publisher: _Optional[bytes] = ..., name: _Optional[str] = ..., ahead: _Optional[int] = ...) -> None: ...
 
 class Records(_message.Message):
-    __slots__ = ("index", "roots", "head", "sizes")
+    __slots__ = ("index", "roots", "head", "sizes", "ahead")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ROOTS_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     index: int
     roots: int
     head: bool
     sizes: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, index: _Optional[int] = ..., roots: _Optional[int] = ..., head: _Optional[bool] = ..., sizes: _Optional[_Iterable[int]] = ...) -> None: ...
+    ahead: bool
+    def __init__(self, index: _Optional[int] = ..., roots: _Optional[int] = ..., head: _Optional[bool] = ..., sizes: _Optional[_Iterable[int]] = ..., ahead: _Optional[bool] = ...) -> None: ...
+
+class Ahead(_message.Message):
+    __slots__ = ("sizes",)
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    sizes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, sizes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GetLog(_message.Message):
     __slots__ = ("publisher", "root", "first")

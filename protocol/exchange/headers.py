@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from samara.protocol.errors import LocalProtocolError, RemoteProtocolError
 from samara.protocol.exchange import exchange_pb2 as pb
 from samara.protocol.exchange.messages import (
+    Ahead,
     Busy,
     Cancel,
     Chunk,
@@ -36,6 +37,7 @@ from samara.protocol.exchange.messages import (
 from samara.protocol.exchange.rules import WrongMessage, at_most, check, hash32, hash_or_none
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
 from samara.protocol.limits import (
+    MAX_AHEAD_OBJECTS,
     MAX_BASES,
     MAX_ENCODINGS,
     MAX_FEATURES,
@@ -114,8 +116,10 @@ def _fill(header: pb.Header, message: Message) -> None:
                 header.have_request.stream = stream
         case GetNodes(content=content, hashes=hashes):
             header.get_nodes.CopyFrom(pb.GetNodes(content=content, hashes=hashes))
-        case GetRecords(release=release, publisher=publisher, name=name):
-            header.get_records.CopyFrom(pb.GetRecords(release=release or b"", publisher=publisher or b"", name=name))
+        case GetRecords(release=release, publisher=publisher, name=name, ahead=most):
+            header.get_records.CopyFrom(
+                pb.GetRecords(release=release or b"", publisher=publisher or b"", name=name, ahead=most)
+            )
         case GetLog(publisher=publisher, root=root, first=first):
             header.get_log.CopyFrom(pb.GetLog(publisher=publisher, root=root, first=first))
         case Hello():
@@ -129,8 +133,10 @@ def _fill(header: pb.Header, message: Message) -> None:
                     agent=message.agent,
                 )
             )
-        case RecordsPart(index=index, roots=roots, head=head, sizes=sizes):
-            header.records.CopyFrom(pb.Records(index=index, roots=roots, head=head, sizes=sizes))
+        case RecordsPart(index=index, roots=roots, head=head, sizes=sizes, ahead=ahead):
+            header.records.CopyFrom(pb.Records(index=index, roots=roots, head=head, sizes=sizes, ahead=ahead))
+        case Ahead(sizes=sizes):
+            header.ahead.sizes.extend(sizes)
         case LogPart():
             header.log.CopyFrom(
                 pb.Log(
@@ -185,6 +191,7 @@ def _message(header: pb.Header) -> Message:
                 None if release is None else ReleaseId(release),
                 None if publisher is None else PublisherId(publisher),
                 asked.name,
+                asked.ahead,
             )
         case "get_log":
             wanted = header.get_log
@@ -196,7 +203,10 @@ def _message(header: pb.Header) -> Message:
         case "records":
             part = header.records
             at_most(len(part.sizes), MAX_ROOT_CHAIN + 2, "envelopes")
-            return RecordsPart(id, part.index, part.roots, part.head, tuple(part.sizes))
+            return RecordsPart(id, part.index, part.roots, part.head, tuple(part.sizes), part.ahead)
+        case "ahead":
+            at_most(len(header.ahead.sizes), MAX_AHEAD_OBJECTS, "objects")
+            return Ahead(id, tuple(header.ahead.sizes))
         case "log":
             return _log(id, header.log)
         case "node":

@@ -20,6 +20,7 @@ __all__ = [
     "PROTOCOL",
     "RAW",
     "VERSION",
+    "Ahead",
     "Answer",
     "Busy",
     "Cancel",
@@ -85,12 +86,16 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class GetRecords:
-    """Asks for a release's records, by its id, or by publisher and name (then `release` is None)."""
+    """Asks for a release's records, by its id, or by publisher and name (then `release` is None).
+
+    With `ahead`, at most so many bytes of its content's table and lists may follow them.
+    """
 
     id: int
     release: ReleaseId | None = None
     publisher: PublisherId | None = None
     name: str = ""
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,7 @@ class RecordsPart:
         roots: Root envelopes of the whole answer; they come first, the release follows.
         head: A head's envelope comes last.
         sizes: Bytes of each envelope of this part.
+        ahead: `Ahead` follows the last envelope.
     """
 
     id: int
@@ -173,11 +179,25 @@ class RecordsPart:
     roots: int
     head: bool
     sizes: tuple[int, ...]
+    ahead: bool = False
 
     @property
     def total(self) -> int:
         """Envelopes of the whole answer."""
         return self.roots + 1 + self.head
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The payload is objects that belong to the release whose records came: nodes of lists, chunks of its table.
+
+    Attributes:
+        id: The request.
+        sizes: Bytes of each object.
+    """
+
+    id: int
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,5 +300,5 @@ class Refused:
 
 
 Request: TypeAlias = GetRecords | GetLog | GetNodes | HaveRequest | Want
-Answer: TypeAlias = RecordsPart | LogPart | Node | Have | Chunk | NotFound | Busy | Refused
+Answer: TypeAlias = RecordsPart | Ahead | LogPart | Node | Have | Chunk | NotFound | Busy | Refused
 Message: TypeAlias = Hello | Request | Cancel | Unknown | Answer

@@ -16,6 +16,7 @@ from typing import Final
 from samara.protocol.exchange.messages import (
     MAX_ID,
     RAW,
+    Ahead,
     Busy,
     Cancel,
     Chunk,
@@ -37,6 +38,8 @@ from samara.protocol.exchange.messages import (
 from samara.protocol.ids import Digest
 from samara.protocol.limits import (
     MAX_AGENT,
+    MAX_AHEAD,
+    MAX_AHEAD_OBJECTS,
     MAX_BASES,
     MAX_BITS_PAGE,
     MAX_CHUNK,
@@ -81,7 +84,7 @@ def payload_bounds(message: Message) -> tuple[int, int]:
             return count, min(count * MAX_CHUNK, MAX_PAYLOAD) if encoding == RAW else MAX_PAYLOAD
         case Node():
             return _NODE_BYTES
-        case RecordsPart(sizes=sizes) | LogPart(sizes=sizes):
+        case RecordsPart(sizes=sizes) | LogPart(sizes=sizes) | Ahead(sizes=sizes):
             return sum(sizes), sum(sizes)
         case Have(whole=False, total=total, first=first):
             page = (min(total - first, MAX_BITS_PAGE) + 7) // 8
@@ -120,6 +123,11 @@ def check(message: Message, payload_length: int) -> None:
             _check_hello(message)
         case RecordsPart():
             _check_records(message)
+        case Ahead(sizes=sizes):
+            within(len(sizes), 1, MAX_AHEAD_OBJECTS, "the objects of AHEAD")
+            for size in sizes:
+                within(size, 1, MAX_AHEAD, "bytes of an object")
+            at_most(sum(sizes), MAX_AHEAD, "bytes of objects")
         case LogPart():
             _check_log(message)
         case Node(index=index):
@@ -155,6 +163,7 @@ def _check_hello(hello: Hello) -> None:
 
 
 def _check_get_records(asked: GetRecords) -> None:
+    at_most(asked.ahead, MAX_AHEAD, "bytes ahead of GET_RECORDS")
     if asked.release is not None:
         hash32(asked.release)
         if asked.publisher is not None or asked.name:

@@ -51,6 +51,7 @@ WANT = say(1, want=pb.Want(content=A, stream=1, first=4, count=2, encodings=[0])
 NODES = say(1, get_nodes=pb.GetNodes(content=A, hashes=[B, C]))
 HAVE = say(1, have_request=pb.HaveRequest(content=A, stream=1))
 RECORDS = say(1, get_records=pb.GetRecords(release=A))
+AHEAD = say(1, get_records=pb.GetRecords(release=A, ahead=100))
 LOG = say(1, get_log=pb.GetLog(publisher=A, root=2, first=5))
 
 
@@ -88,7 +89,7 @@ def messages() -> list[dict[str, Any]]:
             features=["a", "b/1"],
             agent="samara 1",
         ),
-        row("records by release", RECORDS, "GetRecords", id=1, release=a, publisher=None, name=""),
+        row("records by release", RECORDS, "GetRecords", id=1, release=a, publisher=None, name="", ahead=0),
         row(
             "records by name",
             say(9, get_records=pb.GetRecords(publisher=B, name="tiny-model")),
@@ -97,6 +98,17 @@ def messages() -> list[dict[str, Any]]:
             release=None,
             publisher=b,
             name="tiny-model",
+            ahead=0,
+        ),
+        row(
+            "records by release, and all that may come ahead",
+            say(1, get_records=pb.GetRecords(release=A, ahead=1 << 20)),
+            "GetRecords",
+            id=1,
+            release=a,
+            publisher=None,
+            name="",
+            ahead=1 << 20,
         ),
         row("a log", LOG, "GetLog", id=1, publisher=a, root=2, first=5),
         row(
@@ -164,6 +176,28 @@ def messages() -> list[dict[str, Any]]:
             roots=1,
             head=True,
             sizes=[10, 20, 30],
+            ahead=False,
+        ),
+        row(
+            "records after which objects come ahead",
+            say(1, 10, records=pb.Records(index=1, roots=1, sizes=[10], ahead=True)),
+            "RecordsPart",
+            10,
+            id=1,
+            index=1,
+            roots=1,
+            head=False,
+            sizes=[10],
+            ahead=True,
+        ),
+        row("objects ahead", say(1, 396, ahead=pb.Ahead(sizes=[96, 300])), "Ahead", 396, id=1, sizes=[96, 300]),
+        row(
+            "the largest object ahead",
+            say(1, 1 << 20, ahead=pb.Ahead(sizes=[1 << 20])),
+            "Ahead",
+            1 << 20,
+            id=1,
+            sizes=[1 << 20],
         ),
         row(
             "a page of a log with all there is",
@@ -274,8 +308,11 @@ def violations() -> list[dict[str, Any]]:
         fields: dict[str, Any] = {"content": A, "stream": 1, "first": 0, "count": 1, "encodings": [0]}
         return say(1, want=pb.Want(**{**fields, **changes}))
 
-    def page(index: int, sizes: list[int], roots: int = 1) -> str:
-        return say(1, sum(sizes), records=pb.Records(index=index, roots=roots, sizes=sizes))
+    def page(index: int, sizes: list[int], roots: int = 1, **more: bool) -> str:
+        return say(1, sum(sizes), records=pb.Records(index=index, roots=roots, sizes=sizes, **more))
+
+    def objects(*sizes: int) -> str:
+        return say(1, sum(sizes), ahead=pb.Ahead(sizes=sizes))
 
     def log(index: int, sizes: list[int], **counts: int) -> str:
         return say(1, sum(sizes), log=pb.Log(index=index, sizes=sizes, **counts))
@@ -336,6 +373,8 @@ def violations() -> list[dict[str, Any]]:
         acceptor("a release and a name", HELLO, say(1, get_records=pb.GetRecords(release=A, name="n"))),
         acceptor("neither release nor publisher", HELLO, say(1, get_records=pb.GetRecords())),
         acceptor("a name that no release can have", HELLO, say(1, get_records=pb.GetRecords(publisher=B, name="-n"))),
+        acceptor("more than 1 MiB ahead", HELLO, say(1, get_records=pb.GetRecords(release=A, ahead=(1 << 20) + 1))),
+        acceptor("AHEAD from the opener", HELLO, objects(1)),
         acceptor("a log of a publisher of 31 bytes", HELLO, say(1, get_log=pb.GetLog(publisher=A[1:], first=1))),
         acceptor("a log from position 0", HELLO, say(1, get_log=pb.GetLog(publisher=A))),
         acceptor("a log from a position beyond 2^53", HELLO, say(1, get_log=pb.GetLog(publisher=A, first=1 << 53))),
@@ -388,6 +427,28 @@ def violations() -> list[dict[str, Any]]:
         opener("records above 4 MiB", RECORDS,
                *(part for i in range(4) for part in (page(i, [1 << 20], roots=9), ["00", 1 << 20])),
                page(4, [1], roots=9)),
+        opener("records that promise more, for which nobody asked", RECORDS, page(0, [9, 9], ahead=True)),
+        opener("records that promise more and then do not",
+               AHEAD, page(0, [9], ahead=True), ["00", 9], page(1, [9])),
+        opener("objects for which nobody asked", RECORDS, page(0, [9]), ["00", 9], objects(1)),
+        opener("objects that were not promised", AHEAD, page(0, [9]), ["00", 9], objects(1)),
+        opener("objects before the first envelope", AHEAD, objects(1)),
+        opener("objects before the last envelope", AHEAD, page(0, [9], ahead=True), ["00", 9], objects(1)),
+        opener("records after the last envelope", AHEAD, page(0, [9, 9], ahead=True), ["00", 18], page(1, [9])),
+        opener("objects after records that promised none", AHEAD, page(0, [9, 9]), ["00", 18], objects(1)),
+        opener("more bytes ahead than were asked for", AHEAD, page(0, [9, 9], ahead=True), ["00", 18], objects(50, 51)),
+        opener("objects twice",
+               AHEAD, page(0, [9, 9], ahead=True), ["00", 18], objects(50), ["00", 50], objects(50)),
+        opener("no object ahead", AHEAD, page(0, [9, 9], ahead=True), ["00", 18], say(1, ahead=pb.Ahead())),
+        opener("an empty object ahead", AHEAD, page(0, [9, 9], ahead=True), ["00", 18], objects(9, 0)),
+        opener("4097 objects ahead", say(1, get_records=pb.GetRecords(release=A, ahead=1 << 20)),
+               page(0, [9, 9], ahead=True), ["00", 18], objects(*[1] * 4097)),
+        opener("an object ahead of 2^63 bytes", AHEAD, page(0, [9, 9], ahead=True), ["00", 18],
+               say(1, 1, ahead=pb.Ahead(sizes=[1 << 63]))),
+        opener("sizes ahead that do not add up", AHEAD, page(0, [9, 9], ahead=True), ["00", 18],
+               say(1, 17, ahead=pb.Ahead(sizes=[9, 9]))),
+        opener("objects for a log", LOG, objects(1)),
+        opener("objects for nodes", NODES, objects(96)),
         opener("records for a log", LOG, page(0, [9])),
         opener("a log for records", RECORDS, log(0, [9], entries=1, newest=1)),
         opener("255 roots after root 2", LOG, log(0, [9], roots=255)),

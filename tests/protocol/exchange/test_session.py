@@ -15,6 +15,7 @@ from samara.protocol.exchange.frames import frame
 from samara.protocol.exchange.headers import encode
 from samara.protocol.exchange.messages import (
     SPOKEN,
+    Ahead,
     Answer,
     Busy,
     Cancel,
@@ -49,7 +50,7 @@ from samara.protocol.exchange.session import (
     Step,
 )
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
-from samara.protocol.limits import MAX_OUTSTANDING
+from samara.protocol.limits import MAX_AHEAD, MAX_OUTSTANDING
 
 CONTENT = ContentId(b"c" * 32)
 HASHES = (Digest(b"1" * 32), Digest(b"2" * 32))
@@ -66,6 +67,9 @@ REQUESTS: list[Request] = [
     Want(7, CONTENT, 0, 0, 1),
     GetLog(8, PUBLISHER, 1, 5),
     GetLog(9, PUBLISHER, 0, 1),
+    GetRecords(10, release=ReleaseId(b"r" * 32), ahead=12),
+    GetRecords(11, publisher=PUBLISHER, name="tiny", ahead=1 << 20),
+    GetRecords(12, publisher=PUBLISHER, name="tiny", ahead=1 << 20),
 ]
 ANSWERS: list[tuple[Answer, bytes, bool]] = [
     (RecordsPart(1, 0, 2, True, (3, 4)), b"gengrow", False),
@@ -80,7 +84,13 @@ ANSWERS: list[tuple[Answer, bytes, bool]] = [
     (LogPart(8, 5, 1, 1, 1, 2, 9, (2,)), b"e2", True),
     (LogPart(9, 0, 0, 0, 0, 0, 0, ()), b"", True),
     (Have(5, 9, 0, whole=True), b"", True),
+    (RecordsPart(10, 0, 1, False, (3,), ahead=True), b"gen", False),
+    (RecordsPart(11, 0, 1, False, (3, 2), ahead=True), b"genre", False),
     (Busy(6, 1500), b"", True),
+    (RecordsPart(10, 1, 1, False, (2,), ahead=True), b"re", False),
+    (RecordsPart(12, 0, 1, False, (3, 2)), b"genre", True),  # it was asked for more, and has none
+    (Ahead(10, (5, 4, 3)), b"tablelistend", True),
+    (NotFound(11), b"", True),  # what was promised cannot be had
     (Chunk(7, 0), b"y", True),
 ]
 
@@ -100,15 +110,15 @@ def split(whole: bytes, data: st.DataObject) -> list[bytes]:
 @settings(max_examples=60)
 @given(st.data())
 def test_any_split_of_both_directions_gives_the_same_events(data: st.DataObject) -> None:
-    opener, acceptor = Opener(Hello(agent="o")), Acceptor(Hello(agent="a", max_outstanding=12))
+    opener, acceptor = Opener(Hello(agent="o")), Acceptor(Hello(agent="a", max_outstanding=15))
     said, hello = opener.hello(), acceptor.hello()
-    assert opener.receive(hello) == [Opened(1, (), 12, (0,), Hello(agent="a", max_outstanding=12))]
+    assert opener.receive(hello) == [Opened(1, (), 15, (0,), Hello(agent="a", max_outstanding=15))]
     said += b"".join(opener.ask(request) for request in REQUESTS) + opener.cancel(7)
 
     heard: list[AcceptorEvent] = []
     for piece in [*split(said, data), b""]:
         heard += acceptor.receive(piece)
-    assert heard == [Opened(1, (), 12, (0,), Hello(agent="o")), *REQUESTS, Cancel(7), Finished()]
+    assert heard == [Opened(1, (), 15, (0,), Hello(agent="o")), *REQUESTS, Cancel(7), Finished()]
 
     answers = b"".join(acceptor.answer(answer, len(payload)) + payload for answer, payload, _ in ANSWERS)
     got: list[OpenerEvent] = []
@@ -312,6 +322,10 @@ def test_an_unknown_request_waits_for_a_refusal() -> None:
         pytest.param(GetNodes(1, CONTENT, HASHES), Node(1, 1), 60, id="node out of order"),
         pytest.param(HaveRequest(1, CONTENT, 1, 8), Have(1, 16, 0, whole=False), 2, id="another page"),
         pytest.param(GetRecords(1, release=ReleaseId(bytes(32))), RecordsPart(1, 1, 1, False, (1,)), 1, id="skipped"),
+        pytest.param(
+            GetRecords(1, release=ReleaseId(bytes(32))), RecordsPart(1, 0, 1, False, (1, 1), True), 2, id="not asked"
+        ),
+        pytest.param(GetRecords(1, release=ReleaseId(bytes(32)), ahead=9), Ahead(1, (1,)), 1, id="ahead of records"),
         pytest.param(GetLog(1, PUBLISHER, 0, 1), LogPart(1, 1, 0, 0, 0, 2, 2, (1,)), 1, id="a log that skips"),
         pytest.param(GetLog(1, PUBLISHER, 200, 1), LogPart(1, 0, 57, 0, 0, 0, 0, (1,)), 1, id="more roots than can be"),
         pytest.param(GetLog(1, PUBLISHER, 0, 1), LogPart(1, 0, 1, 0, 0, 0, 1, (1,)), 1, id="no newest record"),
@@ -326,12 +340,34 @@ def test_a_wrong_answer_of_ours_is_our_bug(request_: Request, answer: Answer, le
     assert acceptor.is_outstanding(1)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [((100,), "fits"), ((60, 40), "fits"), ((60, 41), "more than was asked for"), ((101,), "more than was asked for")],
+)
+def test_as_much_comes_ahead_as_was_asked_for_to_the_byte(sizes: tuple[int, ...], told: str) -> None:
+    opener, acceptor = opened()
+    acceptor.receive(opener.ask(GetRecords(1, release=ReleaseId(bytes(32)), ahead=100)))
+    opener.receive(acceptor.answer(RecordsPart(1, 0, 1, False, (1, 1), ahead=True), 2) + b"gr")
+    said = frame(encode(Ahead(1, sizes), sum(sizes)))
+    if told != "fits":
+        with pytest.raises(RemoteProtocolError, match="ahead where 100 were asked for"):
+            opener.receive(said)  # before there is room for it
+        with pytest.raises(LocalProtocolError):
+            acceptor.answer(Ahead(1, sizes), sum(sizes))
+        return
+    assert acceptor.answer(Ahead(1, sizes), sum(sizes)) == said
+    assert opener.receive(said + bytes(sum(sizes))) == [Answered(Ahead(1, sizes), bytearray(sum(sizes)), last=True)]
+    assert opener.outstanding == acceptor.outstanding == 0
+
+
 def test_a_request_of_ours_with_another_id_is_our_bug() -> None:
     opener, _ = opened()
     with pytest.raises(LocalProtocolError):
         opener.ask(Want(2, CONTENT, 1, 0, 1))
     with pytest.raises(LocalProtocolError):
         opener.ask(Want(1, CONTENT, 1, 0, 0))
+    with pytest.raises(LocalProtocolError):
+        opener.ask(GetRecords(1, release=ReleaseId(bytes(32)), ahead=MAX_AHEAD + 1))
     assert opener.next_id == 1
 
 

@@ -15,6 +15,9 @@ from samara.protocol.addresses import parse_address
 from samara.protocol.chunklist import Node, build_list
 from samara.protocol.dsse import Envelope, SigningKey
 from samara.protocol.errors import RecordError
+from samara.protocol.exchange.frames import frame
+from samara.protocol.exchange.headers import encode
+from samara.protocol.exchange.messages import Ahead, RecordsPart
 from samara.protocol.formats.parquet import Page
 from samara.protocol.gossip import Message, Rpc, encode_rpc
 from samara.protocol.gossip.records import topic_of
@@ -89,6 +92,9 @@ def _multistream() -> Iterable[bytes]:
 
 def _exchange(side: str) -> Iterable[bytes]:
     exchange = vectors("exchange.json")
+    if side == "opener":  # an answer to the end, to the request for records that the target makes
+        said = (RecordsPart(4, 0, 1, False, (5, 7), ahead=True), b"genesis more"), (Ahead(4, (60, 40)), bytes(100))
+        yield bytes([1, 2, 1, 50]) + b"".join(frame(encode(part, len(data))) + data for part, data in said)
     for row in exchange["violations"]:
         if row["side"] == side:
             hears = [unrun(part) for part in row["hears"]]

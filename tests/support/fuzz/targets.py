@@ -345,7 +345,7 @@ def _asked() -> list[Request]:
         say.Want(id=1, content=content, stream=1, first=4, count=3, encodings=(0,)),
         say.GetNodes(id=2, content=content, hashes=(_A, _B)),
         say.HaveRequest(id=3, content=content, stream=1),
-        say.GetRecords(id=4, release=ReleaseId(_A)),
+        say.GetRecords(id=4, release=ReleaseId(_A), ahead=100),
         say.GetLog(id=5, publisher=PublisherId(_A), root=1, first=5),
     ]
 
