@@ -168,6 +168,19 @@ class Shelf(Protocol):
         """
         ...
 
+    def ahead(self, records: Records, most: int, peer: str) -> Sequence[bytes | memoryview]:
+        """Return what a fetch of a release asks for before its first chunk of a file, as far as there is room.
+
+        These are the nodes of the table's list, the chunks of the table, all or none, and the nodes of the files' lists
+        in the order of the table, up to the first that does not fit; nothing, when the content is not shared.
+
+        Args:
+            records: What `records` or `latest` returned to this peer.
+            most: Bytes of them together; there are at most `MAX_AHEAD_OBJECTS`.
+            peer: Who asks.
+        """
+        ...
+
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         """Return a chunk-list node that belongs to a shared content."""
         ...

@@ -215,6 +215,22 @@ class Contents:
         query = "SELECT data FROM node WHERE content = ? AND stream = ?"
         return [bytes(row[0]) for row in self._index.read.execute(query, (self.number(content), stream))]
 
+    def first_nodes(self, content: ContentId, streams: range, most: int, count: int) -> list[bytes]:
+        """Return the held nodes of some streams' lists, by stream, up to the first that does not fit.
+
+        Args:
+            content: Of which content.
+            streams: Of which streams in a row.
+            most: Bytes that they may have together.
+            count: How many there may be.
+        """
+        where = (self.number(content), streams[0], streams[-1])
+        query = "SELECT {} FROM node WHERE content = ? AND stream BETWEEN ? AND ? ORDER BY stream, hash LIMIT ?"
+        sizes = [row[0] for row in self._index.read.execute(query.format("length(data)"), (*where, count))]
+        rows = self._index.read.execute(query.format("data"), (*where, _fitting(sizes, most)))
+        nodes = [bytes(row[0]) for row in rows]
+        return nodes[: _fitting(map(len, nodes), most)]  # other lists may have come in between
+
     def chunk_list(self, content: ContentId, stream: int) -> ChunkList | None:
         """Return the chunk list of a stream, or None when its nodes are not all held."""
         found = self._lists.get((content, stream))
@@ -458,6 +474,11 @@ class Contents:
             for number, short in part if places else ():
                 if where := places.get(short):
                     yield number, where[:_HINTS]
+
+
+def _fitting(sizes: Iterable[int], most: int) -> int:
+    """Return how many of the first have at most `most` bytes together."""
+    return sum(end <= most for end in itertools.accumulate(sizes))
 
 
 def _weight(chunks: ChunkList) -> int:

@@ -86,6 +86,21 @@ class Reader:
                 return found[0]
         return None
 
+    def ahead(self, content: ContentId, most: int) -> list[bytes | memoryview]:
+        """Return the nodes of the table's list, the table's chunks, and nodes of files' lists, as far as there is room.
+
+        Nothing is read that does not fit (`samara.protocol.ports.Shelf.ahead`).
+        """
+        contents, places = self._contents, limits.MAX_AHEAD_OBJECTS
+        found: list[bytes | memoryview] = [*contents.first_nodes(content, range(1), most, places)]
+        chunks = contents.chunk_list(content, 0)
+        left, places = most - sum(map(len, found)), places - len(found)
+        if chunks is None or chunks.size > left or len(chunks) > places:
+            return found
+        found += self.read(content, 0, 0, len(chunks)) or ()
+        files = range(1, limits.MAX_FILES + 1)
+        return found + contents.first_nodes(content, files, left - chunks.size, places - len(chunks))
+
     def run(self, content: ContentId, stream: int, first: int, count: int, room: memoryview | None) -> Run | None:
         """Return a verified run that begins at chunk `first` of a stream (`samara.protocol.ports.Shelf.read`)."""
         if stream == 0:

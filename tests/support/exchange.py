@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -164,6 +165,7 @@ class MemoryShelf:
     release: tuple[ReleaseId, Records] | None = None
     heads: dict[tuple[PublisherId, str], Records] = field(default_factory=dict)
     ledgers: dict[PublisherId, Ledger] = field(default_factory=dict)
+    objects: list[bytes] = field(default_factory=list)
     stranger: str = ""
     before_read: Callable[[int], None] = lambda first: None
     reads: list[tuple[int, int, int]] = field(default_factory=list)
@@ -187,6 +189,11 @@ class MemoryShelf:
     def log(self, publisher: PublisherId, root: int, first: int, peer: str) -> LogPage | None:
         ledger = self.ledgers.get(publisher)
         return None if ledger is None or peer == self.stranger else page_of(ledger, root, first)
+
+    def ahead(self, records: Records, most: int, peer: str) -> Sequence[bytes]:
+        sums = itertools.accumulate(map(len, self.objects))
+        fit = sum(size <= most for size in sums)
+        return [] if peer == self.stranger else self.objects[:fit]
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         return self.nodes.get(node) if self._shows(content, peer) else None

@@ -18,7 +18,7 @@ Source: specs/exchange.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -40,6 +40,7 @@ from samara.protocol.exchange.frames import Allocate
 from samara.protocol.exchange.messages import (
     PROTOCOL,
     SPOKEN,
+    Ahead,
     Busy,
     Chunk,
     GetLog,
@@ -60,13 +61,20 @@ from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, diges
 from samara.protocol.limits import HANDSHAKE_TIMEOUT, MAX_BITS_PAGE, MAX_NODE_HASHES, PROGRESS_RATE, PROGRESS_WINDOW
 from samara.protocol.ports import RAW_ALONE, Accepts, Availability, LogPage, Records
 
-__all__ = ["Deliver", "ExchangeClient"]
+__all__ = ["Deliver", "ExchangeClient", "Take"]
 
 _BUILD = Callable[[int], Request]
 
 Deliver = Callable[[Chunk, Payload], None]
 """Takes chunks of a run as they come: which they are and how they are encoded, and the payload. How long each is, is in
 the chunk list."""
+
+Take = Callable[[memoryview], None]
+"""Takes an object that came ahead, unverified: a chunk-list node or a chunk of the table, as its hash will tell."""
+
+
+def _take_none(data: memoryview) -> None:
+    pass
 
 
 @final
@@ -176,8 +184,13 @@ class ExchangeClient:
         assert self._opener.opened is not None  # noqa: S101 - `connect` yields no other client
         return self._opener.opened
 
-    async def records(self, release: ReleaseId) -> Records:
+    async def records(self, release: ReleaseId, ahead: int = 0, take: Take = _take_none) -> Records:
         """Return the envelopes of a release; nothing in them is verified.
+
+        Args:
+            release: Which release.
+            ahead: Bytes of the table and the lists of its content that may come along.
+            take: Takes each object of these before this returns; it must not wait.
 
         Raises:
             NotFoundError: The peer does not have it for us.
@@ -186,15 +199,21 @@ class ExchangeClient:
             NetworkError: The session is lost, or the peer stalls.
             RemoteProtocolError: The peer broke the rules.
         """
-        return await self._records(lambda number: GetRecords(number, release=release))
+        return await self._records(lambda number: GetRecords(number, release=release, ahead=ahead), take)
 
-    async def latest(self, publisher: PublisherId, name: str) -> Records:
+    async def latest(self, publisher: PublisherId, name: str, ahead: int = 0, take: Take = _take_none) -> Records:
         """Return the envelopes of the head that the peer knows for a name; nothing in them is verified.
+
+        Args:
+            publisher: Whose name it is.
+            name: The name.
+            ahead: As in `records`.
+            take: As in `records`.
 
         Raises:
             SamaraError: As `records`.
         """
-        return await self._records(lambda number: GetRecords(number, publisher=publisher, name=name))
+        return await self._records(lambda number: GetRecords(number, publisher=publisher, name=name, ahead=ahead), take)
 
     async def log(self, publisher: PublisherId, root: int, first: int) -> LogPage:
         """Return a page of what the peer knows of a publisher; nothing in it is verified.
@@ -295,14 +314,14 @@ class ExchangeClient:
 
     # --- requests ---
 
-    async def _records(self, build: _BUILD) -> Records:
-        envelopes, part = await self._envelopes(build)
+    async def _records(self, build: _BUILD, take: Take) -> Records:
+        envelopes, part = await self._envelopes(build, take)
         assert isinstance(part, RecordsPart)  # noqa: S101 - the machine saw to it
         roots = tuple(envelopes[: part.roots])
         return Records(roots, envelopes[part.roots], envelopes[-1] if part.head else None)
 
-    async def _envelopes(self, build: _BUILD) -> tuple[list[bytes], RecordsPart | LogPart]:
-        """Return the envelopes of an answer, and what its parts say that they are."""
+    async def _envelopes(self, build: _BUILD, take: Take = _take_none) -> tuple[list[bytes], RecordsPart | LogPart]:
+        """Return the envelopes of an answer, and what its parts say that they are; what comes ahead was taken."""
         envelopes: list[bytes] = []
         asked = await self._ask(build)
         try:
@@ -310,11 +329,10 @@ class ExchangeClient:
                 answered = await self._next(asked)
                 part = answered.answer
                 assert isinstance(part, RecordsPart | LogPart)  # noqa: S101 - the machine saw to it
-                start = 0
-                for size in part.sizes:
-                    envelopes.append(bytes(answered.payload[start : start + size]))
-                    start += size
-                if answered.last:
+                envelopes += map(bytes, _cut(answered.payload, part.sizes))
+                if len(envelopes) == part.total:
+                    if not answered.last:
+                        _take_ahead(await self._answer_to(asked), take)
                     return envelopes, part
         finally:
             self._drop(asked)
@@ -373,13 +391,16 @@ class ExchangeClient:
         return asked
 
     async def _next(self, asked: _Asked) -> Answered:
+        answered = await self._answer_to(asked)
+        self._check(answered)
+        return answered
+
+    async def _answer_to(self, asked: _Asked) -> Answered:
         while not asked.answers:
             if asked.over:
                 raise self._failed()
             await asked.news.wait()
-        answered = asked.answers.popleft()
-        self._check(answered)
-        return answered
+        return asked.answers.popleft()
 
     async def _end_of(self, asked: _Asked) -> None:
         while not asked.over:
@@ -542,3 +563,17 @@ class ExchangeClient:
             asked.over = True
             asked.tell()
         self._wake_all()
+
+
+def _take_ahead(answered: Answered, take: Take) -> None:
+    if isinstance(answered.answer, Ahead):  # whatever else it is: the records are here
+        for data in _cut(answered.payload, answered.answer.sizes):
+            take(data)
+
+
+def _cut(payload: Payload, sizes: Sequence[int]) -> Iterator[memoryview]:
+    """Yield the parts of a payload, which has as many bytes as they have together."""
+    start, whole = 0, memoryview(payload)
+    for size in sizes:
+        yield whole[start : start + size]
+        start += size

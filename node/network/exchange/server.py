@@ -35,6 +35,7 @@ from samara.protocol.errors import NetworkError, SamaraError
 from samara.protocol.exchange.messages import (
     RAW,
     SPOKEN,
+    Ahead,
     Answer,
     Busy,
     Chunk,
@@ -406,7 +407,17 @@ class _ServerSession:
         records = await self._ask_shelf(read)
         if records is None:
             return await self._emit((NotFound(asked.id), b""))
-        return await self._emit(*_records_answers(asked.id, records))
+        return await self._emit(*_records_answers(asked.id, records, await self._read_ahead(asked, records)))
+
+    async def _read_ahead(self, asked: GetRecords, records: Records) -> Sequence[bytes | memoryview]:
+        """Return what goes ahead: nothing when chunks would not be given, since chunks of the table are among it."""
+        if not asked.ahead or self._why_busy() is not None:
+            return ()
+        try:
+            found = await self._ask_shelf(partial(self._shelf.ahead, records, asked.ahead, self._stream.peer))
+        except _ShelfFailed:  # the records are here all the same
+            return ()
+        return found if found and self._promise([sum(map(len, found))]) else ()
 
     async def _answer_log(self, asked: GetLog) -> None:
         peer = self._stream.peer
@@ -436,7 +447,7 @@ class _ServerSession:
         parts: list[bytes | memoryview] = []
         joined = chunks = 0
         for answer, payload in batch.answers:
-            if isinstance(answer, Chunk):
+            if isinstance(answer, Chunk | Ahead):
                 chunks += len(payload)
             if not self._acceptor.is_outstanding(answer.id):
                 continue
@@ -506,17 +517,24 @@ def _chunk(id: int, index: int, piece: Piece) -> Chunk:  # noqa: A002 - the prot
     return Chunk(id, index, piece.encoding, piece.base, digest(piece.data), passed_on=piece.passed_on)
 
 
-def _records_answers(id: int, records: Records) -> list[tuple[Answer, bytes]]:  # noqa: A002 - the protocol's word
-    """Return the envelopes of `records` in as few parts as can be."""
+def _records_answers(
+    id: int,  # noqa: A002 - the protocol's word
+    records: Records,
+    objects: Sequence[bytes | memoryview],
+) -> list[tuple[Answer, bytes]]:
+    """Return the envelopes of `records` in as few parts as can be, and what goes ahead."""
     head = () if records.head is None else (records.head,)
     envelopes: Sequence[bytes] = (*records.roots, records.release, *head)
     roots = len(records.roots)
     if not 1 <= roots <= MAX_ROOT_CHAIN or not _fit(envelopes):
         return [(Refused(id, Refusal.LIMIT), b"")]
-    return [
-        (RecordsPart(id, start, roots, records.head is not None, sizes), payload)
+    answers: list[tuple[Answer, bytes]] = [
+        (RecordsPart(id, start, roots, records.head is not None, sizes, bool(objects)), payload)
         for start, sizes, payload in _parts(envelopes)
     ]
+    if objects:
+        answers.append((Ahead(id, tuple(map(len, objects))), b"".join(objects)))
+    return answers
 
 
 def _log_answers(asked: GetLog, page: LogPage) -> list[tuple[Answer, bytes]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -35,6 +37,8 @@ from samara.protocol.exchange.frames import frame
 from samara.protocol.exchange.headers import encode
 from samara.protocol.exchange.messages import (
     PROTOCOL,
+    Ahead,
+    Answer,
     Busy,
     Chunk,
     Have,
@@ -43,6 +47,7 @@ from samara.protocol.exchange.messages import (
     Message,
     Node,
     NotFound,
+    RecordsPart,
     Refusal,
     Refused,
     Unknown,
@@ -87,6 +92,10 @@ async def connected(
 
 def connect(stream: MemoryStream, **options: Any) -> Any:
     return ExchangeClient.connect(OneStream(stream), PeerAddress("server"), **options)  # type: ignore[arg-type]
+
+
+def refuse(data: memoryview) -> None:
+    raise AssertionError(f"{len(data)} bytes came ahead")
 
 
 async def take(client: ExchangeClient, stream: int, first: int, count: int) -> list[tuple[int, bytes]]:
@@ -149,6 +158,33 @@ async def test_records_arrive_by_id_and_by_name() -> None:
         assert await client.latest(PUBLISHER, "tiny") == RECORDS
         with pytest.raises(NotFoundError):
             await client.latest(PUBLISHER, "other")
+
+
+async def test_with_records_comes_as_much_ahead_as_was_asked_for() -> None:
+    objects = [blob(1, 60), blob(2, 500), blob(3, 100)]
+    async with connected(shelf(objects=objects)) as (client, _, _):
+        for most, fit in ((0, 0), (59, 0), (60, 1), (659, 2), (660, 3), (limits.MAX_AHEAD, 3)):
+            for ask in (partial(client.records, RELEASE), partial(client.latest, PUBLISHER, "tiny")):
+                took: list[bytes] = []
+                assert await ask(most, lambda data: took.append(bytes(data))) == RECORDS  # noqa: B023 - called here
+                assert took == objects[:fit]
+        with pytest.raises(NotFoundError):
+            await client.records(ReleaseId(b"x" * 32), 660)
+        with pytest.raises(LocalProtocolError):
+            await client.records(RELEASE, limits.MAX_AHEAD + 1)
+        assert await client.records(RELEASE) == RECORDS
+
+
+@pytest.mark.parametrize("count", [1, limits.MAX_AHEAD_OBJECTS])
+async def test_all_that_may_come_ahead_comes_after_records_in_parts(count: int) -> None:
+    large = Records(tuple(blob(i, 1000) for i in range(200)), blob(1, 1 << 20), None)
+    objects = [blob(i, limits.MAX_AHEAD // count) for i in range(count)]
+    took: list[bytes] = []
+    held = shelf(objects=objects)
+    held.release = (RELEASE, large)
+    async with connected(held, kind=InPlaceStream) as (client, _, _):
+        assert await client.records(RELEASE, limits.MAX_AHEAD, lambda data: took.append(bytes(data))) == large
+    assert took == objects
 
 
 async def test_records_above_one_payload_come_in_parts() -> None:
@@ -313,6 +349,20 @@ async def test_a_shelf_that_fails_has_nothing(caplog: pytest.LogCaptureFixture) 
     assert "the disk is gone" in caplog.text
 
 
+async def test_a_shelf_that_fails_when_something_is_to_go_ahead_gives_the_records(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="samara")
+
+    class Broken(MemoryShelf):
+        def ahead(self, records: Records, most: int, peer: str) -> Sequence[bytes]:
+            raise StoreError("the disk is gone")
+
+    async with connected(Broken(CONTENT, release=(RELEASE, RECORDS))) as (client, _, _):
+        assert await client.records(RELEASE, 1000, refuse) == RECORDS
+    assert "the disk is gone" in caplog.text
+
+
 async def test_the_next_batch_is_read_while_one_is_sent() -> None:
     held = shelf()
     async with connected(held, window=64 << 10) as (client, ours, _), trio.open_nursery() as nursery:
@@ -466,6 +516,62 @@ async def test_a_violation_resets_the_stream_and_reaches_all(name: str) -> None:
             await client.files_bits(CONTENT)
         await trio.testing.wait_all_tasks_blocked()
         assert ours.was_reset
+
+
+@pytest.mark.parametrize(
+    "end", [NotFound(1), Busy(1, 1000), Refused(1, Refusal.LIMIT)], ids=lambda end: type(end).__name__
+)
+async def test_records_count_when_what_was_to_come_ahead_does_not(end: Answer) -> None:
+    part = RecordsPart(1, 0, 1, False, (7, 7), ahead=True)
+
+    async def change_its_mind(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(part, b"genesisrelease") + raw(end))
+
+    async with against(change_its_mind) as (client, _):
+        assert await client.records(RELEASE, 1000, refuse) == Records((b"genesis",), b"release")
+        assert client.is_open
+
+
+AHEAD: dict[str, tuple[int, bytes]] = {
+    "nobody asked": (0, raw(RecordsPart(1, 0, 1, False, (7, 7), ahead=True), b"genesisrelease")),
+    "more than was asked": (
+        100,
+        raw(RecordsPart(1, 0, 1, False, (7, 7), ahead=True), b"genesisrelease") + raw(Ahead(1, (101,)), bytes(101)),
+    ),
+    "not promised": (100, raw(RecordsPart(1, 0, 1, False, (7, 7)), b"genesisrelease") + raw(Ahead(1, (9,)), bytes(9))),
+    "before the records": (100, raw(Ahead(1, (9,)), bytes(9))),
+    "within the records": (
+        100,
+        raw(RecordsPart(1, 0, 1, False, (7,), ahead=True), b"genesis") + raw(Ahead(1, (9,)), bytes(9)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AHEAD)
+async def test_what_may_not_come_ahead_is_a_violation(name: str) -> None:
+    most, said = AHEAD[name]
+
+    async def violate(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(said)
+
+    async with against(violate) as (client, ours):
+        with contextlib.suppress(RemoteProtocolError):  # of some the records were all here before
+            await client.records(RELEASE, most, refuse)
+        with pytest.raises(RemoteProtocolError):
+            await client.records(RELEASE)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ours.was_reset
+
+
+async def test_who_sends_records_and_not_what_is_to_follow_stalls(autojump_clock: MockClock) -> None:
+    async def fall_silent(theirs: MemoryStream, acceptor: Acceptor) -> None:
+        await theirs.send_all(raw(RecordsPart(1, 0, 1, False, (7, 7), ahead=True), b"genesisrelease"))
+        await trio.sleep_forever()
+
+    async with against(fall_silent, patience=20.0) as (client, _):
+        with pytest.raises(NetworkError, match="stalls"):
+            await client.records(RELEASE, 1000, refuse)
+        assert trio.current_time() == pytest.approx(20, abs=2)
 
 
 async def test_short_bytes_at_the_end_are_a_violation() -> None:
@@ -786,6 +892,26 @@ async def test_who_has_given_all_that_it_may_is_busy_in_the_middle_of_a_run() ->
             await take(client, 2, 2, 1)
         assert await take(client, 0, 0, 1)  # what fits is given
         assert await client.records(RELEASE) == RECORDS
+
+
+async def test_who_gives_no_chunks_now_sends_nothing_ahead() -> None:
+    service = Service(slots=UploadSlots(1), blocking=at_once)
+    objects = [blob(1, 600), blob(2, 400)]
+    async with connected(shelf(objects=objects), service=service) as (client, _, _):
+        took: list[int] = []
+        service.giving.set_closed(True)
+        assert await client.records(RELEASE, 1000, refuse) == RECORDS
+        service.giving.set_closed(False)
+        service.giving.most = 999
+        assert await client.records(RELEASE, 1000, refuse) == RECORDS
+        service.giving.most = 1000
+        for _ in range(3):  # what was promised is let go of when it went out: the transport counts it then
+            assert await client.records(RELEASE, 1000, lambda data: took.append(len(data))) == RECORDS
+            await trio.testing.wait_all_tasks_blocked()
+        assert took == [600, 400] * 3
+        assert service.slots.held == 0
+        assert service.slots.take("another", None, trio.current_time())
+        assert await client.records(RELEASE, 1000, refuse) == RECORDS
 
 
 async def test_what_was_promised_to_who_left_is_given_to_others() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from support.contents import Source, give_home, make_source, take_all
 
 from samara.node.store.home import Home
+from samara.node.store.store import Store
 from samara.node.store.watch import PlaceWatch
+from samara.protocol import limits
 from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, StoreError
 from samara.protocol.ids import ContentId, format_content
 from samara.protocol.limits import MIB
@@ -204,6 +207,65 @@ def test_sharing_follows_visibility_and_licence(tmp_path: Path) -> None:
             assert (source.shelf.availability(private.content, 1, peer) is not None) is seen
         assert source.shelf.read(ContentId(bytes(32)), 1, 0, 1, "anyone") is None
         assert source.shelf.read(public.content, 2, 0, 1, "anyone") is None
+
+
+def ahead(store: Store, made: Source, peer: str, most: int = limits.MAX_AHEAD) -> list[bytes]:
+    records = store.catalog.records(made.release)
+    assert records is not None
+    return [bytes(part) for part in store.shelf.ahead(records, most, peer)]
+
+
+def test_what_a_fetch_asks_first_goes_ahead_in_the_order_in_which_it_asks(tmp_path: Path) -> None:
+    sizes = {"a": 3 * MIB, "b": 10, "c": 2 * MIB, "d": 0, "e": 3 * MIB}
+    with give_home(tmp_path / "a") as source:
+        made = make_source(source, tmp_path / "model", sizes)
+        (node,) = made.nodes(source, 0)
+        table = source.contents.table_bytes(made.content)
+        lists = [node for stream in (1, 3, 5) for node in made.nodes(source, stream)]
+        assert ahead(source, made, "anyone") == [node, table, *lists]
+        sums = list(itertools.accumulate(map(len, [node, table, *lists])))
+        for number, most in enumerate(sums, 1):
+            assert ahead(source, made, "anyone", most) == [node, table, *lists][:number]
+            assert ahead(source, made, "anyone", most - 1) == [node, table, *lists][: number - 1]
+
+
+def test_a_table_that_does_not_fit_does_not_go_ahead_in_part(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source:
+        made = make_source(source, tmp_path / "model", {f"{number:0200}": 1 for number in range(2000)})
+        node = made.nodes(source, 0)
+        chunks = source.contents.chunk_list(made.content, 0)
+        assert chunks is not None
+        assert len(chunks) > 3
+        whole = sum(map(len, node)) + chunks.size
+        assert ahead(source, made, "anyone", whole - 1) == node
+        assert b"".join(ahead(source, made, "anyone", whole)) == node[0] + source.contents.table_bytes(made.content)
+
+
+def test_of_a_file_without_its_list_the_others_go_ahead_and_no_more_objects_than_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with give_home(tmp_path / "a") as source, give_home(tmp_path / "b") as target:
+        made = make_source(source, tmp_path / "model", dict.fromkeys("abc", 2 * MIB))
+        records, nodes, table = made.opening(source)
+        intake = target.open_intake(records, nodes, table, None)
+        intake.add_list(1, made.nodes(source, 1))
+        intake.add_list(3, made.nodes(source, 3))
+        here = [*nodes, table.encode(), *made.nodes(source, 1), *made.nodes(source, 3)]
+        assert ahead(target, made, "anyone") == here
+        for most in range(1, 5):
+            monkeypatch.setattr(limits, "MAX_AHEAD_OBJECTS", most)
+            assert ahead(target, made, "anyone") == here[:most]
+        target.close_intake(intake)
+
+
+def test_nothing_goes_ahead_to_whom_the_content_is_not_shown(tmp_path: Path) -> None:
+    with give_home(tmp_path / "a") as source:
+        private = make_source(source, tmp_path / "private", {"q": 3 * MIB}, visibility="private", allow=("friend",))
+        assert ahead(source, private, "anyone") == []
+        assert len(ahead(source, private, "friend")) == 3
+        assert ahead(source, Source.publish(source, tmp_path / "private"), "anyone")  # it is public by now
+        source.catalog.condemn(private.content, "it lies")
+        assert ahead(source, private, "friend") == []
 
 
 def test_who_takes_part_is_shown_of_what_is_public_alone(tmp_path: Path) -> None:
