@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 import trio.lowlevel
 
+from samara.node.fetch.ahead import Ahead
 from samara.node.fetch.bases import accepts_of
 from samara.node.fetch.estimate import Gauge, Part, Sample, choose, part_of
 from samara.node.fetch.goal import Goal
@@ -76,7 +77,9 @@ class CostJob:
         self._node = node
         self._goal = goal
         self._store = node.store
-        self._meeting = Meeting(node, goal, self, report, patience=patience, hears=False)
+        self._ahead = Ahead.of(goal)
+        self._node_held = self._ahead.before(self._store.contents.any_node)
+        self._meeting = Meeting(node, goal, self, report, patience=patience, hears=False, ahead=self._ahead)
         self._table: SharedTable | None = None
         self._elsewhere: Elsewhere | None = None
 
@@ -105,13 +108,13 @@ class CostJob:
             return
         content = verified.release.content
         if self._table is None:
-            self._table = SharedTable(content, self._store.contents.any_node)
+            self._table = SharedTable(content, self._node_held, self._ahead.find)
         await self._table.fetch_from(client)
         self._meeting.gain()
         costs, parts = [], []
         for stream, entry in await self._entries(verified, self._table.data()):
             verifier = ListVerifier.for_file(entry.root, entry.size, entry.blake3)
-            await fill(client, content, verifier, self._store.contents.any_node)
+            await fill(client, content, verifier, self._node_held)
             self._meeting.gain()
             part = await self._part(content, stream, entry, verifier.chunks())
             costs.append(FileCost(entry.path, entry.size, part.needed))

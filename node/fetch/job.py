@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from samara.node.fetch.ahead import Ahead
 from samara.node.fetch.bases import accepts_of
 from samara.node.fetch.goal import FetchOutcome, Goal
 from samara.node.fetch.lists import ListBoard, SharedTable
@@ -90,7 +91,9 @@ class FetchJob:
         self._goal = goal
         self._report = report
         self._waits = waits or Waits()
-        self._meeting = Meeting(node, goal, self, report, patience=patience, waits=self._waits)
+        self._ahead = Ahead.of(goal)
+        self._node_held = self._ahead.before(self._store.contents.any_node)
+        self._meeting = Meeting(node, goal, self, report, patience=patience, waits=self._waits, ahead=self._ahead)
         self._learning = self._meeting.learning
         self._began = trio.current_time()
         self._intake: StoreIntake | None = None
@@ -256,7 +259,7 @@ class FetchJob:
         if self._swarm is not None or verified is None:
             return
         if self._table is None:
-            self._table = SharedTable(verified.release.content, self._store.contents.any_node)
+            self._table = SharedTable(verified.release.content, self._node_held, self._ahead.find)
         await self._table.fetch_from(client)
         data = self._table.data()
         verified.check_table(data)
@@ -294,7 +297,7 @@ class FetchJob:
                 on_kept=self._has_kept,
                 accepts=self._accepts(verified),
             )
-            self._lists = ListBoard(content, self._store.contents.any_node, self._take_list, self._waits.help)
+            self._lists = ListBoard(content, self._node_held, self._take_list, self._waits.help)
             self._total = total
             self._meeting.gain()
             self._is_open.set()
@@ -302,6 +305,7 @@ class FetchJob:
             self._has_listed.set()
             for need in unlisted:
                 self._lists.add(need, self._store.contents.verifier(content, need.stream))
+            self._let_go_of_ahead()
         if self._is_complete():
             self._meeting.end()
 
@@ -320,6 +324,12 @@ class FetchJob:
         self._meeting.gain()
         self._came.append((need.stream, nodes))
         self._has_listed.set()
+        self._let_go_of_ahead()
+
+    def _let_go_of_ahead(self) -> None:
+        """Let go of what came ahead when no list is missing any more: a fetch may go on for weeks."""
+        if self._lists is not None and not self._lists.left:
+            self._ahead.drop()
 
     async def _begin_as_listed(self) -> None:
         """Begin each file when its list is here: in a task of its own, since peers come and go."""

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import trio
 
+from samara.node.fetch.ahead import Ahead
 from samara.node.fetch.goal import Goal
 from samara.node.network.exchange.client import ExchangeClient
 from samara.node.store.store import Store
@@ -48,6 +49,7 @@ class Learning:
         goal: What is to be fetched.
         store: What is known here already.
         hear: Asks a peer for the log of a publisher and keeps it; None: no log is kept.
+        ahead: Takes what comes ahead with the records; None: nothing else is wanted.
 
     Attributes:
         verified: The release, once it is known.
@@ -56,7 +58,7 @@ class Learning:
         unproven: Why what somebody has is not taken for its publisher's; nobody is to blame for that either.
     """
 
-    def __init__(self, goal: Goal, store: Store, hear: Hear | None = None) -> None:
+    def __init__(self, goal: Goal, store: Store, hear: Hear | None = None, ahead: Ahead | None = None) -> None:
         self.verified: VerifiedRelease | None = None
         self.records: Records | None = None
         self.too_new: CriticalError | None = None
@@ -65,6 +67,7 @@ class Learning:
         self._store = store
         self._outdated = False
         self._hear = hear
+        self._ahead = ahead or Ahead()
 
     @property
     def public(self) -> bool | None:
@@ -114,19 +117,21 @@ class Learning:
         """
         if self.verified is not None:
             return
-        goal = self._goal
+        with self._ahead.asking() as most:
+            records = await self._see_to_delegations(client, await self._ask_records(client, most))
+            verified = await trio.to_thread.run_sync(self._verify, records, client.peer)
+            if self._goal.release is None:
+                await trio.to_thread.run_sync(self._check_name, verified, records, client.peer)
+            if self.verified is None:
+                self._take(verified, records)
+
+    async def _ask_records(self, client: ExchangeClient, most: int) -> Records:
+        goal, take = self._goal, self._ahead.take
         if goal.release is not None:
-            records = await client.records(goal.release)
-        elif goal.publisher is not None and goal.name is not None:
-            records = await client.latest(goal.publisher, goal.name)
-        else:
-            raise NotFoundError("a fetch that names nothing")
-        records = await self._see_to_delegations(client, records)
-        verified = await trio.to_thread.run_sync(self._verify, records, client.peer)
-        if goal.release is None:
-            await trio.to_thread.run_sync(self._check_name, verified, records, client.peer)
-        if self.verified is None:
-            self._take(verified, records)
+            return await client.records(goal.release, most, take)
+        if goal.publisher is not None and goal.name is not None:
+            return await client.latest(goal.publisher, goal.name, most, take)
+        raise NotFoundError("a fetch that names nothing")
 
     def _is_outdated(self, verified: VerifiedRelease) -> bool:
         said = verified.release

@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from samara.node.fetch.ahead import Held
 from samara.node.fetch.swarm import WrongChunkError
 from samara.node.network.exchange.client import ExchangeClient
 from samara.protocol import limits
@@ -39,9 +40,6 @@ _MISSES: Final = 4
 
 _REST: Final = 5.0
 """Seconds until it is asked again: it is fetching, too."""
-
-Held = Callable[[Digest], bytes | None]
-"""Returns a chunk-list node that is here already."""
 
 
 def add_held(verifier: ListVerifier, held: Held) -> list[Digest]:
@@ -81,11 +79,13 @@ class SharedTable:
     Args:
         content: Which content.
         held: Nodes that are here already.
+        ahead: Chunks that are here already, as they came ahead.
     """
 
-    def __init__(self, content: ContentId, held: Held) -> None:
+    def __init__(self, content: ContentId, held: Held, ahead: Held) -> None:
         self._content = content
         self._held = held
+        self._ahead = ahead
         self._verifier = ListVerifier.for_table(content)
         self._parts: dict[int, bytes] = {}
         self._asked: Counter[int] = Counter()
@@ -116,6 +116,7 @@ class SharedTable:
             self._asking.add(scope)
             try:
                 await fill(client, self._content, self._verifier, self._held)
+                self._look_ahead()
                 while not self.complete:
                     await self._fetch_run(client)
             finally:
@@ -123,6 +124,13 @@ class SharedTable:
         if self.complete:
             for other in self._asking:  # what they still wait for is here
                 other.cancel()
+
+    def _look_ahead(self) -> None:
+        chunks = self._verifier.chunks()
+        for index in range(len(chunks)):
+            data = self._ahead(chunks.hash(index))
+            if data is not None and len(data) == chunks.length(index):
+                self._parts[index] = data
 
     async def _fetch_run(self, client: ExchangeClient) -> None:
         chunks = self._verifier.chunks()

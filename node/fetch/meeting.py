@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from samara.node.fetch.ahead import Ahead
 from samara.node.fetch.finder import Finder
 from samara.node.fetch.goal import Goal
 from samara.node.fetch.learning import Learning, WrongRecordsError
@@ -99,6 +100,7 @@ class Meeting:
         patience: Seconds with nobody who has it until the fetch is given up; None never gives up.
         waits: How long it waits for anything else.
         hears: Whether a log is kept that the release cannot be verified without.
+        ahead: Takes what comes ahead with the records; None: nothing else is wanted.
 
     Attributes:
         learning: What is known of the release.
@@ -116,9 +118,10 @@ class Meeting:
         patience: float | None,
         waits: Waits | None = None,
         hears: bool = True,
+        ahead: Ahead | None = None,
     ) -> None:
         self.buffers = BufferPool()
-        self.learning = Learning(goal, node.store, self._hear if hears else None)
+        self.learning = Learning(goal, node.store, self._hear if hears else None, ahead)
         self.failure: SamaraError | None = None
         self._node = node
         self._catalog = node.store.catalog

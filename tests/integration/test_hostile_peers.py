@@ -51,6 +51,7 @@ WRONG = (
     hostile.OtherRelease,
     hostile.ChangedRecord,
     hostile.ForeignSignature,
+    hostile.MoreAhead,
     hostile.Garbage,
     hostile.OtherBytes,
     hostile.Bomb,
@@ -63,6 +64,7 @@ WRONG = (
 USELESS = (
     hostile.Mute,
     hostile.MuteAfterHello,
+    hostile.MuteAhead,
     hostile.MuteAtTable,
     hostile.MuteAtLists,
     hostile.MuteAtChunks,

@@ -27,7 +27,7 @@ from samara.node.operations.refs import find_release, link_of
 from samara.protocol.errors import NetworkError, NotFoundError, SamaraError, UsageError, VerificationError
 from samara.protocol.exchange.messages import PROTOCOL
 from samara.protocol.ids import ContentId, PublisherId, ReleaseId, digest, format_record
-from samara.protocol.limits import KIB
+from samara.protocol.limits import KIB, MAX_AHEAD
 from samara.protocol.links import Link
 from samara.protocol.routing import routing_key
 from samara.protocol.scheduler import pace
@@ -273,10 +273,11 @@ async def all_say_no(node: Node, seeder: Node, release: ReleaseId, made: Source)
     service = await node.network()
     where, _, peer = address(seeder).rpartition("/p2p/")
     list_root = seeder.store.contents.table(made.content)[0].root
+    came: list[memoryview] = []
     async with service.connect(PeerAddress(peer, (where,))) as client:
         for asked in (release, ReleaseId(b"r" * 32)):
             with pytest.raises(NotFoundError):
-                await client.records(asked)
+                await client.records(asked, MAX_AHEAD, came.append)
         for content in (made.content, ContentId(b"c" * 32)):
             with pytest.raises(NotFoundError):
                 await client.nodes(content, [digest(b"") if content != made.content else list_root])
@@ -287,6 +288,7 @@ async def all_say_no(node: Node, seeder: Node, release: ReleaseId, made: Source)
                     await client.availability(content, stream)
                 with pytest.raises(NotFoundError):
                     await client.chunks(content, stream, 0, 1, lambda chunk, data: None)
+    assert came == []
 
 
 @in_time

@@ -67,8 +67,10 @@ __all__ = [
     "HugePayload",
     "LongChunk",
     "Lying",
+    "MoreAhead",
     "Mute",
     "MuteAfterHello",
+    "MuteAhead",
     "MuteAtChunks",
     "MuteAtLists",
     "MuteAtTable",
@@ -407,6 +409,19 @@ class ForeignSignature(Plain):
         await super().tell(asked, dataclasses.replace(found, release=json.dumps(envelope).encode()))
 
 
+class MoreAhead(Plain):
+    """One byte more ahead than was asked for."""
+
+    async def tell(self, asked: GetRecords, found: Records) -> None:
+        envelopes = (*found.roots, found.release)
+        sizes = tuple(map(len, envelopes))
+        await self.say(RecordsPart(asked.id, 0, len(found.roots), False, sizes, ahead=True), b"".join(envelopes))
+        size = asked.ahead + 1
+        header = pb.Header(id=asked.id, payload_length=size, ahead=pb.Ahead(sizes=[size]))
+        self.lied.set()
+        await self.stream.send_all(frame(header.SerializeToString()) + bytes(size))
+
+
 # Silence
 
 
@@ -422,6 +437,18 @@ class MuteAfterHello(Plain):
 
     async def answer(self, message: Message) -> None:
         await self.fall_silent()
+
+
+class MuteAhead(Plain):
+    """Gives the records and says that more follows them, where it was asked for more."""
+
+    async def tell(self, asked: GetRecords, found: Records) -> None:
+        if not asked.ahead:
+            return await self.fall_silent()
+        envelopes = (*found.roots, found.release)
+        sizes = tuple(map(len, envelopes))
+        await self.say(RecordsPart(asked.id, 0, len(found.roots), False, sizes, ahead=True), b"".join(envelopes))
+        return await self.fall_silent()
 
 
 class MuteAtTable(Plain):
