@@ -22,6 +22,7 @@ __all__ = [
     "RAW_ALONE",
     "Accepts",
     "Availability",
+    "Beginning",
     "Intake",
     "Library",
     "LogPage",
@@ -47,6 +48,20 @@ class Records:
     roots: tuple[bytes, ...]
     release: bytes
     head: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a fetch asks for before its first chunk of a file.
+
+    Attributes:
+        objects: The nodes of the table's list, the chunks of the table, all or none, and the nodes of the files' lists
+            in the order of the table, up to the first that does not fit.
+        whole: All files are held.
+    """
+
+    objects: Sequence[bytes | memoryview]
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +183,10 @@ class Shelf(Protocol):
         """
         ...
 
-    def ahead(self, records: Records, most: int, peer: str) -> Sequence[bytes | memoryview]:
+    def ahead(self, records: Records, most: int, peer: str) -> Beginning | None:
         """Return what a fetch of a release asks for before its first chunk of a file, as far as there is room.
 
-        These are the nodes of the table's list, the chunks of the table, all or none, and the nodes of the files' lists
-        in the order of the table, up to the first that does not fit; nothing, when the content is not shared.
+        None when the content is not shared.
 
         Args:
             records: What `records` or `latest` returned to this peer.

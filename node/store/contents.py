@@ -399,6 +399,12 @@ class Contents:
         query = "SELECT stream FROM file WHERE place = ? AND state = 'complete'"
         return [row[0] for row in self._index.read.execute(query, (place.no,))]
 
+    def complete_place(self, content: ContentId) -> Place | None:
+        """Return a place where a content lies whole and online."""
+        files = len(self.table(content))
+        places = (place for place in self.places(content) if place.state == "online")
+        return next((place for place in places if len(self.complete_streams(place)) == files), None)
+
     def lose_chunk(self, place: Place, stream: int, chunk: int) -> None:
         """Take the bit of one chunk of a file in progress away; what others recorded meanwhile stays."""
         with self._index.write() as db:

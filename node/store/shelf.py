@@ -21,7 +21,7 @@ from samara.node.store.reader import Reader
 from samara.node.store.witnessed import Witnessed
 from samara.protocol.dsse import Envelope
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId, digest
-from samara.protocol.ports import RAW_ALONE, Accepts, Availability, LogPage, Piece, Records, Run
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Beginning, LogPage, Piece, Records, Run
 from samara.protocol.trust.passing import page_of
 
 __all__ = ["PeerShelf"]
@@ -88,12 +88,13 @@ class PeerShelf:
         witnessed = self._witnessed.publishers()
         return publisher in witnessed or (bool(witnessed) and self._ledgers.is_own(publisher))
 
-    def ahead(self, records: Records, most: int, peer: str) -> Sequence[bytes | memoryview]:
+    def ahead(self, records: Records, most: int, peer: str) -> Beginning | None:
         """Return what a fetch of a shared release asks for before its first chunk of a file, at most `most` bytes."""
         held = self._catalog.release(ReleaseId(digest(Envelope.decode(records.release).payload)))
         if held is None or not self._shares(held.content, peer):
-            return ()
-        return self._reader.ahead(held.content, most)
+            return None
+        whole = self._contents.complete_place(held.content) is not None
+        return Beginning(self._reader.ahead(held.content, most), whole)
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         """Return a chunk-list node of a shared content."""

@@ -375,11 +375,7 @@ class Store:
 
     def complete_place(self, content: ContentId) -> Place | None:
         """Return a place where a content lies whole and online."""
-        for place in self.contents.places(content):
-            whole = len(self.contents.complete_streams(place)) == len(self.contents.table(content))
-            if place.state == "online" and whole:
-                return place
-        return None
+        return self.contents.complete_place(content)
 
     # Deleting
 

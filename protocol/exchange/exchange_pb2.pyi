@@ -90,10 +90,12 @@ class Records(_message.Message):
     def __init__(self, index: _Optional[int] = ..., roots: _Optional[int] = ..., head: _Optional[bool] = ..., sizes: _Optional[_Iterable[int]] = ..., ahead: _Optional[bool] = ...) -> None: ...
 
 class Ahead(_message.Message):
-    __slots__ = ("sizes",)
+    __slots__ = ("sizes", "whole")
     SIZES_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
     sizes: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, sizes: _Optional[_Iterable[int]] = ...) -> None: ...
+    whole: bool
+    def __init__(self, sizes: _Optional[_Iterable[int]] = ..., whole: _Optional[bool] = ...) -> None: ...
 
 class GetLog(_message.Message):
     __slots__ = ("publisher", "root", "first")

@@ -135,8 +135,8 @@ def _fill(header: pb.Header, message: Message) -> None:
             )
         case RecordsPart(index=index, roots=roots, head=head, sizes=sizes, ahead=ahead):
             header.records.CopyFrom(pb.Records(index=index, roots=roots, head=head, sizes=sizes, ahead=ahead))
-        case Ahead(sizes=sizes):
-            header.ahead.sizes.extend(sizes)
+        case Ahead(sizes=sizes, whole=whole):
+            header.ahead.CopyFrom(pb.Ahead(sizes=sizes, whole=whole))
         case LogPart():
             header.log.CopyFrom(
                 pb.Log(
@@ -206,7 +206,7 @@ def _message(header: pb.Header) -> Message:
             return RecordsPart(id, part.index, part.roots, part.head, tuple(part.sizes), part.ahead)
         case "ahead":
             at_most(len(header.ahead.sizes), MAX_AHEAD_OBJECTS, "objects")
-            return Ahead(id, tuple(header.ahead.sizes))
+            return Ahead(id, tuple(header.ahead.sizes), header.ahead.whole)
         case "log":
             return _log(id, header.log)
         case "node":

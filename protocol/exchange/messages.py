@@ -194,10 +194,12 @@ class Ahead:
     Attributes:
         id: The request.
         sizes: Bytes of each object.
+        whole: The acceptor holds all files of the content.
     """
 
     id: int
     sizes: tuple[int, ...]
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,14 @@ class Asked:
         self.nodes = 0
         self.tables = 0
         self.ahead: list[int] = []
+        self.order: list[str] = []
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Counts what shelves are asked, and lets them answer."""
     counted = Asked()
-    node, read, ahead = PeerShelf.node, PeerShelf.read, PeerShelf.ahead
+    node, read, files, ahead = PeerShelf.node, PeerShelf.read, PeerShelf.files, PeerShelf.ahead
 
     def count_nodes(self: PeerShelf, *args: Any) -> Any:
         counted.nodes += 1
@@ -44,7 +45,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
     def count_tables(self: PeerShelf, content: Any, stream: int, *args: Any, **more: Any) -> Any:
         counted.tables += not stream
+        counted.order.append("chunks")
         return read(self, content, stream, *args, **more)
+
+    def note_files(self: PeerShelf, *args: Any) -> Any:
+        counted.order.append("files")
+        return files(self, *args)
 
     def count_ahead(self: PeerShelf, records: Records, most: int, peer: str) -> Any:
         counted.ahead.append(most)
@@ -52,6 +58,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
     monkeypatch.setattr(PeerShelf, "node", count_nodes)
     monkeypatch.setattr(PeerShelf, "read", count_tables)
+    monkeypatch.setattr(PeerShelf, "files", note_files)
     monkeypatch.setattr(PeerShelf, "ahead", count_ahead)
     return counted
 
@@ -64,6 +71,19 @@ async def test_a_fetch_asks_for_nothing_before_its_first_chunk(by: str, tmp_path
         ref = format_record(made.release) if by == "id" else f"{format_record(held.publisher)}/{held.name}"
         same_files(made, (await fetch(b, ref, [a])).path)
         assert (asked.nodes, asked.tables, asked.ahead) == (0, 0, [MAX_AHEAD])
+        assert asked.order[0] == "chunks"  # nor what it holds, which it has said
+
+
+@in_time
+async def test_who_does_not_hold_all_is_asked_what_it_holds(tmp_path: Path, asked: Asked) -> None:
+    async with seeding(tmp_path / "a", tmp_path / "files", SIZES) as (a, made), up(tmp_path / "b") as b:
+        await fetch(b, made.release, [a], include=["*.txt", "sub/*"])
+        asked.order.clear()
+        async with up(tmp_path / "c") as c:
+            got = await fetch(c, made.release, [b], include=["*.txt", "sub/*"])
+            same_files(made, got.path, ["notes.txt", "sub/other.bin"])
+        assert asked.order[0] == "files"
+        assert asked.tables == 0
 
 
 @in_time
@@ -123,15 +143,19 @@ class Backwards(Plain):
     """Sends all that it should ahead, the last thing first, and wants to be asked for nothing of it."""
 
     async def tell(self, asked: GetRecords, found: Records) -> None:
-        objects = [bytes(part) for part in self.shelf.ahead(found, asked.ahead, self.stream.peer)][::-1]
-        await self.send(asked, found, objects)
+        await self.send(asked, found, self.right(found, asked.ahead)[::-1])
+
+    def right(self, found: Records, most: int) -> list[bytes]:
+        beginning = self.shelf.ahead(found, most, self.stream.peer)
+        assert beginning is not None
+        return list(map(bytes, beginning.objects))
 
     async def send(self, asked: GetRecords, found: Records, objects: list[bytes]) -> None:
         envelopes = (*found.roots, found.release)
         part = RecordsPart(asked.id, 0, len(found.roots), False, tuple(map(len, envelopes)), bool(objects))
         await self.say(part, b"".join(envelopes))
         if objects:
-            await self.say(Ahead(asked.id, tuple(map(len, objects))), b"".join(objects))
+            await self.say(Ahead(asked.id, tuple(map(len, objects)), whole=True), b"".join(objects))
 
     async def nodes(self, asked: GetNodes) -> None:
         self.lied.set()
@@ -157,8 +181,7 @@ class NearlyRight(Rubbish):
     """Sends all that it should, with one bit wrong in each."""
 
     def objects(self, found: Records, most: int) -> list[bytes]:
-        right = self.shelf.ahead(found, most, self.stream.peer)
-        return [bytes([*part[:-1], part[-1] ^ 1]) for part in right]
+        return [bytes([*part[:-1], part[-1] ^ 1]) for part in self.right(found, most)]
 
 
 class OtherContent(Rubbish):
@@ -166,14 +189,14 @@ class OtherContent(Rubbish):
 
     def objects(self, found: Records, most: int) -> list[bytes]:
         assert self.stranger is not None
-        return [bytes(part) for part in self.shelf.ahead(self.stranger, most, self.stream.peer)]
+        return self.right(self.stranger, most)
 
 
 class Joined(Rubbish):
     """Sends all that it should, as one object."""
 
     def objects(self, found: Records, most: int) -> list[bytes]:
-        return [b"".join(self.shelf.ahead(found, most, self.stream.peer))]
+        return [b"".join(self.right(found, most))]
 
 
 class Splinters(Rubbish):

@@ -207,6 +207,7 @@ class Whole:
     opened = SimpleNamespace(max_outstanding=8)
     on_received = None
     has_given = False
+    has_all = False
 
     def __init__(self) -> None:
         self.asked = 0

@@ -16,7 +16,7 @@ from samara.node.network.caps import Pauses
 from samara.node.network.transport import PeerAddress
 from samara.protocol.errors import NetworkError
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import RAW_ALONE, Accepts, Availability, LogPage, Piece, Records, Run
+from samara.protocol.ports import RAW_ALONE, Accepts, Availability, Beginning, LogPage, Piece, Records, Run
 from samara.protocol.trust import Ledger
 from samara.protocol.trust.passing import page_of
 
@@ -190,10 +190,10 @@ class MemoryShelf:
         ledger = self.ledgers.get(publisher)
         return None if ledger is None or peer == self.stranger else page_of(ledger, root, first)
 
-    def ahead(self, records: Records, most: int, peer: str) -> Sequence[bytes]:
+    def ahead(self, records: Records, most: int, peer: str) -> Beginning | None:
         sums = itertools.accumulate(map(len, self.objects))
         fit = sum(size <= most for size in sums)
-        return [] if peer == self.stranger else self.objects[:fit]
+        return None if peer == self.stranger else Beginning(self.objects[:fit], not self.missing)
 
     def node(self, content: ContentId, node: Digest, peer: str) -> bytes | None:
         return self.nodes.get(node) if self._shows(content, peer) else None

@@ -122,6 +122,8 @@ class ExchangeClient:
         """Is told how many bytes came, each time: a slow line shows that it moves before a chunk is whole."""
         self.has_given = False
         """Whether it gave something that was asked for by its hash, and has it."""
+        self.has_all = False
+        """Whether it said ahead that it holds all files of the release that it was asked for."""
 
     @classmethod
     @asynccontextmanager
@@ -332,10 +334,16 @@ class ExchangeClient:
                 envelopes += map(bytes, _cut(answered.payload, part.sizes))
                 if len(envelopes) == part.total:
                     if not answered.last:
-                        _take_ahead(await self._answer_to(asked), take)
+                        self._take_ahead(await self._answer_to(asked), take)
                     return envelopes, part
         finally:
             self._drop(asked)
+
+    def _take_ahead(self, answered: Answered, take: Take) -> None:
+        if isinstance(answered.answer, Ahead):  # whatever else it is: the records are here
+            self.has_all = answered.answer.whole
+            for data in _cut(answered.payload, answered.answer.sizes):
+                take(data)
 
     async def _nodes(self, content: ContentId, hashes: tuple[Digest, ...]) -> list[bytes]:
         found: list[bytes] = []
@@ -563,12 +571,6 @@ class ExchangeClient:
             asked.over = True
             asked.tell()
         self._wake_all()
-
-
-def _take_ahead(answered: Answered, take: Take) -> None:
-    if isinstance(answered.answer, Ahead):  # whatever else it is: the records are here
-        for data in _cut(answered.payload, answered.answer.sizes):
-            take(data)
 
 
 def _cut(payload: Payload, sizes: Sequence[int]) -> Iterator[memoryview]:

@@ -71,7 +71,7 @@ from samara.protocol.limits import (
     PROGRESS_RATE,
     PROGRESS_WINDOW,
 )
-from samara.protocol.ports import Accepts, LogPage, Piece, Records, Shelf
+from samara.protocol.ports import Accepts, Beginning, LogPage, Piece, Records, Shelf
 
 __all__ = ["Blocking", "Service", "WorkerThreads", "serve_stream"]
 
@@ -409,15 +409,15 @@ class _ServerSession:
             return await self._emit((NotFound(asked.id), b""))
         return await self._emit(*_records_answers(asked.id, records, await self._read_ahead(asked, records)))
 
-    async def _read_ahead(self, asked: GetRecords, records: Records) -> Sequence[bytes | memoryview]:
+    async def _read_ahead(self, asked: GetRecords, records: Records) -> Beginning | None:
         """Return what goes ahead: nothing when chunks would not be given, since chunks of the table are among it."""
         if not asked.ahead or self._why_busy() is not None:
-            return ()
+            return None
         try:
             found = await self._ask_shelf(partial(self._shelf.ahead, records, asked.ahead, self._stream.peer))
         except _ShelfFailed:  # the records are here all the same
-            return ()
-        return found if found and self._promise([sum(map(len, found))]) else ()
+            return None
+        return found if found and found.objects and self._promise([sum(map(len, found.objects))]) else None
 
     async def _answer_log(self, asked: GetLog) -> None:
         peer = self._stream.peer
@@ -520,7 +520,7 @@ def _chunk(id: int, index: int, piece: Piece) -> Chunk:  # noqa: A002 - the prot
 def _records_answers(
     id: int,  # noqa: A002 - the protocol's word
     records: Records,
-    objects: Sequence[bytes | memoryview],
+    ahead: Beginning | None,
 ) -> list[tuple[Answer, bytes]]:
     """Return the envelopes of `records` in as few parts as can be, and what goes ahead."""
     head = () if records.head is None else (records.head,)
@@ -529,11 +529,11 @@ def _records_answers(
     if not 1 <= roots <= MAX_ROOT_CHAIN or not _fit(envelopes):
         return [(Refused(id, Refusal.LIMIT), b"")]
     answers: list[tuple[Answer, bytes]] = [
-        (RecordsPart(id, start, roots, records.head is not None, sizes, bool(objects)), payload)
+        (RecordsPart(id, start, roots, records.head is not None, sizes, ahead is not None), payload)
         for start, sizes, payload in _parts(envelopes)
     ]
-    if objects:
-        answers.append((Ahead(id, tuple(map(len, objects))), b"".join(objects)))
+    if ahead is not None:
+        answers.append((Ahead(id, tuple(map(len, ahead.objects)), ahead.whole), b"".join(ahead.objects)))
     return answers
 
 

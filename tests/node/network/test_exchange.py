@@ -55,7 +55,7 @@ from samara.protocol.exchange.messages import (
 )
 from samara.protocol.exchange.session import Acceptor, Answered, Ended, Opener, OpenerEvent
 from samara.protocol.ids import ContentId, Digest, PublisherId, ReleaseId
-from samara.protocol.ports import Availability, LogPage, Records
+from samara.protocol.ports import Availability, Beginning, LogPage, Records
 
 CONTENT = ContentId(b"c" * 32)
 RELEASE = ReleaseId(b"r" * 32)
@@ -185,6 +185,15 @@ async def test_all_that_may_come_ahead_comes_after_records_in_parts(count: int) 
     async with connected(held, kind=InPlaceStream) as (client, _, _):
         assert await client.records(RELEASE, limits.MAX_AHEAD, lambda data: took.append(bytes(data))) == large
     assert took == objects
+
+
+@pytest.mark.parametrize("missing", [set(), {(1, 0)}])
+async def test_who_sends_something_ahead_says_whether_it_holds_all(missing: set[tuple[int, int]]) -> None:
+    async with connected(shelf(objects=[blob(1, 60)], missing=missing)) as (client, _, _):
+        await client.records(RELEASE, 59, refuse)
+        assert not client.has_all  # nothing came, so nothing was said
+        await client.records(RELEASE, 60)
+        assert client.has_all is not bool(missing)
 
 
 async def test_records_above_one_payload_come_in_parts() -> None:
@@ -355,7 +364,7 @@ async def test_a_shelf_that_fails_when_something_is_to_go_ahead_gives_the_record
     caplog.set_level("INFO", logger="samara")
 
     class Broken(MemoryShelf):
-        def ahead(self, records: Records, most: int, peer: str) -> Sequence[bytes]:
+        def ahead(self, records: Records, most: int, peer: str) -> Beginning | None:
             raise StoreError("the disk is gone")
 
     async with connected(Broken(CONTENT, release=(RELEASE, RECORDS))) as (client, _, _):

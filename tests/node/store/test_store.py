@@ -16,6 +16,7 @@ from samara.protocol import limits
 from samara.protocol.errors import ChunkError, DiskFullError, NotFoundError, StoreError
 from samara.protocol.ids import ContentId, format_content
 from samara.protocol.limits import MIB
+from samara.protocol.ports import Beginning
 
 
 def test_what_is_published_is_taken_in_byte_for_byte(tmp_path: Path) -> None:
@@ -209,10 +210,11 @@ def test_sharing_follows_visibility_and_licence(tmp_path: Path) -> None:
         assert source.shelf.read(public.content, 2, 0, 1, "anyone") is None
 
 
-def ahead(store: Store, made: Source, peer: str, most: int = limits.MAX_AHEAD) -> list[bytes]:
+def ahead(store: Store, made: Source, peer: str, most: int = limits.MAX_AHEAD) -> list[bytes] | None:
     records = store.catalog.records(made.release)
     assert records is not None
-    return [bytes(part) for part in store.shelf.ahead(records, most, peer)]
+    found = store.shelf.ahead(records, most, peer)
+    return None if found is None else list(map(bytes, found.objects))
 
 
 def test_what_a_fetch_asks_first_goes_ahead_in_the_order_in_which_it_asks(tmp_path: Path) -> None:
@@ -227,6 +229,8 @@ def test_what_a_fetch_asks_first_goes_ahead_in_the_order_in_which_it_asks(tmp_pa
         for number, most in enumerate(sums, 1):
             assert ahead(source, made, "anyone", most) == [node, table, *lists][:number]
             assert ahead(source, made, "anyone", most - 1) == [node, table, *lists][: number - 1]
+        records, _, _ = made.opening(source)
+        assert source.shelf.ahead(records, sums[-1], "anyone") == Beginning([node, table, *lists], whole=True)
 
 
 def test_a_table_that_does_not_fit_does_not_go_ahead_in_part(tmp_path: Path) -> None:
@@ -238,7 +242,9 @@ def test_a_table_that_does_not_fit_does_not_go_ahead_in_part(tmp_path: Path) -> 
         assert len(chunks) > 3
         whole = sum(map(len, node)) + chunks.size
         assert ahead(source, made, "anyone", whole - 1) == node
-        assert b"".join(ahead(source, made, "anyone", whole)) == node[0] + source.contents.table_bytes(made.content)
+        assert b"".join(ahead(source, made, "anyone", whole) or ()) == node[0] + source.contents.table_bytes(
+            made.content
+        )
 
 
 def test_of_a_file_without_its_list_the_others_go_ahead_and_no_more_objects_than_may(
@@ -251,7 +257,7 @@ def test_of_a_file_without_its_list_the_others_go_ahead_and_no_more_objects_than
         intake.add_list(1, made.nodes(source, 1))
         intake.add_list(3, made.nodes(source, 3))
         here = [*nodes, table.encode(), *made.nodes(source, 1), *made.nodes(source, 3)]
-        assert ahead(target, made, "anyone") == here
+        assert target.shelf.ahead(records, limits.MAX_AHEAD, "anyone") == Beginning(here, whole=False)
         for most in range(1, 5):
             monkeypatch.setattr(limits, "MAX_AHEAD_OBJECTS", most)
             assert ahead(target, made, "anyone") == here[:most]
@@ -261,11 +267,11 @@ def test_of_a_file_without_its_list_the_others_go_ahead_and_no_more_objects_than
 def test_nothing_goes_ahead_to_whom_the_content_is_not_shown(tmp_path: Path) -> None:
     with give_home(tmp_path / "a") as source:
         private = make_source(source, tmp_path / "private", {"q": 3 * MIB}, visibility="private", allow=("friend",))
-        assert ahead(source, private, "anyone") == []
-        assert len(ahead(source, private, "friend")) == 3
+        assert ahead(source, private, "anyone") is None
+        assert len(ahead(source, private, "friend") or ()) == 3
         assert ahead(source, Source.publish(source, tmp_path / "private"), "anyone")  # it is public by now
         source.catalog.condemn(private.content, "it lies")
-        assert ahead(source, private, "friend") == []
+        assert ahead(source, private, "friend") is None
 
 
 def test_who_takes_part_is_shown_of_what_is_public_alone(tmp_path: Path) -> None:
