@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from samara.node.fetch.goal import Goal
+from samara.node.network.exchange.client import ExchangeClient
 from samara.protocol import limits
 from samara.protocol.ids import Digest, digest
 
@@ -37,6 +38,7 @@ class Ahead:
     def __init__(self, most: int = 0) -> None:
         self._most = most
         self._asking = False
+        self._giver: ExchangeClient | None = None
         self._objects: dict[Digest, bytes] = {}
 
     @classmethod
@@ -46,7 +48,7 @@ class Ahead:
         return cls(_TABLE if in_part else limits.MAX_AHEAD)
 
     @contextlib.contextmanager
-    def asking(self) -> Iterator[int]:
+    def asking(self, client: ExchangeClient) -> Iterator[int]:
         """Yield how many bytes the next peer is asked for: 0 while another one is being asked.
 
         Many are asked for the records at once, and each copy but the first would be waste. Who is asked next, since the
@@ -55,7 +57,7 @@ class Ahead:
         if self._asking:
             yield 0
             return
-        self._asking = True
+        self._asking, self._giver = True, client
         self._objects.clear()
         try:
             yield self._most
@@ -68,8 +70,11 @@ class Ahead:
             self._objects[digest(data)] = bytes(data)
 
     def find(self, name: Digest) -> bytes | None:
-        """Return an object by its hash, if it came."""
-        return self._objects.get(name)
+        """Return an object by its hash, if it came; who sent it has given something right."""
+        found = self._objects.get(name)
+        if found is not None and self._giver is not None:
+            self._giver.has_given = True
+        return found
 
     def before(self, held: Held) -> Held:
         """Return what looks here first, and elsewhere after that."""
@@ -78,4 +83,5 @@ class Ahead:
     def drop(self) -> None:
         """Let go of all: nothing more is looked for, or asked."""
         self._most = 0
+        self._giver = None
         self._objects.clear()

@@ -117,7 +117,7 @@ class Learning:
         """
         if self.verified is not None:
             return
-        with self._ahead.asking() as most:
+        with self._ahead.asking(client) as most:
             records = await self._see_to_delegations(client, await self._ask_records(client, most))
             verified = await trio.to_thread.run_sync(self._verify, records, client.peer)
             if self._goal.release is None:

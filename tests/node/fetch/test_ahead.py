@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,29 +19,43 @@ from samara.protocol.limits import KIB, MAX_AHEAD
 GOAL = Goal(ReleaseId(bytes(32)), None, None, None, (), (), None)
 
 
+def someone() -> Any:
+    return SimpleNamespace(has_given=False)
+
+
 def asked(ahead: Ahead) -> int:
-    with ahead.asking() as most:
+    with ahead.asking(someone()) as most:
         return most
 
 
 def test_one_peer_is_asked_at_a_time() -> None:
     ahead = Ahead(100)
-    with ahead.asking() as first:
+    with ahead.asking(someone()) as first:
         assert (first, asked(ahead), asked(ahead)) == (100, 0, 0)
     assert asked(ahead) == 100
 
 
 def test_after_one_that_failed_the_next_is_asked_and_what_it_sent_is_forgotten() -> None:
     ahead = Ahead(100)
-    with contextlib.suppress(NotFoundError), ahead.asking():
+    with contextlib.suppress(NotFoundError), ahead.asking(someone()):
         ahead.take(memoryview(b"rubbish"))
         raise NotFoundError("it has no such release")
-    with ahead.asking() as most:
+    with ahead.asking(someone()) as most:
         assert most == 100
         assert ahead.find(digest(b"rubbish")) is None
         assert asked(ahead) == 0
         ahead.take(memoryview(b"a node"))
     assert ahead.find(digest(b"a node")) == b"a node"
+
+
+def test_who_sent_what_is_looked_for_has_given_something_right() -> None:
+    ahead, giver = Ahead(100), someone()
+    with ahead.asking(giver):
+        ahead.take(memoryview(b"a node"))
+    assert ahead.find(digest(b"another")) is None
+    assert not giver.has_given
+    assert ahead.find(digest(b"a node")) == b"a node"
+    assert giver.has_given
 
 
 def test_what_came_is_found_by_its_hash_before_the_store_is_asked() -> None:
@@ -64,7 +80,7 @@ def test_what_came_is_found_by_its_hash_before_the_store_is_asked() -> None:
 
 def test_what_was_let_go_of_is_not_found_and_what_comes_later_is_not_kept() -> None:
     ahead = Ahead(100)
-    with ahead.asking():
+    with ahead.asking(someone()):
         ahead.take(memoryview(b"a node"))
         ahead.drop()
         ahead.take(memoryview(b"late"))
