@@ -423,6 +423,10 @@ EFFORT_BYTES: Final = 4 * KIB
 KEEP_ALIVE: Final = 30.0
 """Seconds of silence after which a connection is pinged, and again after which it is dead."""
 
+HEARD_LATELY: Final = 5.0
+"""Seconds of silence up to which a connection is taken to live: a stream is used before the peer has agreed on it. Who
+speaks at once over one that died has lost what it said; one that was silent for longer is asked first, and replaced."""
+
 TRICKLE: Final = 8 * KIB
 """Bytes a second that pass at a rate of 0: as `PROGRESS_RATE`, so that who waits for a small answer sees it move."""
 

@@ -1,8 +1,9 @@
 """multistream-select 1.0: how two ends of a stream agree on what is spoken on it. Bytes in, one decision out.
 
-The opener proposes its first protocol in the same write as the header: one round trip. After a no it proposes the next;
-the acceptor goes on after a no a bounded number of times. A line is a varint length and a
-text that ends in a newline; what follows the last line belongs to the protocol that was agreed on.
+The opener proposes its first protocol in the same write as the header: one round trip, and none where it goes on before
+it heard the agreement. After a no it proposes the next, unless it went on; the acceptor goes on after a no a bounded
+number of times. A line is a varint length and a text that ends in a newline; what follows the last line belongs to the
+protocol that was agreed on.
 
 Source: libp2p multistream-select specification; specs/network.md, "Streams".
 """
@@ -76,6 +77,11 @@ class Opener:
         return line(_HEADER) + line(self._protocols[0])
 
     @property
+    def proposed(self) -> str:
+        """The protocol that was proposed last."""
+        return self._protocols[self._proposed]
+
+    @property
     def rest(self) -> bytes:
         """What came after the agreement."""
         return bytes(self._lines.rest)
@@ -89,7 +95,7 @@ class Opener:
         self._lines.rest += data
         out = b""
         while self.protocol is None and (text := self._lines.next()) is not None:
-            proposed = self._protocols[self._proposed]
+            proposed = self.proposed
             if not self._greeted and text == _HEADER:
                 self._greeted = True
             elif self._greeted and text == proposed:
@@ -100,7 +106,7 @@ class Opener:
                 raise RemoteProtocolError(f"the peer does not speak {' or '.join(self._protocols)}")
             else:
                 self._proposed += 1
-                out += line(self._protocols[self._proposed])
+                out += line(self.proposed)
         return out
 
 

@@ -150,6 +150,11 @@ class MuxedConnection:
         self._close(NetworkError("the connection was closed"))
         await self.tcp.close()
 
+    @property
+    def silence(self) -> float:
+        """Seconds since something came."""
+        return trio.current_time() - self._heard
+
     # What its streams ask.
 
     @property
@@ -420,7 +425,7 @@ class MuxedConnection:
     async def _keep_alive(self) -> None:
         """Ask a silent peer for a sign of life, and end the connection when none comes."""
         while True:
-            silent = trio.current_time() - self._heard
+            silent = self.silence
             if silent < limits.KEEP_ALIVE:
                 await trio.sleep(limits.KEEP_ALIVE - silent)
                 continue

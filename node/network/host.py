@@ -47,6 +47,7 @@ from samara.protocol.errors import AddressError, NetworkError, ProtocolError, Re
 from samara.protocol.identify import IDENTIFY, Identify, decode_identify, encode_identify
 from samara.protocol.limits import (
     HANDSHAKES_A_SECOND,
+    HEARD_LATELY,
     IDLE_CONNECTION,
     IDLE_CONNECTION_FULL,
     MAX_CONNECTIONS,
@@ -165,10 +166,10 @@ class Host:
         self._handlers[protocol] = handler
 
     async def open_stream(self, peer: PeerAddress, protocol: str, *, timeout: float) -> Stream:
-        """Connect where needed, and open a stream.
+        """Connect where needed, and open a stream, which need not be agreed on yet.
 
         Raises:
-            NetworkError: It cannot be reached, is not who it should be, or does not speak the protocol.
+            NetworkError: It cannot be reached, or is not who it should be.
         """
         with trio.move_on_after(timeout):
             link, fresh = await self._link_to(peer)
@@ -439,9 +440,10 @@ class Host:
     async def _open(self, link: _Link, protocol: str) -> HostStream:
         if protocol not in self._quiet:
             link.used = trio.current_time()
+        lively = link.muxed.silence <= HEARD_LATELY
         muxed = await link.muxed.open()
         self._note_stream(link, muxed, protocol)
-        return await open_protocol(link.peer, muxed, protocol)
+        return await open_protocol(link.peer, muxed, protocol, early=lively)
 
     def _note_stream(self, link: _Link, muxed: MuxedStream, protocol: str) -> None:
         link.streams.add(muxed)
@@ -529,8 +531,10 @@ class Host:
                 stream = await self._open(link, IDENTIFY)
                 try:
                     data = await MessageStream(stream, MAX_IDENTIFY).receive()
-                finally:
-                    await stream.aclose()
+                except BaseException:
+                    await stream.reset()
+                    raise
+                await stream.aclose()
                 if data is not None:
                     link.identify = decode_identify(data)
                     self._met.post(link.peer, MetPeer(link.peer, link.remote, link.inbound, link.identify))

@@ -182,11 +182,11 @@ class MuxedStream:
             self._connection.finish(self._number)
         await trio.lowlevel.checkpoint()
 
-    async def reset(self) -> None:
-        """End it at once; never raises."""
+    async def reset(self, why: str = "the stream was reset") -> None:
+        """End it at once; never raises. Who still uses it, or will, is told why."""
         if not self.ended:
             self._connection.drop(self._number)
-        self.break_off(NetworkError("the stream was reset"))
+        self.break_off(NetworkError(why))
         await trio.lowlevel.checkpoint()
 
     @property

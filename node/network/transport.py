@@ -102,7 +102,7 @@ class Stream(Protocol):
         """Return 1 to `max_bytes` bytes, or b"" at the end of the stream.
 
         Raises:
-            NetworkError: The stream was reset or the connection is gone.
+            NetworkError: The stream was reset, the connection is gone, or the peer does not speak the protocol.
         """
         ...
 
@@ -110,7 +110,7 @@ class Stream(Protocol):
         """Give all that comes to a sink, as fast as it comes, until the peer closes its end.
 
         Raises:
-            NetworkError: The stream was reset or the connection is gone.
+            NetworkError: As `receive_some`.
             RemoteProtocolError: The sink raised it.
         """
         ...
@@ -181,8 +181,11 @@ class Network(Protocol):
     async def open_stream(self, peer: PeerAddress, protocol: str, *, timeout: float) -> Stream:
         """Connect where needed, and open a stream; `timeout` in seconds covers both.
 
+        Whether the peer speaks the protocol, whoever reads the stream learns: only what it answers shows that it has
+        taken what it was sent. It may never answer, so whoever reads bounds the time of that, too.
+
         Raises:
-            NetworkError: It cannot be reached, is not who it should be, or does not speak the protocol.
+            NetworkError: It cannot be reached, or is not who it should be.
         """
         ...
 

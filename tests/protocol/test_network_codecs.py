@@ -220,6 +220,20 @@ def test_negotiation_in_pieces_of_any_size(data: st.DataObject) -> None:
     assert (opener.protocol, opener.rest) == (protocol, b"")
 
 
+def test_an_opener_that_went_on_hears_the_agreement_at_every_split() -> None:
+    whole = line("/multistream/1.0.0") + line("/b/" + "x" * 200) + b"answer"
+    for first in range(len(whole)):
+        for second in (first + 1, (first + len(whole)) // 2, len(whole)):
+            opener, late = Opener("/b/" + "x" * 200), b""
+            for piece in (whole[:first], whole[first:second], whole[second:]):
+                if opener.protocol is None:
+                    assert opener.receive(piece) == b""
+                else:
+                    late += piece
+            assert opener.proposed == opener.protocol
+            assert opener.rest + late == b"answer"
+
+
 def test_an_acceptor_says_no_and_goes_on() -> None:
     acceptor = Acceptor(lambda text: text == "/b/1")
     assert acceptor.receive(line("/multistream/1.0.0") + line("/a/1")) == line("na")

@@ -83,7 +83,7 @@ async def test_whoever_is_not_who_was_dialled_is_refused() -> None:
 async def test_a_protocol_that_is_not_spoken() -> None:
     async with pair() as (a, b):
         with pytest.raises(NetworkError, match="does not speak /other/1"):
-            await a.open_stream(at(b), "/other/1", timeout=5)
+            await (await a.open_stream(at(b), "/other/1", timeout=5)).receive_some(1)
         assert await ask(await a.open_stream(at(b), ECHO, timeout=5), b"still here") == b"still here"
 
 
@@ -181,7 +181,7 @@ async def test_one_peer_has_so_many_streams() -> None:
         await until(lambda: bool(a.peers()[0].agent) and bool(b.peers()[0].agent) and not b._served)
         streams = [await a.open_stream(at(b), ECHO, timeout=5) for _ in range(4)]
         with pytest.raises(NetworkError, match="the stream was reset"):
-            await a.open_stream(at(b), ECHO, timeout=5)
+            await (await a.open_stream(at(b), ECHO, timeout=5)).receive_some(1)
         assert [await ask(stream, b"x") for stream in streams] == [b"x"] * 4
         await until(lambda: not b._served)
         assert await ask(await a.open_stream(at(b), ECHO, timeout=5), b"y") == b"y"
