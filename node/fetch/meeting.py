@@ -315,6 +315,7 @@ class Meeting:
                 self.gain()
                 self._follow_visibility()
             self._check_named(client.peer)
+            await client.opened()  # who was asked nothing so far may have said nothing
             self._present[client.peer] = None
             try:
                 await self._work.share_in(client)

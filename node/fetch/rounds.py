@@ -201,6 +201,7 @@ class LogRounds:
             try:
                 async with network.connect(peer) as client:
                     found.heard.add(await self._node.logs.hear(client, publishers))
+                    await client.opened()  # who said no HELLO was not asked, and why is worth telling
                     found.asked += 1
             except NetworkError as error:
                 found.failed[peer.peer] = error.message

@@ -161,7 +161,7 @@ class Swarm:
         """
         peer = client.peer
         self._scheduler.know_as(own)
-        allowed = client.opened.max_outstanding - 1  # one place is kept for asking what it has
+        allowed = (await client.opened()).max_outstanding - 1  # one place is kept for asking what it has
         if not self._scheduler.add_peer(
             peer, trio.current_time(), wrong=wrong_before, proven=client.has_given, max_requests=max(allowed, 1)
         ):

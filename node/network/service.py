@@ -127,7 +127,6 @@ class NetworkService:
 
         Raises:
             NetworkError: It cannot be reached.
-            RemoteProtocolError: It broke the rules.
         """
         async with ExchangeClient.connect(
             self.host, peer, agent=_AGENT, patience=patience, timeout=timeout, allocate=allocate

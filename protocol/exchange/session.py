@@ -6,6 +6,7 @@ Rules:
 3. A header is judged before there is room for its payload.
 4. After a `RemoteProtocolError` the machine is FAILED: it takes nothing more and says nothing more.
 5. A request ends exactly once. A cancelled one is outstanding until its end arrives; what comes before is dropped.
+6. What needs something of the peer's HELLO waits for it; a first question that does not goes out with ours.
 
 A payload is handed on unread: who asked verifies it.
 
@@ -23,7 +24,19 @@ from samara.protocol.errors import LocalProtocolError, RemoteProtocolError
 from samara.protocol.exchange.course import Astray, Course
 from samara.protocol.exchange.frames import Allocate, FrameReader, Payload, frame
 from samara.protocol.exchange.headers import decode, encode
-from samara.protocol.exchange.messages import MAX_ID, Answer, Cancel, Have, Hello, Message, Request, Unknown, Want
+from samara.protocol.exchange.messages import (
+    MAX_ID,
+    Answer,
+    Cancel,
+    GetLog,
+    GetRecords,
+    Have,
+    Hello,
+    Message,
+    Request,
+    Unknown,
+    Want,
+)
 from samara.protocol.limits import MAX_OUTSTANDING
 
 __all__ = [
@@ -59,6 +72,7 @@ class Step(enum.Enum):
     SAY_HELLO = "we say HELLO"
     HEAR_HELLO = "HELLO is heard"
     ASK = "the opener asks or cancels"
+    ASK_EARLY = "the opener asks or cancels, and has not heard HELLO"
     ANSWER = "the acceptor answers"
     OPENER_ENDS = "the opener's bytes end"
     ACCEPTOR_ENDS = "the acceptor's bytes end"
@@ -71,6 +85,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Step], State]] = {
     (State.IDLE, Step.SAY_HELLO): State.SAID,
     (State.IDLE, Step.HEAR_HELLO): State.HEARD,
     (State.SAID, Step.HEAR_HELLO): State.OPEN,
+    (State.SAID, Step.ASK_EARLY): State.SAID,
     (State.HEARD, Step.SAY_HELLO): State.OPEN,
     (State.OPEN, Step.ASK): State.OPEN,
     (State.OPEN, Step.ANSWER): State.OPEN,
@@ -275,20 +290,31 @@ class Opener(_Session):
         """The id that the next request must have."""
         return self._last_id + 1
 
+    @property
+    def _asking(self) -> Step:
+        return Step.ASK_EARLY if self._opened is None else Step.ASK
+
+    def may_ask(self, request: Request) -> bool:
+        """Tell whether the peer takes one more request: before its HELLO one, of a kind that needs nothing of that."""
+        if self._opened is None:
+            return isinstance(request, GetRecords | GetLog) and not self._courses
+        return len(self._courses) < self._opened.max_outstanding
+
     def ask(self, request: Request) -> bytes:
         """Return the frame that asks `request`.
 
         Raises:
-            LocalProtocolError: Its id is not `next_id`, too many are outstanding, it is malformed, or the session is
-                not open.
+            LocalProtocolError: Its id is not `next_id`, it may not be asked now, it is malformed, or the session is not
+                open.
         """
-        self._do(Step.ASK)
-        assert self._opened is not None  # noqa: S101 - the table lets nobody ask before
+        self._do(self._asking)
         if request.id != self.next_id or request.id > MAX_ID:
             raise LocalProtocolError(f"a request with the id {request.id}: the next is {self.next_id}")
-        if len(self._courses) >= self._opened.max_outstanding:
-            raise LocalProtocolError(f"{len(self._courses)} requests are outstanding: the peer serves no more")
-        if isinstance(request, Want) and not set(request.encodings) <= set(self._opened.encodings):
+        if not self.may_ask(request):
+            why = "HELLO was not heard" if self._opened is None else "the peer serves no more"
+            raise LocalProtocolError(f"{len(self._courses)} requests are outstanding, and {why}")
+        spoken = () if self._opened is None else self._opened.encodings
+        if isinstance(request, Want) and not set(request.encodings) <= set(spoken):
             raise LocalProtocolError(f"encodings {request.encodings} are asked, but not all are spoken by both sides")
         frame_bytes = frame(encode(request))
         self._last_id = request.id
@@ -298,9 +324,9 @@ class Opener(_Session):
     def cancel(self, id: int) -> bytes:  # noqa: A002 - the protocol's word
         """Return the frame that cancels a request, or b"" when it has ended or was cancelled before, or all is over."""
         course = self._courses.get(id)
-        if course is None or course.cancelled or self._state is not State.OPEN:
+        if course is None or course.cancelled or (self._state, self._asking) not in TRANSITIONS:
             return b""
-        self._do(Step.ASK)
+        self._do(self._asking)
         course.cancelled = True
         return frame(encode(Cancel(id)))
 

@@ -299,7 +299,10 @@ def messages() -> list[dict[str, Any]]:
 
 
 def violations() -> list[dict[str, Any]]:
-    """Rows of bytes that a side hears; the last part breaks one rule. `asked` is what the opener had asked before."""
+    """Rows of bytes that a side hears; the last part breaks one rule.
+
+    `asked` is what the opener has asked after the first part, HELLO; `early` is what it had asked before.
+    """
 
     def acceptor(name: str, *hears: str | Run) -> dict[str, Any]:
         return {"name": name, "side": "acceptor", "asked": [], "hears": list(hears), "error": "RemoteProtocolError"}
@@ -310,6 +313,16 @@ def violations() -> list[dict[str, Any]]:
             "side": "opener",
             "asked": [asked],
             "hears": [HELLO, *hears],
+            "error": "RemoteProtocolError",
+        }
+
+    def early(name: str, asked: str, *hears: str | Run) -> dict[str, Any]:
+        return {
+            "name": name,
+            "side": "opener",
+            "early": [asked],
+            "asked": [],
+            "hears": list(hears),
             "error": "RemoteProtocolError",
         }
 
@@ -357,6 +370,12 @@ def violations() -> list[dict[str, Any]]:
         acceptor("an agent with a control character", hello(agent="a\n")),
         acceptor("HELLO with an id", say(1, hello=pb.Hello(versions=[1], max_payload=1 << 20, max_outstanding=1,
                                                            encodings=[0]))),
+        early("records before HELLO", RECORDS, page(0, [9])),
+        early("a log before HELLO", LOG, log(0, [])),
+        early("NOT_FOUND before HELLO", RECORDS, say(1, not_found=pb.NotFound())),
+        early("no common version after a request", RECORDS, hello(versions=[2])),
+        early("a second HELLO after a request", RECORDS, HELLO, HELLO),
+        early("a chunk for an early request", RECORDS, HELLO, chunk(0, 1)),
         # requests
         acceptor("a request without an id", HELLO, say(0, want=pb.Want(content=A, count=1, encodings=[0]))),
         acceptor("an id above 32 bits", HELLO, say(1 << 32, cancel=pb.Cancel())),

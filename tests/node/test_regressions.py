@@ -204,13 +204,15 @@ class Whole:
     """A peer that has every file whole; counts how often it is asked."""
 
     peer = "whole"
-    opened = SimpleNamespace(max_outstanding=8)
     on_received = None
     has_given = False
     has_all = False
 
     def __init__(self) -> None:
         self.asked = 0
+
+    async def opened(self) -> SimpleNamespace:
+        return SimpleNamespace(max_outstanding=32)
 
     async def files_bits(self, content: ContentId, *, files: int, bases: tuple[ContentId, ...] = ()) -> bytes:
         self.asked += 1
@@ -303,7 +305,6 @@ class Silent(Whole):
     """Holds all of it, and answers no want."""
 
     on_received = None
-    opened = SimpleNamespace(max_outstanding=32)
 
     def __init__(self, peer: str) -> None:
         super().__init__()

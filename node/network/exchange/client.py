@@ -4,6 +4,9 @@
         records = await client.records(release)
         await client.chunks(content, 1, 0, 64, keep)  # keep(chunk, payload), as they come
 
+`connect` waits for nothing that the peer says: the first question, if it is one that needs nothing of the peer's HELLO,
+goes out with ours. What needs it waits for it.
+
 The client is the sink of its stream: bytes go through `Opener` to whoever asked as they come, payloads straight into
 their buffers. Nothing waits for who asked: answers lie in memory until they are taken, so a session holds at most what
 was asked of it.
@@ -21,6 +24,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import final
 
@@ -137,7 +141,9 @@ class ExchangeClient:
         allocate: Allocate = bytearray,
         timeout: float = HANDSHAKE_TIMEOUT,
     ) -> AsyncIterator[ExchangeClient]:
-        """Open a stream to `peer`, exchange HELLO, and close it when the block is left.
+        """Open a stream to `peer`, say HELLO, and close it when the block is left.
+
+        That the peer speaks the exchange at all shows when it answers: whoever asks hears of it, or of its silence.
 
         Args:
             network: Where to open it.
@@ -148,16 +154,15 @@ class ExchangeClient:
             timeout: Seconds for connecting, and again for HELLO.
 
         Raises:
-            NetworkError: The peer cannot be reached, or said no HELLO in time.
-            RemoteProtocolError: It broke the rules.
+            NetworkError: The peer cannot be reached.
         """
         stream = await network.open_stream(peer, PROTOCOL, timeout=timeout)
         client = cls(stream, agent=agent, patience=patience, allocate=allocate)
+        client._post(client._opener.hello())
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(client._run)
+                nursery.start_soon(client._run, timeout)
                 try:
-                    await client._until_open(timeout)
                     yield client
                 finally:
                     client._end(NetworkError(f"the session with {stream.peer} was closed"))
@@ -180,11 +185,18 @@ class ExchangeClient:
         """Whether requests can be made."""
         return self._failure is None
 
-    @property
-    def opened(self) -> Opened:
-        """What was agreed in HELLO."""
-        assert self._opener.opened is not None  # noqa: S101 - `connect` yields no other client
-        return self._opener.opened
+    async def opened(self) -> Opened:
+        """Wait for the peer's HELLO, if it was not heard yet; return what was agreed.
+
+        Raises:
+            NetworkError: It said none in time, or went away before.
+            RemoteProtocolError: It broke the rules before.
+        """
+        while (opened := self._opener.opened) is None:
+            if self._failure is not None:
+                raise self._failed()
+            await self._moved.wait()
+        return opened
 
     async def records(self, release: ReleaseId, ahead: int = 0, take: Take = _take_none) -> Records:
         """Return the envelopes of a release; nothing in them is verified.
@@ -306,7 +318,8 @@ class ExchangeClient:
             NotFoundError: The chunk after the last one that was delivered is not there.
             SamaraError: As `records`.
         """
-        encodings = tuple(each for each in accepts.encodings if each in self.opened.encodings)
+        spoken = (await self.opened()).encodings
+        encodings = tuple(each for each in accepts.encodings if each in spoken)
         bases = accepts.bases if len(encodings) > 1 else ()
         asked = await self._ask(lambda number: Want(number, content, stream, first, count, encodings, bases), deliver)
         try:
@@ -387,11 +400,12 @@ class ExchangeClient:
 
     async def _ask(self, build: _BUILD, deliver: Deliver | None = None) -> _Asked:
         """Send a request as soon as the peer serves one more."""
-        while self._failure is None and self._opener.outstanding >= self.opened.max_outstanding:
+        request = build(self._opener.next_id)
+        while self._failure is None and not self._opener.may_ask(request):
             await self._moved.wait()
+            request = build(self._opener.next_id)
         if self._failure is not None:
             raise self._failed()
-        request = build(self._opener.next_id)
         frame = self._opener.ask(request)
         asked = self._pending[request.id] = _Asked(request.id, deliver)
         self._clock.start()
@@ -463,18 +477,9 @@ class ExchangeClient:
         self._moved.set()
         self._moved = trio.Event()
 
-    async def _until_open(self, timeout: float) -> None:
-        with trio.move_on_after(timeout):
-            while self._opener.opened is None and self._failure is None:
-                await self._moved.wait()
-        if self._opener.opened is None:
-            self._end(NetworkError(f"{self.peer} said no HELLO within {timeout} s"))
-        if self._failure is not None:
-            raise self._failed()
-
     # --- tasks ---
 
-    async def _run(self) -> None:
+    async def _run(self, timeout: float) -> None:
         orderly = False
         try:
             with self._scope:
@@ -482,7 +487,9 @@ class ExchangeClient:
                     nursery.start_soon(self._guarded, self._write)
                     nursery.start_soon(self._guarded, self._read)
                     nursery.start_soon(self._guarded, self._notice_stall)
-            orderly = isinstance(self._failure, NetworkError) and not self._opener.outstanding
+                    nursery.start_soon(self._guarded, partial(self._notice_silence, timeout))
+            ended = self._opener.opened is not None and not self._opener.outstanding
+            orderly = isinstance(self._failure, NetworkError) and ended
         finally:
             # With answers on their way only a reset tells the peer that nobody takes them.
             with trio.move_on_after(1.0, shield=True):
@@ -495,7 +502,6 @@ class ExchangeClient:
             self._end(error)
 
     async def _write(self) -> None:
-        self._post(self._opener.hello())
         while True:
             await self._has_mail.wait()
             self._has_mail = trio.Event()
@@ -509,6 +515,12 @@ class ExchangeClient:
     async def _notice_stall(self) -> None:
         await self._clock.run_out()
         raise NetworkError(f"{self.peer} stalls: it owes an answer, and hardly moves")
+
+    async def _notice_silence(self, timeout: float) -> None:
+        with trio.move_on_after(timeout) as waiting:
+            await self.opened()
+        if waiting.cancelled_caught:
+            raise NetworkError(f"{self.peer} said no HELLO within {timeout} s")
 
     # --- what comes (transport.Sink) ---
 

@@ -78,7 +78,7 @@ class Neighbours:
     async def connect(self, address: PeerAddress, **times: float) -> AsyncIterator[Any]:
         self.asked.append(address.peer)
         self.where[address.peer] = address.addresses
-        yield SimpleNamespace(peer=address.peer)
+        yield SimpleNamespace(peer=address.peer, opened=trio.lowlevel.checkpoint)
 
 
 class Work:

@@ -20,9 +20,11 @@ from samara.node.network.mates import Mates
 from samara.node.network.reachability import Reach
 from samara.node.network.transport import PeerAddress, Stream
 from samara.protocol import limits
-from samara.protocol.errors import NetworkError, RemoteProtocolError
+from samara.protocol.errors import NetworkError, NotFoundError, RemoteProtocolError
+from samara.protocol.exchange.messages import PROTOCOL, SPOKEN, GetRecords, Hello, NotFound
+from samara.protocol.exchange.session import Acceptor, Opener
 from samara.protocol.identify import IDENTIFY
-from samara.protocol.ids import ContentId
+from samara.protocol.ids import ContentId, ReleaseId
 from samara.protocol.multistream import line
 from samara.protocol.yamux.frames import FIN, RST, Kind, header
 from samara.protocol.yamux.session import Event
@@ -96,6 +98,26 @@ async def test_what_is_said_first_goes_out_with_the_proposal() -> None:
         await stream.send_all(b" more")
         await meeting.hear(ECHO, 15)
         assert meeting.said[number] == PROPOSAL + b"a question more"
+
+
+async def test_a_session_of_the_exchange_begins_with_its_first_question() -> None:
+    acceptor, release = Acceptor(Hello()), ReleaseId(bytes(32))
+    said = acceptor.hello()
+    whole = Opener(Hello(encodings=SPOKEN))
+    asked = whole.hello() + whole.ask(GetRecords(1, release=release))
+    async with met() as meeting, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            async with ExchangeClient.connect(meeting.host, meeting.where) as client:
+                with pytest.raises(NotFoundError):
+                    await client.records(release)
+
+        nursery.start_soon(ask)
+        number = await meeting.hear(PROTOCOL, len(asked))  # and not a word was said to it
+        assert bytes(meeting.said[number]).endswith(asked)
+        acceptor.receive(asked)
+        await meeting.answer(number, HEADER_LINE + line(PROTOCOL) + said + acceptor.answer(NotFound(1)))
+        assert await meeting.hear_end(number) == FIN
 
 
 async def test_who_says_nothing_proposes_at_once_all_the_same() -> None:

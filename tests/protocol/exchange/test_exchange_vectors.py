@@ -75,17 +75,23 @@ def pieces(parts: list[Any]) -> list[bytes]:
     return [bytes.fromhex(part) if isinstance(part, str) else bytes.fromhex(part[0]) * part[1] for part in parts]
 
 
+def ask_all(opener: Opener, frames: list[Any]) -> None:
+    for asked in pieces(frames):
+        request, _ = decode(asked[1:])
+        assert isinstance(request, Request)
+        assert opener.ask(request) == asked
+
+
 @pytest.mark.parametrize("row", VECTORS["violations"], ids=lambda row: row["name"])
 def test_a_violation_ends_the_session(row: dict[str, Any]) -> None:
     side: Opener | Acceptor = Opener(Hello()) if row["side"] == "opener" else Acceptor(Hello())
     side.hello()
     parts = pieces(row["hears"])
     if isinstance(side, Opener):
-        side.receive(parts.pop(0))
-        for asked in pieces(row["asked"]):
-            request, _ = decode(asked[1:])
-            assert isinstance(request, Request)
-            assert side.ask(request) == asked
+        ask_all(side, row.get("early", []))
+        if row["asked"]:
+            side.receive(parts.pop(0))
+            ask_all(side, row["asked"])
     for part in parts[:-1]:
         side.receive(part)
     with pytest.raises(getattr(errors, row["error"])):

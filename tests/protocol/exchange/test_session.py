@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -228,6 +229,103 @@ def test_what_the_peer_does_follows_the_table(side: type[Opener] | type[Acceptor
         else:
             machine.receive(data)
             assert machine.state is target
+
+
+# --- before HELLO -----------------------------------------------------------------------------------------------------
+
+
+EARLY: list[Request] = [
+    GetRecords(1, release=ReleaseId(b"r" * 32)),
+    GetRecords(1, publisher=PUBLISHER, name="tiny"),
+    GetLog(1, PUBLISHER, 1, 5),
+]
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("request_", EARLY, ids=lambda request: type(request).__name__)
+def test_who_has_said_hello_may_ask_for_records_before_it_hears_one(state: State, request_: Request) -> None:
+    machine = in_state(Opener, state)
+    assert isinstance(machine, Opener)
+    if state in (State.SAID, State.OPEN):
+        assert machine.ask(request_) == frame(encode(request_))
+        assert machine.outstanding == 1
+    else:
+        with pytest.raises(LocalProtocolError):
+            machine.ask(request_)
+    assert machine.state is state
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [request for request in REQUESTS if not isinstance(request, GetRecords | GetLog)],
+    ids=lambda r: str(r.id),
+)
+def test_all_else_waits_for_hello(request_: Request) -> None:
+    opener, first = Opener(Hello()), replace(request_, id=1)
+    opener.hello()
+    assert not opener.may_ask(first)
+    with pytest.raises(LocalProtocolError):
+        opener.ask(first)
+    assert (opener.state, opener.outstanding, opener.next_id) == (State.SAID, 0, 1)
+    opener.receive(Acceptor(Hello()).hello())
+    assert opener.may_ask(first)
+    opener.ask(first)
+
+
+def test_one_request_may_be_outstanding_before_hello() -> None:
+    opener, acceptor = Opener(Hello()), Acceptor(Hello(max_outstanding=1))
+    said = opener.hello() + opener.ask(GetLog(1, PUBLISHER, 1, 5))
+    with pytest.raises(LocalProtocolError):
+        opener.ask(GetLog(2, PUBLISHER, 1, 5))
+    opener.receive(acceptor.hello())
+    with pytest.raises(LocalProtocolError):  # one that serves one request serves that
+        opener.ask(GetLog(2, PUBLISHER, 1, 5))
+    acceptor.receive(said)
+    opener.receive(acceptor.answer(NotFound(1)))
+    acceptor.receive(opener.ask(GetLog(2, PUBLISHER, 1, 5)))
+    assert acceptor.is_outstanding(2)
+
+
+@settings(max_examples=60)
+@given(st.data(), st.booleans())
+def test_any_split_of_a_session_that_begins_with_a_question(data: st.DataObject, cancelled: bool) -> None:
+    opener, acceptor = Opener(Hello(agent="o")), Acceptor(Hello(agent="a"))
+    said = opener.hello() + opener.ask(EARLY[0])
+    if cancelled:
+        said += opener.cancel(1)
+        assert opener.cancel(1) == b""
+    answers = acceptor.hello()
+    heard: list[AcceptorEvent] = []
+    for piece in split(said, data):
+        heard += acceptor.receive(piece)
+    assert heard == [Opened(1, (), 32, (0,), Hello(agent="o")), EARLY[0], *([Cancel(1)] if cancelled else [])]
+    part = RecordsPart(1, 0, 1, False, (3, 4))
+    answers += acceptor.answer(part, 7) + b"genrele"
+    got: list[OpenerEvent] = []
+    for piece in split(answers, data):
+        got += opener.receive(piece)
+    last = Ended(1) if cancelled else Answered(part, bytearray(b"genrele"), last=True)
+    assert got == [Opened(1, (), 32, (0,), Hello(agent="a")), last]
+    assert opener.state is acceptor.state is State.OPEN
+
+
+def test_an_answer_before_hello_is_refused() -> None:
+    opener = Opener(Hello())
+    opener.hello()
+    opener.ask(EARLY[0])
+    with pytest.raises(RemoteProtocolError, match="not allowed now"):
+        opener.receive(frame(encode(NotFound(1))))
+    assert opener.state is State.FAILED
+    assert opener.cancel(1) == b""
+
+
+def test_a_peer_of_another_version_ends_a_session_that_began_with_a_question() -> None:
+    opener = Opener(Hello())
+    opener.hello()
+    opener.ask(EARLY[0])
+    with pytest.raises(RemoteProtocolError, match="no common version"):
+        opener.receive(Acceptor(Hello(versions=(2,))).hello())
+    assert opener.state is State.FAILED
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -98,9 +98,12 @@ def _exchange(side: str) -> Iterable[bytes]:
     for row in exchange["violations"]:
         if row["side"] == side:
             hears = [unrun(part) for part in row["hears"]]
-            yield bytes([0 if side == "acceptor" else 1, 2, 1, 50]) + b"".join(
-                hears if side == "acceptor" else hears[1:]
-            )
+            if "early" in row:
+                yield bytes([2, 2, 1, 50]) + b"".join(hears)
+            else:
+                yield bytes([0 if side == "acceptor" else 1, 2, 1, 50]) + b"".join(
+                    hears if side == "acceptor" else hears[1:]
+                )
     for row in exchange["messages"]:
         yield bytes([1, 2, 3, 60]) + bytes.fromhex(row["frame"]) + bytes(min(row["payload_length"], 100))
 

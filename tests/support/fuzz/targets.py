@@ -364,6 +364,10 @@ def _exchange_opener(data: bytes) -> None:
                 side.ask(request)
             if mode & 2:
                 side.cancel(1 + (mode >> 2) % 5)
+        elif mode & 2:  # before HELLO
+            side.ask(say.GetRecords(id=1, release=ReleaseId(_A)))
+            if mode & 4:
+                side.cancel(1)
 
         def hear(part: memoryview) -> list[Any]:
             events: list[Any] = []
