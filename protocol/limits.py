@@ -263,7 +263,11 @@ MAX_RETRY_MS: Final = 3_600_000
 """Milliseconds until a busy peer wants to be asked again: an hour; after that its address may have changed."""
 
 UNPROVEN_CHUNKS: Final = 2
-"""Outstanding chunks for a peer that has not yet delivered one right chunk, or node of the content's lists."""
+"""Outstanding chunks for a peer that has not yet delivered one right chunk."""
+
+GIVING_CHUNKS: Final = 8
+"""The same for one that has delivered right nodes of the content's lists: about what a long line lets through while two
+chunks and the next question are under way. More would keep from others what a slow line takes a minute for."""
 
 BAN_AFTER: Final = 3
 """Wrong chunks until a peer is banned for good; one ends the session and excludes it from that fetch."""

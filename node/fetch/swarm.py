@@ -163,7 +163,7 @@ class Swarm:
         self._scheduler.know_as(own)
         allowed = (await client.opened()).max_outstanding - 1  # one place is kept for asking what it has
         if not self._scheduler.add_peer(
-            peer, trio.current_time(), wrong=wrong_before, proven=client.has_given, max_requests=max(allowed, 1)
+            peer, trio.current_time(), wrong=wrong_before, has_given=client.has_given, max_requests=max(allowed, 1)
         ):
             raise PeerRefusedError(f"{peer} sent wrong bytes before", code=0)
         client.on_received = lambda size: self._scheduler.progress(peer, size, trio.current_time())

@@ -118,9 +118,9 @@ class Pace:
         "window",
     )
 
-    def __init__(self, now: float, *, proven: bool = False) -> None:
+    def __init__(self, now: float) -> None:
         self.least = START_WINDOW
-        self.standing = Standing.PROVEN if proven else Standing.UNPROVEN
+        self.standing = Standing.UNPROVEN
         self.window = START_WINDOW
         self.rate: float | None = None
         self.round_trip: float | None = None

@@ -58,6 +58,8 @@ class Peer:
         holdings: What it claims.
         max_requests: How many wants its session takes at a time.
         since: When it came (seconds).
+        has_given: It has given right nodes of the content's lists.
+        unproven: How many chunks it may owe until it is proven.
         requests: Its open requests, oldest first.
         owed_bytes: Bytes that it owes, moot ones included.
         owed_chunks: Chunks that it owes.
@@ -74,6 +76,8 @@ class Peer:
     holdings: Holdings
     max_requests: int
     since: float
+    has_given: bool = False
+    unproven: int = UNPROVEN_CHUNKS
     requests: dict[Want, Request] = field(default_factory=dict)
     owed_bytes: int = 0
     owed_chunks: int = 0
@@ -116,8 +120,11 @@ class Peer:
         return self.pace.window - self.owed_bytes
 
     def chunks_left(self) -> int:
-        """Return how many chunks more it may owe; unbounded, once it is proven."""
-        return 1 << 30 if self.pace.is_proven else UNPROVEN_CHUNKS - self.owed_chunks
+        """Return how many chunks more it may be asked for by one want; unbounded, once it is proven.
+
+        Until then wants are small: the first that is answered proves it, while others are on their way.
+        """
+        return 1 << 30 if self.pace.is_proven else min(UNPROVEN_CHUNKS, self.unproven - self.owed_chunks)
 
     def open(self, request: Request, size: int, now: float) -> None:
         """Let the peer owe a new request of `size` bytes."""

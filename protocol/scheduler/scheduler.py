@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from samara.protocol.errors import LocalProtocolError
-from samara.protocol.limits import BAN_AFTER, MAX_OUTSTANDING, MAX_RETRY_MS
+from samara.protocol.limits import BAN_AFTER, GIVING_CHUNKS, MAX_OUTSTANDING, MAX_RETRY_MS, UNPROVEN_CHUNKS
 from samara.protocol.ports import Span
 from samara.protocol.scheduler.board import Board
 from samara.protocol.scheduler.division import Division
@@ -61,6 +61,9 @@ _KEEPS_UP: Final = 0.25
 
 _GRACE: Final = 3.0
 """Seconds until a mate must have shown that it keeps up, and for which one is waited for that gets nothing more."""
+
+_SHARE: Final = 128
+"""An unproven peer owes no more than this part of the content, or two chunks: many may begin to fetch at one moment."""
 
 _MISSES: Final = 4
 """Wants in a row that a peer claimed and does not answer, until nothing that it claims is believed."""
@@ -171,7 +174,7 @@ class Scheduler:
         self._division.own = own
 
     def add_peer(
-        self, peer: str, now: float, *, wrong: int = 0, proven: bool = False, max_requests: int = MAX_OUTSTANDING
+        self, peer: str, now: float, *, wrong: int = 0, has_given: bool = False, max_requests: int = MAX_OUTSTANDING
     ) -> bool:
         """Take a new peer; it claims nothing yet.
 
@@ -179,7 +182,7 @@ class Scheduler:
             peer: Its peer id.
             now: Seconds.
             wrong: Wrong chunks that it has sent in other fetches.
-            proven: It has given right bytes of this content: nodes of its lists.
+            has_given: It has given right bytes of this content: nodes of its lists.
             max_requests: Wants that its session takes at a time, at least 1.
 
         Returns:
@@ -193,8 +196,8 @@ class Scheduler:
         self._wrong[peer] = max(wrong, self._wrong.get(peer, 0))
         if peer in self._excluded or self._wrong[peer] >= BAN_AFTER:
             return False
-        pace = Pace(now, proven=proven)
-        self._peers[peer] = Peer(peer, pace, Holdings(self._ledger, self._board), max(1, max_requests), now)
+        holdings = Holdings(self._ledger, self._board)
+        self._peers[peer] = Peer(peer, Pace(now), holdings, max(1, max_requests), now, has_given)
         return True
 
     def remove_peer(self, peer: str) -> None:
@@ -297,8 +300,10 @@ class Scheduler:
         if len(partial) < self._board.wholes or not self._division.own:
             members = frozenset()
         least = least_window(self._ledger.longest)
+        giving = max(UNPROVEN_CHUNKS, min(GIVING_CHUNKS, len(self._ledger) // _SHARE))
         for peer in self._peers.values():
             peer.pace.least = least if members or peer.holdings.is_partial else START_WINDOW
+            peer.unproven = giving if peer.has_given else UNPROVEN_CHUNKS
         if members != self._division.members:
             self._division.share_with(members)
             self._board.divide(self._division.ours if members else None)

@@ -9,6 +9,7 @@ import pytest
 from samara.protocol.errors import LocalProtocolError
 from samara.protocol.limits import (
     BAN_AFTER,
+    GIVING_CHUNKS,
     MAX_CHUNK,
     MAX_RETRY_MS,
     MAX_RUN,
@@ -16,6 +17,7 @@ from samara.protocol.limits import (
     MAX_WINDOW,
     MIB,
     STALL_PATIENCE,
+    UNPROVEN_CHUNKS,
 )
 from samara.protocol.scheduler import Failure, Outcome, Ready, Scheduler, Stalled, Standing, Verdict, Want
 from samara.protocol.scheduler.pace import PATIENCE, REST, START_WINDOW, TRANSITIONS, Pace, Step
@@ -212,13 +214,25 @@ def test_an_unproven_peer_owes_two_chunks_and_a_proven_one_its_window() -> None:
     assert scheduler.look().peers["ann"].window == START_WINDOW
 
 
-def test_who_has_given_right_nodes_of_the_lists_owes_a_whole_window_from_the_start() -> None:
+def test_of_a_small_content_nobody_owes_more_than_two_chunks_at_first() -> None:
     scheduler = Scheduler()
-    assert scheduler.add_peer("ann", 0.0, proven=True)
+    assert scheduler.add_peer("ann", 0.0, has_given=True)
     scheduler.set_files("ann", None)
-    scheduler.add_stream(1, range(500), lambda _: SMALL)
-    assert sum(want.count for want in scheduler.next_requests("ann", 0.0)) == START_WINDOW // SMALL
-    assert not scheduler.add_peer("bob", 0.0, wrong=BAN_AFTER, proven=True), "it may have lied in another fetch"
+    scheduler.add_stream(1, range(300), lambda _: SMALL)
+    assert [want.count for want in scheduler.next_requests("ann", 0.0)] == [UNPROVEN_CHUNKS]
+
+
+def test_who_has_given_right_nodes_of_the_lists_owes_more_from_the_start_by_small_wants() -> None:
+    scheduler = Scheduler()
+    assert scheduler.add_peer("ann", 0.0, has_given=True)
+    scheduler.set_files("ann", None)
+    scheduler.add_stream(1, range(128 * GIVING_CHUNKS), lambda _: SMALL)
+    wants = scheduler.next_requests("ann", 0.0)
+    assert [want.count for want in wants] == [UNPROVEN_CHUNKS] * (GIVING_CHUNKS // UNPROVEN_CHUNKS)
+    assert scheduler.next_requests("ann", 0.0) == []
+    scheduler.received_run("ann", wants[0], 0, UNPROVEN_CHUNKS, 0.1)
+    assert sum(want.count for want in scheduler.next_requests("ann", 0.1)) > 10 * GIVING_CHUNKS, "it is proven"
+    assert not scheduler.add_peer("bob", 0.0, wrong=BAN_AFTER, has_given=True), "it may have lied in another fetch"
 
 
 @pytest.mark.parametrize(("rate", "window"), [(50e3, START_WINDOW), (10e6, 6 * MIB), (500e6, MAX_WINDOW)])

@@ -96,12 +96,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         for peer in self.peers.values():
             peer.held |= {chunk for chunk in chunks if peer.says(chunk)}
 
-    @rule(name=st.sampled_from(PEERS), wrong=st.integers(0, 2), max_requests=st.integers(1, 5), proven=st.booleans())
-    def add_peer(self, name: str, wrong: int, max_requests: int, *, proven: bool = False) -> None:
+    @rule(name=st.sampled_from(PEERS), wrong=st.integers(0, 2), max_requests=st.integers(1, 5), has_given=st.booleans())
+    def add_peer(self, name: str, wrong: int, max_requests: int, *, has_given: bool = False) -> None:
         if name in self.peers:
             return
         self.wrong[name] = max(wrong, self.wrong.get(name, 0))
-        is_taken = self.scheduler.add_peer(name, self.now, wrong=wrong, proven=proven, max_requests=max_requests)
+        is_taken = self.scheduler.add_peer(name, self.now, wrong=wrong, has_given=has_given, max_requests=max_requests)
         assert is_taken == (name not in self.excluded and self.wrong[name] < BAN_AFTER)
         if is_taken:
             self.peers[name] = ModelPeer(max_requests, alive=self.now)
