@@ -563,33 +563,34 @@ async def test_a_delegate_that_signs_another_name_is_left_out(tmp_path: Path) ->
 
 @in_time
 async def test_an_ended_delegate_that_goes_on_moves_no_name(tmp_path: Path) -> None:
-    """It does not want to know that it is over; the reader does."""
+    """It does not want to know that it is over, and hears nothing of it; the reader does."""
     async with world(tmp_path) as all_:
-        p, d, r = all_.publisher, all_.delegate, all_.reader
+        p, r = all_.publisher, all_.reader
         first = await all_.publish("1")
-        await fetch(r, f"anna/{NAME}", [d])
-        await all_.end()
-        evil = await all_.publish("2")
-        assert evil.new
-        await sync(r, p)
-        row = await update(r, d, patience=2)
-        assert (row.state, row.error) == ("unreachable", "NotFoundError")
-        assert head_of(r.store, all_.id) is None
-        # Nor is it fetched by its name; by its id it is what it is.
-        with pytest.raises(NotFoundError):
-            await fetch(r, f"anna/{NAME}@2", [d], patience=2)
-        with pytest.raises(NotFoundError):
-            await fetch(r, f"anna/{NAME}", [d], patience=2)
-        await fetch(r, evil.release, [d])
-        for release in (first, evil):
-            assert (await verify(r, release.release)).verdict == "UNTRUSTED"
-        # A reader who hears of the end only in the update itself is not led on either.
-        async with up(tmp_path / "late") as late:
-            late.store.catalog.set_petname(all_.id, "anna")
-            await fetch(late, first.release, [d])
-            row = await update(late, d, p, patience=2, ref=first.release)
-            assert row.state == "unreachable"
-            assert head_of(late.store, all_.id) is None
+        await fetch(r, f"anna/{NAME}", [all_.delegate])
+        async with up(one_more(all_.delegate, tmp_path / "deaf")) as d:
+            await all_.end()
+            evil = await World(p, d, r, tmp_path / "deaf-files").publish("2")
+            assert evil.new
+            await sync(r, p)
+            row = await update(r, d, patience=2)
+            assert (row.state, row.error) == ("unreachable", "NotFoundError")
+            assert head_of(r.store, all_.id) is None
+            # Nor is it fetched by its name; by its id it is what it is.
+            with pytest.raises(NotFoundError):
+                await fetch(r, f"anna/{NAME}@2", [d], patience=2)
+            with pytest.raises(NotFoundError):
+                await fetch(r, f"anna/{NAME}", [d], patience=2)
+            await fetch(r, evil.release, [d])
+            for release in (first, evil):
+                assert (await verify(r, release.release)).verdict == "UNTRUSTED"
+            # A reader who hears of the end only in the update itself is not led on either.
+            async with up(tmp_path / "late") as late:
+                late.store.catalog.set_petname(all_.id, "anna")
+                await fetch(late, first.release, [d])
+                row = await update(late, d, p, patience=2, ref=first.release)
+                assert row.state == "unreachable"
+                assert head_of(late.store, all_.id) is None
 
 
 @in_time
