@@ -20,6 +20,10 @@ _PART: Final = 0.25
 """Seconds of waiting in vain for each second that a fetch takes, where that is less."""
 
 
+_BACK: Final = 1.0
+"""Seconds that must be left until mates are relied on again: what is lost is not lost again at once."""
+
+
 @final
 class Hope:
     """The seconds that are left for waiting."""
@@ -36,6 +40,10 @@ class Hope:
     def is_lost(self, now: float) -> bool:
         """Say whether no second is left."""
         return self._left(now) <= 0
+
+    def is_back(self, now: float) -> bool:
+        """Say whether, after it was lost, there is enough again to rely on mates."""
+        return self._left(now) >= _BACK
 
     def wait(self, now: float, rate: float) -> None:
         """Take note that a seeder of this rate (bytes a second; 0: unknown) is not asked now."""

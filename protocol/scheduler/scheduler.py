@@ -85,6 +85,7 @@ class Scheduler:
         self._division = Division(self._ledger)
         self._divides_anew = False
         self._hope = Hope()
+        self._is_hopeless = False  # mates were given up since hope was lost
         self._board = Board(rotate)
         self._peers: dict[str, Peer] = {}
         self._asked: dict[int, tuple[Request, ...]] = {}  # position → the requests by which it is due
@@ -141,11 +142,10 @@ class Scheduler:
         self._chunks_missing += more
         self._bytes_missing += size
         for peer in self._peers.values():
-            peer.is_slow = False
             if not peer.holdings.everything:
                 for stream in streams:
                     peer.holdings.added(stream)
-        self._divides_anew = True
+        self._rely_on_mates()
 
     def put_back(self, stream: int, index: int) -> None:
         """Want a chunk again that was received and could not be kept; void when it is still missing.
@@ -241,6 +241,8 @@ class Scheduler:
         who = self._peers.get(peer)
         if who is None or self._chunks_missing == 0 or not who.may_be_asked(now):
             return []
+        if self._is_hopeless and self._hope.is_back(now):
+            self._rely_on_mates()
         if self._divides_anew:
             self._divide()
         wants: list[Want] = []
@@ -308,6 +310,13 @@ class Scheduler:
             self._division.share_with(members)
             self._board.divide(self._division.ours if members else None)
 
+    def _rely_on_mates(self) -> None:
+        """Leave chunks to all mates again; who does not keep up shows it when nothing of ours is left."""
+        self._is_hopeless = False
+        for peer in self._peers.values():
+            peer.is_slow = False
+        self._divides_anew = True
+
     def _takes_over(self, who: Peer, now: float) -> bool:
         """Where a peer that holds everything has nothing more of ours: leave no more to mates who do not keep up.
 
@@ -316,13 +325,14 @@ class Scheduler:
         """
         if not self._board.is_divided or not who.holdings.everything or who.looks_later(now):
             return False
+        self._is_hopeless = self._hope.is_lost(now)
         enough = _KEEPS_UP * (len(self._ledger) - self._chunks_missing)
         members = [self._peers[name] for name in self._division.members]
         for mate in members:
             count = mate.grows_to(self._board.count(mate.holdings.claims), now)
             has_enough = count >= enough or now < mate.since + _GRACE
             keeps_up = mate.is_awake(now) and has_enough and now < mate.grown + _GRACE
-            mate.is_slow = not keeps_up or self._hope.is_lost(now)
+            mate.is_slow = not keeps_up or self._is_hopeless
         self._divide()
         return len(self._division.members) < len(members)
 

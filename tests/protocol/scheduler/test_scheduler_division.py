@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from samara.protocol.scheduler import Scheduler
 from samara.protocol.scheduler.board import Board
 from samara.protocol.scheduler.division import _BLOCKS, Division
 from samara.protocol.scheduler.hope import _MOST, _PART, Hope
@@ -167,3 +169,60 @@ def test_what_is_no_waiting_is_not_counted() -> None:
     hope.go_on(100.1)
     hope.wait(200.0, 1e6)
     assert not hope.is_lost(200.0)
+
+
+SIZE = 64 << 10
+
+
+@final
+class Fetch:
+    """A fetch of 1,024 chunks from a seeder that sends 40 MB/s and a mate that has what it is said to have."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.scheduler = Scheduler()
+        self.scheduler.know_as("us")
+        for peer in ("seeder", "mate"):
+            assert self.scheduler.add_peer(peer, 0.0)
+        self.scheduler.add_stream(1, range(1024), lambda _: SIZE)
+        self.scheduler.set_files("seeder", None)
+        self.scheduler.set_files("mate", bytes(1))
+        self.mate_has(set())
+
+    def mate_has(self, chunks: set[int]) -> None:
+        bits = sum(1 << chunk for chunk in chunks)
+        self.scheduler.set_availability("mate", 1, bits.to_bytes(128, "little"))
+
+    def ask(self, peer: str, rounds: int = 1000) -> set[int]:
+        """Let a peer send what it is asked for, again and again as long as there is something."""
+        got: set[int] = set()
+        for _ in range(rounds):
+            wants = self.scheduler.next_requests(peer, self.now)
+            for want in wants:
+                self.now += want.count * SIZE / 4e7
+                self.scheduler.received_run(peer, want, 0, want.count, self.now)
+                got |= set(range(want.first, want.first + want.count))
+            if not wants:
+                break
+        return got
+
+
+def test_mates_that_were_given_up_are_relied_on_again_once_they_bring_what_is_missing() -> None:
+    fetch = Fetch()
+    ours = fetch.ask("seeder")
+    theirs = set(range(1024)) - ours
+    assert 256 < len(theirs) < 768, "they are the mate's to get"
+    taken: set[int] = set()
+    while not taken:  # the mate gets nothing
+        fetch.now += 0.05
+        assert fetch.now < 2, "a mate that gets nothing holds up nothing for long"
+        taken = fetch.ask("seeder", rounds=1)
+    assert taken <= theirs, "what was left to it is asked of the seeder"
+    left = sorted(theirs - taken)
+    fetch.mate_has(ours | set(left[:100]))
+    assert fetch.ask("mate") == set(left[:100])
+    fetch.now = 6.0
+    assert fetch.ask("seeder") == set(), "the rest is left to the mate again"
+    fetch.mate_has(ours | set(left))
+    assert fetch.ask("mate") == set(left[100:])
+    assert fetch.scheduler.done
